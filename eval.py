@@ -1,0 +1,78 @@
+"""Evaluate a model on held-out procedural scenes, beside trivial answers.
+
+python eval.py --checkpoint runs/tiny_procedural
+python eval.py --checkpoint tiny --scenes 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import zipmap_jax
+from zipmap_jax.eval.held_out import evaluate, held_out_scenes, table
+from zipmap_jax.inference.compile import enable_compilation_cache
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.train.checkpoint import Checkpoints
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Evaluate ZipMap on held-out procedural scenes.")
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        help="work directory of a training run, folder of converted weights, or a model's name",
+    )
+    parser.add_argument("--weights", choices=("ema", "params"), default="ema", help="of a run")
+    parser.add_argument("--scenes", type=int, default=64)
+    parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--size", type=int, nargs=2, default=(112, 154), metavar=("H", "W"))
+    parser.add_argument("--json", action="store_true", help="numbers only, for machines")
+    return parser.parse_args(argv)
+
+
+def load(name: str, weights: Any) -> tuple[ZipMap, Any]:
+    """Model and parameters of a run, a folder or a name."""
+    folder = Path(name) / "checkpoints"
+    if not folder.is_dir():
+        loaded = zipmap_jax.load(name)
+        return loaded.model, loaded.params
+    with Checkpoints(folder) as checkpoints:
+        model = ZipMap(checkpoints.config().model)
+        like = jax.eval_shape(model.init, jax.random.key(0))
+        return model, checkpoints.restore_weights(like, weights)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point."""
+    args = parse(argv)
+    enable_compilation_cache()
+    try:
+        # ------------------------------------------------------------ model
+        model, params = load(args.checkpoint, args.weights)
+        # ------------------------------------------------------- benchmarks
+        scenes = held_out_scenes(args.scenes, args.views, *args.size)
+        numbers = evaluate(model, params, scenes)
+    except ValueError as error:
+        print(f"eval.py: {error}", file=sys.stderr)
+        return 2
+    # ---------------------------------------------------------------- table
+    if args.json:
+        print(json.dumps(numbers))
+        return 0
+    height, width = args.size
+    print(
+        f"{args.checkpoint}: {args.scenes} held-out scenes, {args.views} views of {height}x{width}"
+    )
+    print(table(numbers))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Newton-Schulz orthogonalisation in plain JAX: the definition, and the oracle for kernels.
+
+The quintic iteration of the Muon optimiser,
+
+    X <- X / (||X||_F + 1e-7);   A = X X^T;   X <- a X + (b A + c A A) X   (repeated),
+
+with (a, b, c) = (3.4445, -4.7750, 2.0315), pushes every singular value of a well conditioned matrix
+into about [0.68, 1.2]: an approximate `U V^T` of the SVD, from matrix products alone.
+
+References: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+EPSILON = 1e-7
+Precision = Literal["fp32", "bf16_operands", "bf16"]
+
+
+def newton_schulz_reference(
+    matrices: jax.Array, steps: int = 5, precision: Precision = "fp32"
+) -> jax.Array:
+    """Approximately orthogonalise a batch of matrices.
+
+    Args:
+      matrices: [..., rows, columns]; tall ones are transposed internally.
+      steps: number of iterations; 0 returns the matrices divided by their Frobenius norm.
+      precision: "fp32" throughout; "bf16_operands" rounds the operands of every product to bf16 and
+        keeps norm, accumulation and the carried X in fp32; "bf16" rounds every result, X included.
+
+    Returns:
+      fp32 array of the same shape.
+    """
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = jnp.swapaxes(matrices, -1, -2) if tall else matrices
+    operand = jnp.float32 if precision == "fp32" else jnp.bfloat16
+    carry = jnp.bfloat16 if precision == "bf16" else jnp.float32
+    x = x.astype(operand).astype(jnp.float32)
+    # A zero matrix stays zero, and the square root has no derivative there.
+    square = jnp.sum(x * x, axis=(-2, -1), keepdims=True)
+    norm = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+    x = (x / (norm.astype(carry).astype(jnp.float32) + EPSILON)).astype(carry)
+    a, b, c = COEFFICIENTS
+
+    def product(left: jax.Array, right: jax.Array) -> jax.Array:
+        # "highest" is what makes fp32 products true fp32; 16-bit operands are exact as they are.
+        return jnp.matmul(
+            left.astype(operand),
+            right.astype(operand),
+            precision="highest" if operand == jnp.float32 else None,
+            preferred_element_type=jnp.float32,
+        )
+
+    for _ in range(steps):
+        gram = product(x, jnp.swapaxes(x, -1, -2)).astype(operand).astype(jnp.float32)
+        poly = (b * gram + c * product(gram, gram)).astype(operand)
+        x = (a * x.astype(jnp.float32) + product(poly, x)).astype(carry)
+    x = x.astype(jnp.float32)
+    return jnp.swapaxes(x, -1, -2) if tall else x

@@ -1,0 +1,65 @@
+"""`zipmap convert`: to a folder, back to a file, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from zipmap_jax.cli.main import main
+from zipmap_jax.convert.torch_file import read_torch
+from zipmap_jax.convert.zipmap import expected_shapes
+from zipmap_jax.models.presets import preset
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state dict of the reference's layout for `tiny`."""
+    rng = np.random.default_rng(0)
+    shapes = expected_shapes(preset("tiny"))
+    state = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    save_file(state, path)
+    return path
+
+
+def test_there_and_back(checkpoint: Path, tmp_path: Path, capsys: Capture) -> None:
+    folder, back = tmp_path / "converted", tmp_path / "back.pt"
+    assert main(["convert", str(checkpoint), "-o", str(folder), "--variant", "offline"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(folder)
+    assert main(["convert", str(folder), "-o", str(back), "--to", "torch", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["out"] == str(back)
+    state, wanted = read_torch(back), load_file(checkpoint)
+    assert state.keys() == wanted.keys()
+    assert all(np.array_equal(state[name], wanted[name]) for name in wanted)
+    assert main(["convert", str(checkpoint), "-o", str(folder), "--variant", "offline"]) == 2
+    assert str(folder) in capsys.readouterr().err
+
+
+def test_missing_tensor_is_named(checkpoint: Path, tmp_path: Path, capsys: Capture) -> None:
+    state = load_file(checkpoint)
+    name = sorted(state)[len(state) // 2]
+    del state[name]
+    broken = tmp_path / "broken.safetensors"
+    save_file(state, broken)
+    assert main(["convert", str(broken), "-o", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert "broken.safetensors" in err
+    assert name in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x05\x06" + b"\0" * 18])
+def test_wrong_file_is_refused(content: bytes, tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "model.pt"
+    file.write_bytes(content)
+    assert main(["convert", str(file), "-o", str(tmp_path / "out")]) == 2
+    assert "model.pt" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path / "nowhere.pt"), "-o", str(tmp_path / "out")]) == 2
+    assert "nowhere.pt" in capsys.readouterr().err

@@ -1,0 +1,67 @@
+"""`zipmap demo` renders, reconstructs, compares and writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zipmap_jax.cli import demo
+from zipmap_jax.cli.main import main
+from zipmap_jax.eval.truth import MEANING
+
+pytestmark = pytest.mark.usefixtures("micro_model")
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The size and number that every test of these verbs uses: one compiled program for all.
+    monkeypatch.setattr(demo, "HEIGHT", 42)
+    monkeypatch.setattr(demo, "WIDTH", 56)
+
+
+def test_demo_shows_errors_beside_trivial_answers(tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "demo"
+    assert main(["demo", "-o", str(out), "--views", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert "trivial" in shown
+    assert all(name in shown for name in MEANING)
+    assert shown.splitlines()[-1] == str(out / "scene.html")
+    assert f"procedural scene {demo.SCENE};" in (out / "README.txt").read_text()
+
+
+def test_json_carries_the_errors(tmp_path: Path, capsys: Capture) -> None:
+    argv = ["demo", "-o", str(tmp_path / "demo"), "--views", "3", "--scene", "7", "--json"]
+    assert main(argv) == 0
+    errors = json.loads(capsys.readouterr().out)["errors"]
+    assert set(errors) == {"model", "trivial"}
+    for numbers in errors.values():
+        assert set(numbers) == set(MEANING)
+        assert np.isfinite(list(numbers.values())).all()
+
+
+def test_scenes_differ_by_number_and_repeat() -> None:
+    def silent(stage: str, done: int, total: int) -> None:
+        del stage, done, total
+
+    first, again, other = (demo.render(scene, 3, silent) for scene in (0, 0, 1))
+    np.testing.assert_array_equal(first["images"], again["images"])
+    assert np.abs(first["images"] - other["images"]).max() > 0.1
+    assert first["depth"].shape == (3, 42, 56)
+
+
+@pytest.mark.parametrize("flags", [["--scene", "-1"], ["--views", "1"]], ids=" ".join)
+def test_impossible_requests(flags: list[str], tmp_path: Path, capsys: Capture) -> None:
+    assert main(["demo", "-o", str(tmp_path / "demo"), *flags]) == 2
+    err = capsys.readouterr().err
+    assert flags[0] in err
+    assert flags[1] in err
+
+
+def test_existing_output_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "demo").mkdir()
+    assert main(["demo", "-o", str(tmp_path / "demo")]) == 2
+    assert "--force" in capsys.readouterr().err

@@ -1,0 +1,150 @@
+"""The frame around the verbs: parsing, exit codes, errors in one sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+import zipmap_jax
+from zipmap_jax.cli import doctor
+from zipmap_jax.cli.main import explain, main
+
+ROOT = Path(__file__).parents[2]
+
+
+def failing(error: BaseException):
+    def call(self: object) -> NoReturn:
+        raise error
+
+    return call
+
+
+def run_failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
+    monkeypatch.setattr(doctor.Doctor, "__call__", failing(error))
+    return main(["doctor"])
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["frobnicate"],
+        ["run"],
+        ["run", "photos"],
+        ["run", "photos", "-o", "x", "--nope"],
+        ["run", "photos", "-o", "x", "--size", "large"],
+        ["run", "photos", "-o", "x", "--mode", "stretch"],
+        ["convert"],
+        ["demo", "stray"],
+    ],
+    ids=" ".join,
+)
+def test_usage_errors_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert "--help" in err
+
+
+@pytest.mark.parametrize("verb", ["run", "demo", "convert", "parity", "doctor"])
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([verb, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert f"zipmap {verb}" in out
+    assert "--json" in out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"zipmap-jax {zipmap_jax.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ValueError("the size is\n  odd"), "the size is odd"),
+        (FileNotFoundError(2, "No such file or directory", "a.png"), "a.png: No such file"),
+        (OSError("the disk is on fire"), "the disk is on fire"),
+        (ImportError("pip install zipmap-jax[hub]"), "pip install zipmap-jax[hub]"),
+        (MemoryError("Unable to allocate 3 TiB"), "--chunk"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), "--chunk"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_mistakes_are_one_sentence(
+    error: Exception,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_failing(monkeypatch, error) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("zipmap: error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZIPMAP_DEBUG", "1")
+    with pytest.raises(ValueError, match="odd"):
+        run_failing(monkeypatch, ValueError("odd"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TypeError("a bug"),
+        RuntimeError("another"),
+        ModuleNotFoundError("No module named 'zipmap_jax.oops'", name="zipmap_jax.oops"),
+    ],
+)
+def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    assert explain(error) is None
+    with pytest.raises(type(error)):
+        run_failing(monkeypatch, error)
+
+
+def test_interrupt_is_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_failing(monkeypatch, KeyboardInterrupt()) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_plain_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warn(self: object) -> int:
+        warnings.warn("left out: b.png is broken", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(doctor.Doctor, "__call__", warn)
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().err == "zipmap: warning: left out: b.png is broken\n"
+
+
+def test_help_loads_nothing_heavy() -> None:
+    # What makes `zipmap --help` answer at once; a bound on seconds would depend on the machine.
+    code = """
+import sys
+from zipmap_jax.cli.main import main
+try:
+    main(["--help"])
+except SystemExit:
+    pass
+print(*({"av", "jax", "flax", "numpy", "PIL", "rich"} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert "usage: zipmap" in done.stdout
+    assert done.stderr == "\n"

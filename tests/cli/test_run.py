@@ -1,0 +1,177 @@
+"""`zipmap run` from files to files, and every way to get its arguments wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zipmap_jax.cli import run
+from zipmap_jax.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("micro_model")
+Capture = pytest.CaptureFixture[str]
+Photos = Callable[..., Path]
+
+
+def mistake(capsys: Capture, *argv: object) -> str:
+    """The one sentence that a failing command prints."""
+    capsys.readouterr()
+    assert main([str(a) for a in argv]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    last = err.splitlines()[-1]
+    assert last.startswith("zipmap: error: ")
+    return last
+
+
+def test_photos_to_files(tmp_path: Path, photos: Photos, capsys: Capture) -> None:
+    out = tmp_path / "new" / "scene"
+    assert main(["run", str(photos(3)), "-o", str(out)]) == 0
+    shown, err = capsys.readouterr()
+    assert shown.splitlines()[-1] == str(out / "scene.html")
+    assert "views: 3" in shown
+    assert err.index("memory for 3 views at 56x42") < err.index("reading: 0/3")
+    assert {"scene.html", "scene.npz", "points.ply", "scene.glb", "cameras.json", "depth"} <= {
+        path.name for path in out.iterdir()
+    }
+    with np.load(out / "scene.npz") as arrays:
+        assert arrays["depth"].shape == (3, 60, 80)
+        assert arrays["w2c"].shape == (3, 4, 4)
+
+
+def test_json_is_one_object(tmp_path: Path, photos: Photos, capsys: Capture) -> None:
+    out = tmp_path / "scene"
+    assert main(["run", str(photos(3)), "-o", str(out), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["views"] == 3
+    assert facts["open"] == str(out / "scene.html")
+    assert facts["network_size"] == "56x42"
+
+
+def test_options_reach_the_work(
+    tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    from zipmap_jax.inference import offline
+
+    seen = {}
+
+    def reconstruct(model: object, inputs: list[str], **options: object) -> None:
+        seen.update(options, inputs=inputs)
+        raise ValueError("far enough")
+
+    monkeypatch.setattr(offline, "reconstruct", reconstruct)
+    flags = "--size 42 --mode pad --fps 2 --max-views 5 --chunk 3 --strict --no-exif".split()
+    assert "far enough" in mistake(capsys, "run", "a", "b*.png", "-o", tmp_path / "x", *flags)
+    assert seen["inputs"] == ["a", "b*.png"]
+    wanted = dict(size=42, mode="pad", fps=2.0, max_views=5, chunk=3, strict=True, exif=False)
+    assert {name: seen[name] for name in wanted} == wanted
+
+
+def test_existing_output_is_refused_before_any_work(
+    tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    folder = photos(3)
+    out = tmp_path / "scene"
+    assert main(["run", str(folder), "-o", str(out)]) == 0
+    before = (out / "scene.npz").stat()
+
+    def work(name: str, precision: str) -> None:
+        raise AssertionError("the work was started")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "load_model", work)
+        assert "--force" in mistake(capsys, "run", folder, "-o", out)
+        assert "file.txt" in mistake(capsys, "run", folder, "-o", _file(tmp_path / "file.txt"))
+        assert "file.txt" in mistake(capsys, "run", folder, "-o", tmp_path / "file.txt" / "deep")
+        assert "100" in mistake(capsys, "run", folder, "-o", tmp_path / "y", "--conf-threshold=101")
+    assert (out / "scene.npz").stat() == before
+    assert main(["run", str(folder), "-o", str(out), "--force"]) == 0
+    assert (out / "scene.npz").stat() != before
+
+
+def _file(path: Path) -> Path:
+    path.write_text("text")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("broken.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "broken.png"),
+        ("text.jpg", b"this is no picture", "text.jpg"),
+        ("empty.jpg", b"", "empty.jpg"),
+        ("clip.mp4", b"this is no film", "clip.mp4"),
+    ],
+)
+def test_unreadable_input_is_named(
+    name: str, content: bytes, words: str, tmp_path: Path, capsys: Capture
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert words in mistake(capsys, "run", path, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_read(tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "out"
+    assert "input" in mistake(capsys, "run", "-o", out)
+    assert "nowhere" in mistake(capsys, "run", tmp_path / "nowhere", "-o", out)
+    assert "*.png" in mistake(capsys, "run", tmp_path / "*.png", "-o", out)
+    (tmp_path / "empty").mkdir()
+    assert "empty" in mistake(capsys, "run", tmp_path / "empty", "-o", out)
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    assert "dot.png" in mistake(capsys, "run", tmp_path / "dot.png", "-o", out)
+    assert not out.exists()
+
+
+def test_bad_numbers_name_the_option(tmp_path: Path, photos: Photos, capsys: Capture) -> None:
+    folder, out = photos(1), tmp_path / "out"
+    for flag, value in (("--size", "50"), ("--fps", "0"), ("--max-views", "0"), ("--chunk", "0")):
+        assert value in mistake(capsys, "run", folder, "-o", out, flag, value)
+    assert not out.exists()
+
+
+@pytest.mark.filterwarnings("default")
+def test_stray_file_is_left_out_with_a_warning(
+    tmp_path: Path, photos: Photos, capsys: Capture
+) -> None:
+    folder = photos(3)
+    _file(folder / "stray.jpg")
+    assert main(["run", str(folder), "-o", str(tmp_path / "out")]) == 0
+    out, err = capsys.readouterr()
+    assert "views: 3" in out
+    assert "zipmap: warning: left out: " in err
+    assert "stray.jpg" in err
+    assert "stray.jpg" in mistake(capsys, "run", folder, "-o", tmp_path / "other", "--strict")
+
+
+def test_unusual_pixel_formats(tmp_path: Path, capsys: Capture) -> None:
+    rng = np.random.default_rng(0)
+    grey = Image.fromarray(rng.integers(0, 255, (60, 80), np.uint8))
+    pictures = {
+        "deep.png": Image.fromarray(rng.integers(0, 65535, (60, 80), np.uint16)),
+        "alpha.png": grey.convert("RGBA"),
+        "ink.jpg": grey.convert("CMYK"),
+    }
+    for name, picture in pictures.items():
+        picture.save(tmp_path / name)
+    files = [str(tmp_path / name) for name in pictures]
+    assert main(["run", *files, "-o", str(tmp_path / "out"), "--strict"]) == 0
+    assert "views: 3" in capsys.readouterr().out
+
+
+def test_unknown_model_is_a_mistake(
+    tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    from zipmap_jax.cli.loading import load_model
+
+    monkeypatch.setattr(run, "load_model", load_model)
+    argv = ("run", photos(1), "-o", tmp_path / "out", "--model")
+    assert "gigantic" in mistake(capsys, *argv, "gigantic")
+    assert "hf://" in mistake(capsys, *argv, "hf://alone")

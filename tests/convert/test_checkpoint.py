@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from zipmap_jax.convert.checkpoint import (
+    CARD,
+    WEIGHTS,
+    config_from_dict,
+    config_to_dict,
+    make_card,
+    read,
+    save,
+)
+from zipmap_jax.convert.rules import flatten
+from zipmap_jax.convert.safetensors_file import read_safetensors, write_safetensors
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.models.presets import SIZES, VARIANTS, preset
+
+
+@pytest.fixture
+def folder(tmp_path: Path, params: dict[str, Any], config: ZipMapConfig) -> Path:
+    save(tmp_path / "model", params, make_card(config, licence="mine", notes=["a note"]))
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_config_through_json(size: str, variant: Any) -> None:
+    config = preset(size, variant)
+    again = config_from_dict(json.loads(json.dumps(config_to_dict(config))))
+    assert again == config
+    assert hash(again) == hash(config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 3}, "unknown entries colour"),
+        ({"camera": {"depth": 1, "lens": 2}}, r"unknown entries camera\.lens"),
+        ({"embedder": 3}, "must be a table"),
+        ({"heads": "six"}, "cannot be used"),
+        ({"heads": 0}, "cannot be used"),
+        ({"heads": 7}, "head dimension"),
+    ],
+)
+def test_bad_config(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config_from_dict(config_to_dict(preset("tiny")) | change)
+
+
+def test_round_trip(folder: Path, params: dict[str, Any], config: ZipMapConfig) -> None:
+    got, card = read(folder)
+    flat, expected = flatten(got), flatten(params)
+    assert flat.keys() == expected.keys()
+    assert all(flat[name].tobytes() == expected[name].tobytes() for name in expected)
+    assert config_from_dict(card["config"]) == config
+    assert (card["variant"], card["licence"], card["notes"]) == ("streaming", "mine", ["a note"])
+    assert card["created_by"].startswith("zipmap-jax")
+    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS]
+
+
+def test_bfloat16_on_disk_is_fp32_in_memory(
+    tmp_path: Path, params: dict[str, Any], config: ZipMapConfig
+) -> None:
+    save(tmp_path / "x", params, make_card(config, dtype="bfloat16"))
+    stored = read_safetensors(tmp_path / "x" / WEIGHTS)
+    assert {array.dtype for array in stored.values()} == {np.dtype(ml_dtypes.bfloat16)}
+    got = flatten(read(tmp_path / "x")[0])
+    for name, leaf in flatten(params).items():
+        assert got[name].dtype == np.float32
+        np.testing.assert_array_equal(got[name], leaf.astype(ml_dtypes.bfloat16).astype(np.float32))
+
+
+def test_overwriting_needs_force(
+    folder: Path, params: dict[str, Any], config: ZipMapConfig
+) -> None:
+    (folder / "notes.txt").write_text("precious")
+    with pytest.raises(ValueError, match=r"already holds model\.safetensors and card\.json.*force"):
+        save(folder, params, make_card(config))
+    save(folder, params, make_card(config, licence="new"), force=True)
+    assert read(folder)[1]["licence"] == "new"
+    assert (folder / "notes.txt").read_text() == "precious"
+
+
+def test_output_that_is_a_file(
+    tmp_path: Path, params: dict[str, Any], config: ZipMapConfig
+) -> None:
+    (tmp_path / "x").write_text("precious")
+    with pytest.raises(ValueError, match="is a file"):
+        save(tmp_path / "x", params, make_card(config), force=True)
+
+
+def test_parameters_of_another_model(tmp_path: Path, params: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"missing.*camera_head/trunk.*wrongly shaped"):
+        save(tmp_path / "x", params, make_card(preset("tiny")))
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("name", [CARD, WEIGHTS])
+def test_missing_file(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=f"has no {name}.*convert or download"):
+        read(folder)
+
+
+def drop_a_tensor(folder: Path) -> None:
+    arrays = dict(read_safetensors(folder / WEIGHTS))
+    del arrays["frame_blocks/attn/qkv/bias"]
+    shapes = {name: array.shape for name, array in arrays.items()}
+    write_safetensors(folder / WEIGHTS, shapes, arrays.items(), np.dtype(np.float32))
+
+
+def edit_card(**changes: Any) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        card = json.loads((folder / CARD).read_text())
+        (folder / CARD).write_text(json.dumps(card | changes))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (drop_a_tensor, r"model\.safetensors.*1 missing \(frame_blocks/attn/qkv/bias\)"),
+        (lambda f: (f / WEIGHTS).write_bytes(b"x" * 99), r"model\.safetensors is no safetensors"),
+        (lambda f: (f / CARD).write_text("{"), r"card\.json is damaged"),
+        (lambda f: (f / CARD).write_bytes(b"\xff\xfe"), r"card\.json is damaged"),
+        (lambda f: (f / CARD).write_text("[]"), r"card\.json has no entry config"),
+        (edit_card(format=99), r"card\.json has format 99.*update"),
+        (edit_card(config=config_to_dict(preset("tiny"))), "wrongly shaped"),
+    ],
+    ids=["tensor", "weights", "json", "bytes", "list", "format", "other model"],
+)
+def test_damage_is_named(folder: Path, damage: Callable[[Path], None], message: str) -> None:
+    damage(folder)
+    with pytest.raises(ValueError, match=message):
+        read(folder)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import inspect
+import shutil
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from zipmap_jax.convert import hub
+from zipmap_jax.convert.checkpoint import CARD, WEIGHTS, make_card, save
+from zipmap_jax.convert.hub import embedded, find, load
+from zipmap_jax.convert.rules import flatten
+from zipmap_jax.convert.torch_writer import write_torch
+from zipmap_jax.convert.zipmap import expected_shapes
+from zipmap_jax.models.config import BF16, FP32, ZipMapConfig
+from zipmap_jax.models.presets import preset
+
+
+@pytest.fixture
+def folder(tmp_path: Path, params: dict[str, Any], config: ZipMapConfig) -> Path:
+    save(tmp_path / "model", params, make_card(config, dtype="bfloat16"))
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def assets(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(folder, tmp_path / "assets" / "demo")
+    monkeypatch.setattr(hub, "ASSETS", tmp_path / "assets")
+    return tmp_path / "assets"
+
+
+def test_folder(folder: Path, config: ZipMapConfig, params: dict[str, Any]) -> None:
+    loaded = load(folder, policy=BF16)
+    assert loaded.model.config == config
+    assert loaded.model.policy == BF16
+    assert jax.tree.structure(loaded.params) == jax.tree.structure(params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(loaded.params)} == {np.dtype(np.float32)}
+    assert loaded.card["dtype"] == "bfloat16"
+
+
+def test_weights_inside_a_folder_mean_the_folder(folder: Path, config: ZipMapConfig) -> None:
+    assert find(folder / WEIGHTS).config == config
+
+
+def test_file_of_the_reference(
+    tmp_path: Path, state: dict[str, np.ndarray], params: dict[str, Any]
+) -> None:
+    write_torch(tmp_path / "x.pt", state)
+    with pytest.warns(UserWarning, match=r"x\.pt: no preset has these shapes"):
+        loaded = load(tmp_path / "x.pt")
+    assert loaded.model.policy == FP32
+    assert loaded.model.config.variant == "streaming"
+    assert loaded.card["source"]["file"] == "x.pt"
+    got = flatten(loaded.params)
+    for name, leaf in flatten(params).items():
+        np.testing.assert_array_equal(got[name], leaf)
+
+
+def test_unknown_variant_is_announced(tmp_path: Path) -> None:
+    shapes = expected_shapes(preset("tiny"))
+    write_torch(tmp_path / "x.pt", {n: np.zeros(s, np.float32) for n, s in shapes.items()})
+    with pytest.warns(UserWarning, match="took the variant to be offline"):
+        assert load(tmp_path / "x.pt").model.config == preset("tiny")
+
+
+def test_loaded_parameters_do_not_alias_the_file(folder: Path) -> None:
+    loaded = load(folder)
+    before = np.array(loaded.params["camera_token"])
+    with (folder / WEIGHTS).open("r+b") as file:
+        file.write(bytes((folder / WEIGHTS).stat().st_size))
+    np.testing.assert_array_equal(loaded.params["camera_token"], before)
+
+
+def test_embedded_name(assets: Path, config: ZipMapConfig) -> None:
+    assert embedded("demo") == assets / "demo"
+    assert load("demo").model.config == config
+
+
+def test_unknown_name_lists_the_embedded_ones(assets: Path) -> None:
+    del assets
+    with pytest.raises(ValueError, match=r"dmo is neither .*available: demo.*check the spelling"):
+        load("dmo")
+
+
+def test_unknown_name_when_nothing_is_embedded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "ASSETS", tmp_path)
+    with pytest.raises(ValueError, match="none is installed"):
+        find("tiny")
+
+
+def test_folder_without_a_checkpoint(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no card\.json"):
+        find(tmp_path)
+    with pytest.raises(ValueError, match="one set of weights"):
+        find(folder, ema=True)
+
+
+class FakeHub(types.ModuleType):
+    """Stands for huggingface_hub; serves a local folder and remembers what was asked."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__("huggingface_hub")
+        self.root, self.calls = root, []
+
+    def hf_hub_download(self, repo_id: str, filename: str, *, revision: str | None = None) -> str:
+        self.calls.append((repo_id, filename, revision))
+        if not (self.root / filename).exists():
+            raise ConnectionError("404 Client Error.\n\nEntry Not Found.")
+        return str(self.root / filename)
+
+
+@pytest.fixture
+def fake_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    fake = FakeHub(folder.parent)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+    return fake
+
+
+def test_hub_folder(fake_hub: FakeHub, config: ZipMapConfig) -> None:
+    assert find("hf://owner/repo/model@v1").config == config
+    names = [f"model/{CARD}", f"model/{WEIGHTS}"]
+    assert fake_hub.calls == [("owner/repo", name, "v1") for name in names]
+
+
+def test_hub_file(fake_hub: FakeHub, state: dict[str, np.ndarray], tmp_path: Path) -> None:
+    write_torch(tmp_path / "sub.pt", state)
+    assert find("hf://owner/repo/sub.pt").config.variant == "streaming"
+    assert fake_hub.calls == [("owner/repo", "sub.pt", None)]
+
+
+def test_hub_failure_is_one_sentence(fake_hub: FakeHub) -> None:
+    with pytest.raises(OSError, match=r"could not fetch .*\(ConnectionError: 404 Cl.*network$"):
+        find("hf://owner/repo/none.pt")
+    assert len(fake_hub.calls) == 1
+
+
+@pytest.mark.parametrize("address", ["hf://", "hf://owner", "hf://owner/@x", "hf://owner//x.pt"])
+def test_incomplete_address(address: str) -> None:
+    with pytest.raises(ValueError, match="must read hf://owner/repository/file"):
+        find(address)
+
+
+def test_hub_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"pip install 'zipmap-jax\[hub\]'"):
+        find("hf://owner/repo/x.pt")
+
+
+def test_the_real_package_takes_our_arguments() -> None:
+    real = pytest.importorskip("huggingface_hub")
+    inspect.signature(real.hf_hub_download).bind("owner/repo", "x.pt", revision=None)

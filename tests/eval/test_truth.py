@@ -1,0 +1,67 @@
+"""A reconstruction that is the truth up to scale has no errors; a trivial one has those it must."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.scenes import room
+from zipmap_jax.eval.truth import MEANING, compare, table
+from zipmap_jax.structs import Scene
+
+PERFECT = {"AbsRel": 0, "delta<1.25": 1, "RRA@30": 100, "RTA@30": 100, "AUC@30": 100}
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return room(views=4, size=(30, 40))
+
+
+def truth_of(scene: Scene) -> dict[str, np.ndarray]:
+    depth = np.stack(scene.depth)
+    return {"depth": depth, "valid": np.ones(depth.shape, bool), "w2c": scene.w2c}
+
+
+def test_truth_at_another_scale_is_perfect(scene: Scene) -> None:
+    w2c = scene.w2c.copy()
+    w2c[:, :3, 3] *= 3
+    scaled = dataclasses.replace(scene, depth=tuple(3 * d for d in scene.depth), w2c=w2c)
+    assert compare(scaled, truth_of(scene))["model"] == pytest.approx(PERFECT, abs=1e-5)
+
+
+def test_trivial_answer_is_the_median_and_standing_still(scene: Scene) -> None:
+    numbers = compare(scene, truth_of(scene))["trivial"]
+    depth = np.stack(scene.depth)
+    median = np.sort(depth.ravel())[(depth.size - 1) // 2]
+    assert numbers["AbsRel"] == pytest.approx(np.mean(np.abs(median - depth) / depth), rel=1e-5)
+    # No baseline has no direction.
+    assert numbers["RTA@30"] == 0
+    assert numbers["AUC@30"] == 0
+
+
+def test_unseen_and_invalid_pixels_do_not_count(scene: Scene) -> None:
+    truth = truth_of(scene)
+    truth["valid"][:, :5] = False
+    truth["depth"] = truth["depth"].copy()
+    truth["depth"][:, :5] = 0
+    cropped = tuple(d.copy() for d in scene.depth)
+    for depth in cropped:
+        depth[-5:] = np.nan
+    numbers = compare(dataclasses.replace(scene, depth=cropped), truth)["model"]
+    assert numbers == pytest.approx(PERFECT, abs=1e-5)
+
+
+def test_wrong_rotation_is_seen(scene: Scene) -> None:
+    w2c = scene.w2c.copy()
+    w2c[2, :3, :3] = np.diag([-1.0, 1.0, -1.0]) @ w2c[2, :3, :3]
+    turned = dataclasses.replace(scene, w2c=w2c)
+    # Three of the six pairs have the turned view.
+    assert compare(turned, truth_of(scene))["model"]["RRA@30"] == pytest.approx(50)
+
+
+def test_table_has_a_line_per_metric(scene: Scene) -> None:
+    lines = table(compare(scene, truth_of(scene))).splitlines()
+    assert lines[0].split() == ["model", "trivial"]
+    assert [line.split()[0] for line in lines[1:]] == list(MEANING)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from zipmap_jax.inference.memory import (
+    Workload,
+    automatic_chunk,
+    device_bytes,
+    estimate_memory,
+    free_memory,
+    host_bytes,
+    smaller,
+    tree_bytes,
+    workload_of,
+)
+from zipmap_jax.models.config import FP32, Policy
+from zipmap_jax.models.presets import preset
+
+GB = 10**9
+
+
+def workload(views=64, chunk: int | None = 16, size="small", variant="offline", **changes):
+    w = Workload(preset(size, variant), FP32, 0, ((480, 640),) * views, (392, 518), chunk)
+    return dataclasses.replace(w, **changes)
+
+
+@pytest.mark.parametrize(
+    ("views", "chunk", "reported"),
+    # Temporaries + images + outputs in bytes that XLA's compiler reports (CPU, jax 0.10).
+    [(4, None, 1323e6), (16, 4, 1781e6), (64, 16, 7122e6)],
+)
+def test_device_estimate_is_close_to_what_the_compiler_reports(views, chunk, reported):
+    assert 0.8 * reported < device_bytes(workload(views, chunk)) < 1.35 * reported
+
+
+def test_a_larger_problem_takes_more():
+    base = workload()
+    bigger = [
+        workload(views=128),
+        workload(chunk=32),
+        workload(chunk=None),
+        workload(parameter_bytes=1),
+        workload(network_size=(518, 518)),
+    ]
+    assert all(device_bytes(w) > device_bytes(base) for w in bigger)
+    assert host_bytes(workload(original_sizes=((960, 1280),) * 64)) > host_bytes(base)
+    assert device_bytes(workload(policy=Policy(taps=jnp.bfloat16))) < device_bytes(base)
+
+
+def test_streaming_windows_bound_what_is_alive():
+    assert workload(variant="streaming").live_chunk == 1
+    assert device_bytes(workload(variant="streaming")) < device_bytes(workload(chunk=1))
+
+
+def test_text_and_suggestion():
+    roomy = estimate_memory(workload(), free_host=100 * GB)
+    assert roomy.fits
+    assert not roomy.suggestion
+    assert roomy.text.startswith("memory for 64 views at 518x392, 16 at a time: about ")
+    assert roomy.text.endswith(" of 100.0 GB free")
+    tight = estimate_memory(workload(), free_host=6 * GB)
+    assert not tight.fits
+    assert tight.suggestion == "use a chunk of 8 to make it fit"
+    tighter = estimate_memory(workload(views=1000), free_host=6 * GB)
+    assert tighter.suggestion == "use a chunk of 1 and at most 62 views to make it fit"
+    assert "smaller network size" in estimate_memory(workload(), free_host=1).suggestion
+    assert estimate_memory(workload(views=1), free_host=GB).text.startswith("memory for 1 view at")
+
+
+def test_suggestions_do_fit():
+    for free in (5 * GB, 6 * GB, 7 * GB):
+        tight = estimate_memory(workload(), free_host=free)
+        assert not tight.fits
+        chunk = int(tight.suggestion.split("chunk of ")[1].split()[0])
+        assert estimate_memory(workload(chunk=chunk), free_host=free).fits
+
+
+def test_an_accelerator_has_its_own_memory():
+    w = workload()
+    assert estimate_memory(w, free_device=20 * GB, free_host=3 * GB).fits
+    assert not estimate_memory(w, free_device=2 * GB, free_host=99 * GB).fits
+    assert not estimate_memory(w, free_device=20 * GB, free_host=GB // 10).fits
+    text = estimate_memory(w, free_device=20 * GB, free_host=3 * GB).text
+    assert "of 20.0 GB free on the device" in text
+    assert "of 3.0 GB free on the host" in text
+
+
+def test_unknown_memory_fits():
+    estimate = estimate_memory(workload())
+    assert estimate.fits
+    assert "an unknown amount free" in estimate.text
+
+
+def test_automatic_chunk():
+    assert automatic_chunk(workload(views=16), None, 100 * GB) is None
+    assert automatic_chunk(workload(views=17), None, 100 * GB) == 16
+    assert automatic_chunk(workload(), None, 6 * GB) == 8
+    assert automatic_chunk(workload(), None, 1) == 1
+
+
+def test_what_to_try_after_memory_ran_out():
+    assert smaller(workload(chunk=16)) == "use a chunk of 8 (now 16)"
+    assert smaller(workload(views=10, chunk=1)) == "use at most 5 views (now 10)"
+    assert smaller(workload(views=1)) == "use a network size below 518"
+
+
+class Accelerator:
+    platform = "gpu"
+
+    def __init__(self, stats):
+        self.memory_stats = lambda: stats
+
+
+def test_free_memory():
+    device, host = free_memory()
+    assert device is None
+    assert host is None or host > 0
+    free, _ = free_memory(Accelerator({"bytes_limit": 100, "bytes_in_use": 30}))
+    assert free == 70
+    assert free_memory(Accelerator(None))[0] is None
+
+
+def test_tree_bytes_of_arrays_and_shapes():
+    tree = {"a": jnp.zeros((3, 4)), "b": jax.ShapeDtypeStruct((5,), jnp.bfloat16)}
+    assert tree_bytes(tree) == 48 + 10
+
+
+def test_workload_of(echo):
+    model = echo()
+    w = workload_of(model.model, model.params, [(3, 4)], (32, 32), 2)
+    assert (w.parameter_bytes, w.views, w.chunk, w.policy) == (24, 1, 2, FP32)

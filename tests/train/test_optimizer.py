@@ -1,0 +1,147 @@
+"""Learning rate, decay mask, clipping: the recipe's numbers."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from zipmap_jax.models.presets import preset
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.train.config import OptimConfig
+from zipmap_jax.train.optimizer import (
+    adam,
+    apply_update,
+    clip_gradients,
+    decay_mask,
+    gradient_norms,
+    learning_rate,
+    path_name,
+)
+
+
+# Stage 1 of the recipe: 80,000 steps, peak 1e-4, floor 1e-8, 5 % warm-up.
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (0, 1e-8),
+        (1, 3.49975e-8),
+        (2000, 5.0005e-5),
+        (4000, 1e-4),
+        (42000, 5.0005e-5),
+        (79999, 1.0000043e-8),
+    ],
+)
+def test_learning_rate_follows_the_table(step: int, expected: float) -> None:
+    rate = learning_rate(step / 80_000, 1e-4, OptimConfig(lr=1e-4))
+    # 1e-12 is what fp32 leaves of 1e-4 (1 + cos) next to cos = -1.
+    np.testing.assert_allclose(rate, expected, rtol=2e-6, atol=1e-12)
+
+
+def test_learning_rate_without_warmup_starts_at_the_peak() -> None:
+    config = OptimConfig(lr=1e-3, warmup=0.0)
+    assert float(learning_rate(1e-5, 1e-3, config)) == pytest.approx(1e-3)
+
+
+def flat(tree: object) -> dict[str, object]:
+    return {path_name(p): leaf for p, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+@pytest.fixture(scope="module")
+def tiny_params() -> object:
+    return jax.eval_shape(ZipMap(preset("tiny")).init, jax.random.key(0))
+
+
+def test_decay_mask_counts_axes_per_layer(tiny_params: object) -> None:
+    mask = flat(decay_mask(tiny_params))
+    decayed = [
+        "camera_token",
+        "register_token",
+        "embedder/cls_token",
+        "embedder/pos_embed",
+        "embedder/patch_proj/kernel",
+        "frame_blocks/attn/qkv/kernel",
+        "global_blocks/ttt/w0",
+        "global_blocks/ttt/w1",
+        "camera_head/empty_pose_tokens",
+        "camera_head/trunk/mlp/fc1/kernel",
+        "depth_head/projects_0/kernel",
+    ]
+    kept = [
+        "embedder/patch_proj/bias",
+        "embedder/norm/scale",
+        "frame_blocks/norm1/scale",
+        "frame_blocks/ls1/gamma",
+        "frame_blocks/attn/qkv/bias",
+        "frame_blocks/attn/q_norm/scale",
+        "global_blocks/ttt/o_norm/scale",
+        "camera_head/trunk/ls1/gamma",
+        "camera_head/token_norm/scale",
+        "depth_head/output_conv1/bias",
+    ]
+    assert all(mask[name] for name in decayed)
+    assert not any(mask[name] for name in kept)
+
+
+def test_every_bias_and_norm_is_spared_and_every_kernel_decays(tiny_params: object) -> None:
+    for name, decays in flat(decay_mask(tiny_params)).items():
+        last = name.split("/")[-1]
+        if last in ("bias", "scale", "gamma"):
+            assert not decays, name
+        if last == "kernel":
+            assert decays, name
+
+
+def test_clipping_is_by_module() -> None:
+    grads = {
+        "embedder": {"a": jnp.full((4,), 3.0)},
+        "frame_blocks": {"b": jnp.full((4,), 4.0)},
+        "depth_head": {"c": jnp.full((4,), 0.1)},
+    }
+    config = OptimConfig(clip=1.0)
+    norms = gradient_norms(grads, config.clip_by)
+    assert set(norms) == {"aggregator", "depth_head"}
+    np.testing.assert_allclose(norms["aggregator"], 10.0, rtol=1e-6)
+    clipped = clip_gradients(grads, norms, config)
+    np.testing.assert_allclose(clipped["embedder"]["a"], 0.3, rtol=1e-6)
+    np.testing.assert_allclose(clipped["depth_head"]["c"], 0.1, rtol=1e-6)
+
+
+def test_clipping_by_one_global_norm() -> None:
+    grads = {"embedder": {"a": jnp.full((1,), 3.0)}, "depth_head": {"c": jnp.full((1,), 4.0)}}
+    config = OptimConfig(clip=1.0, clip_by="global")
+    norms = gradient_norms(grads, config.clip_by)
+    clipped = clip_gradients(grads, norms, config)
+    np.testing.assert_allclose(clipped["depth_head"]["c"], 0.8, rtol=1e-6)
+
+
+def test_adamw_step_is_the_textbook_one() -> None:
+    config = OptimConfig(lr=1e-2, lr_floor=0.0, warmup=0.0, weight_decay=0.1)
+    params = {"w": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0, 4.0])}
+    grads = {"w": jnp.array([[0.5, 0.25]]), "bias": jnp.array([-1.0, 2.0])}
+    transform = adam(config)
+    direction, _ = transform.update(grads, transform.init(params), params)
+    new = apply_update(params, direction, jnp.asarray(0.0), config)
+    # The first Adam step is g / (|g| + eps); only the matrix decays.
+    np.testing.assert_allclose(new["w"], [[1.0 - 1e-2 * 1.1, -2.0 - 1e-2 * 0.8]], rtol=1e-6)
+    np.testing.assert_allclose(new["bias"], [3.01, 3.99], rtol=1e-6)
+
+
+def test_groups_and_frozen_parameters() -> None:
+    config = OptimConfig(
+        lr=1e-3,
+        lr_floor=0.0,
+        warmup=0.0,
+        lr_groups=(("global_blocks/ttt/*", 1e-2),),
+        frozen=("embedder/mask_token",),
+    )
+    params = {
+        "embedder": {"mask_token": jnp.ones((2,)), "other": jnp.ones((2,))},
+        "global_blocks": {"ttt": {"w0": jnp.ones((2,))}},
+    }
+    direction = jax.tree.map(jnp.ones_like, params)
+    new = apply_update(params, direction, jnp.asarray(0.0), config)
+    np.testing.assert_array_equal(new["embedder"]["mask_token"], 1.0)
+    np.testing.assert_allclose(new["embedder"]["other"], 1 - 1e-3, rtol=1e-6)
+    np.testing.assert_allclose(new["global_blocks"]["ttt"]["w0"], 1 - 1e-2, rtol=1e-6)

@@ -1,0 +1,59 @@
+"""Batches on the device: which shape, which scenes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from zipmap_jax.train.config import Bucket, DataConfig, JitterConfig
+from zipmap_jax.train.source import ProceduralSource, bucket_of
+
+SMALL = DataConfig(
+    buckets=(Bucket(2, 14, 28, batch=2),),
+    jitter=JitterConfig(probability=1.0, independent=1.0),
+)
+
+
+def test_shapes_follow_weights_and_opening_times() -> None:
+    early = Bucket(2, 14, 14, weight=3.0, end=0.5)
+    always = Bucket(4, 14, 14, weight=1.0)
+    late = Bucket(8, 28, 28, weight=1.0, start=0.5)
+    config = DataConfig(buckets=(early, always, late))
+    drawn = [bucket_of(step, 4000, 0, config) for step in range(4000)]
+    first, second = Counter(drawn[:2000]), Counter(drawn[2001:])
+    assert set(first) == {early, always}
+    assert set(second) == {always, late}
+    # 1500 +- 5 standard deviations of a binomial.
+    assert abs(first[early] - 1500) < 100
+    assert abs(second[late] - 1000) < 112
+    assert drawn == [bucket_of(step, 4000, 0, config) for step in range(4000)]
+
+
+def test_no_open_bucket_is_an_error() -> None:
+    config = DataConfig(buckets=(Bucket(2, 14, 14, end=0.5),))
+    with pytest.raises(ValueError, match="no bucket is open at 75% of the run"):
+        bucket_of(75, 100, 0, config)
+
+
+def test_a_step_always_gives_the_same_batch() -> None:
+    one, two = ProceduralSource(SMALL, 10, seed=5), ProceduralSource(SMALL, 10, seed=5)
+    two(0)
+    a, b, other = one(3), two(3), one(4)
+    assert a["images"].shape == (2, 2, 14, 28, 3)
+    for name, array in a.items():
+        np.testing.assert_array_equal(array, b[name])
+    assert (np.asarray(a["images"]) != np.asarray(other["images"])).any()
+    assert (np.asarray(a["w2c"]) != np.asarray(other["w2c"])).any()
+
+
+def test_augmentation_changes_colours_and_order_only() -> None:
+    plain = dataclasses.replace(SMALL, jitter=None, shuffle_views=False)
+    raw, seen = ProceduralSource(plain, 10, seed=5)(3), ProceduralSource(SMALL, 10, seed=5)(3)
+    for scene in range(2):
+        rows = [np.asarray(d["depth"][scene]).reshape(2, -1) for d in (raw, seen)]
+        matches = [np.array_equal(rows[1], rows[0][list(o)]) for o in ([0, 1], [1, 0])]
+        assert sum(matches) == 1
+    assert np.abs(np.sort(raw["images"], 1) - np.sort(seen["images"], 1)).max() > 1e-3

@@ -1,0 +1,112 @@
+"""The step on a small quadratic: moving average, finite guard, microbatches."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from zipmap_jax.models.presets import preset
+from zipmap_jax.train.config import Bucket, DataConfig, EmaConfig, OptimConfig, TrainConfig
+from zipmap_jax.train.state import TrainState, initial_state
+from zipmap_jax.train.step import Batch, train_step
+
+CONFIG = TrainConfig(
+    name="test",
+    model=preset("tiny"),
+    data=DataConfig(buckets=(Bucket(2, 42, 42),)),
+    optim=OptimConfig(lr=0.1, warmup=0.0, weight_decay=0.0, clip=0.0),
+    ema=EmaConfig(decay=0.9, start=2),
+    steps=100,
+)
+
+
+def quadratic(params: dict[str, jax.Array], batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+    error = batch["x"] - params["w"][None]
+    loss = jnp.mean(error**2)
+    return loss, {"loss_square": loss}
+
+
+def start() -> TrainState:
+    return initial_state({"w": jnp.array([1.0, -1.0])}, CONFIG.optim)
+
+
+StepFn = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def make_step(config: TrainConfig = CONFIG) -> StepFn:
+    step = jax.jit(functools.partial(train_step, loss=quadratic, config=config))
+    return functools.partial(step, steps=config.steps)
+
+
+def batch(value: float = 3.0) -> Batch:
+    return {"x": jnp.full((4, 2), value)}
+
+
+def test_loss_falls() -> None:
+    step, state = make_step(), start()
+    losses = []
+    for _ in range(20):
+        state, metrics = step(state, batch())
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.5 * losses[0]
+    assert int(state.step) == 20
+
+
+def test_moving_average_copies_then_averages() -> None:
+    step, state = make_step(), start()
+    for index in range(5):
+        before = state
+        state, _ = step(state, batch())
+        if index <= CONFIG.ema.start:
+            expected = state.params["w"]
+        else:
+            expected = 0.9 * before.ema["w"] + 0.1 * state.params["w"]
+        np.testing.assert_allclose(state.ema["w"], expected, rtol=1e-6)
+
+
+def test_moving_average_interval() -> None:
+    ema = EmaConfig(decay=0.9, start=0, interval=2)
+    step, state = make_step(dataclasses.replace(CONFIG, ema=ema)), start()
+    seen = []
+    for _ in range(4):
+        state, _ = step(state, batch())
+        seen.append(np.asarray(state.ema["w"]))
+    np.testing.assert_array_equal(seen[0], seen[1])
+    assert (seen[1] != seen[2]).all()
+    np.testing.assert_array_equal(seen[2], seen[3])
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_step_that_is_not_finite_changes_nothing_but_the_counters(poison: float) -> None:
+    step = make_step()
+    good, _ = step(start(), batch())
+    bad, metrics = step(good, batch(poison))
+    for name in ("params", "opt_state", "ema"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(bad, name), getattr(good, name))
+    assert int(bad.step) == 2
+    assert int(bad.skipped) == int(bad.skipped_in_row) == 1
+    assert int(metrics["skipped_in_row"]) == 1
+    after, _ = step(bad, batch())
+    assert int(after.skipped) == 1
+    assert int(after.skipped_in_row) == 0
+    assert (np.asarray(after.params["w"]) != np.asarray(bad.params["w"])).all()
+
+
+def test_microbatches_give_the_gradient_of_the_whole_batch() -> None:
+    data = {"x": jnp.arange(8.0).reshape(4, 2)}
+    whole, _ = make_step()(start(), data)
+    cut, metrics = make_step(dataclasses.replace(CONFIG, microbatches=2))(start(), data)
+    np.testing.assert_allclose(cut.params["w"], whole.params["w"], rtol=1e-6)
+    assert float(metrics["loss_square"]) == pytest.approx(float(metrics["loss"]))
+
+
+def test_microbatches_must_divide_the_batch() -> None:
+    step = make_step(dataclasses.replace(CONFIG, microbatches=3))
+    with pytest.raises(ValueError, match="4 scenes cannot be cut into 3"):
+        step(start(), batch())

@@ -1,0 +1,138 @@
+"""`train.py` and `eval.py` from the command line, on a model of a few thousand parameters."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG = '''
+from zipmap_jax.models.config import (
+    CameraHeadConfig, DenseHeadConfig, EmbedderConfig, ZipMapConfig,
+)
+from zipmap_jax.train.config import Bucket, DataConfig, EmaConfig, OptimConfig, TrainConfig
+
+
+def get_config():
+    """A model of width 32 on pictures of 42 x 42 pixels."""
+    model = ZipMapConfig(
+        preset="micro",
+        embedder=EmbedderConfig(width=32, depth=0, heads=2, image_size=42),
+        depth=4,
+        heads=2,
+        layer_scale_init=0.2,
+        taps=(0, 1, 2, 3),
+        camera=CameraHeadConfig(kind="mlp"),
+        dense=DenseHeadConfig(features=8, out_channels=(8, 8, 8, 8), hidden=4),
+    )
+    bucket = Bucket(views=2, height=42, width=42)
+    return TrainConfig(
+        name="micro",
+        model=model,
+        data=DataConfig(buckets=(bucket,), jitter=None),
+        optim=OptimConfig(lr=3e-3, warmup=0.1, b2=0.95),
+        ema=EmaConfig(decay=0.5, start=2),
+        token_scale=0.02,
+        steps=60,
+        log_every=10,
+        eval_every=0,
+        save_every=0,
+        held_out=bucket,
+        eval_scenes=2,
+        notes=("a model for tests",),
+    )
+'''
+
+
+# The programs run for a second; compiling them well would take a minute.
+QUICK = "--xla_backend_optimization_level=0"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "micro.py"
+    path.write_text(CONFIG)
+    return path
+
+
+def command(script: str, *arguments: object) -> list[str]:
+    return [sys.executable, str(ROOT / script), *map(str, arguments)]
+
+
+def run(script: str, *arguments: object) -> str:
+    done = subprocess.run(
+        command(script, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def losses(workdir: Path) -> list[float]:
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [row["loss"] for row in rows if row["kind"] == "train"]
+
+
+@pytest.mark.slow
+def test_train_stop_resume_export_and_evaluate(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    monkeypatch.setenv("XLA_FLAGS", QUICK)
+    workdir = tmp_path / "run"
+    train = ("train.py", "--config", config, "--workdir", workdir)
+
+    # A preempted run saves and ends well.
+    process = subprocess.Popen(
+        command(*train), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step 10/60"):
+            process.send_signal(signal.SIGTERM)
+            break
+    rest, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "asked to stop: saved step" in rest
+
+    # The next start goes on from there to the end, and the loss has fallen.
+    text = run(*train)
+    assert "resuming at step" in text
+    assert "step 60 held out, trivial in brackets: AbsRel" in text
+    values = losses(workdir)
+    assert values[-1] < 0.9 * values[0]
+    programs = (tmp_path / "cache").rglob("jit_train_step-*-cache")
+    assert len(list(programs)) == 1, "a resumed run compiles nothing again"
+
+    # The weights leave as a model folder, which scores as the run does.
+    text = run(*train, "--export", tmp_path / "model", "--export-scenes", 2)
+    assert text.splitlines()[-1] == str(tmp_path / "model")
+    card = json.loads((tmp_path / "model" / "card.json").read_text())
+    assert card["training"]["steps"] == 60
+    assert card["notes"] == ["a model for tests"]
+    options = ("--scenes", 2, "--views", 2, "--size", 42, 42, "--json")
+    exported = json.loads(run("eval.py", "--checkpoint", tmp_path / "model", *options))
+    for answer, numbers in card["held_out"]["numbers"].items():
+        assert exported[answer] == pytest.approx(numbers, abs=1e-4)
+
+
+def test_mistakes_are_one_sentence(config: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        command("train.py", "--config", tmp_path / "none.py"), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.strip().startswith("train.py: no configuration")
+    done = subprocess.run(
+        command("train.py", "--config", config, "--workdir", tmp_path, "--export", tmp_path / "x"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "no checkpoint in" in done.stderr

@@ -1,0 +1,185 @@
+"""Train ZipMap: configuration -> data -> model -> state -> step -> loop.
+
+    python train.py --config configs/tiny_procedural.py --workdir runs/tiny_procedural
+    python train.py --config configs/tiny_procedural.py --workdir runs/tiny_procedural --export DIR
+
+A work directory that holds checkpoints is resumed; SIGTERM and Ctrl-C save before they end the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+
+from zipmap_jax.convert.checkpoint import make_card
+from zipmap_jax.convert.checkpoint import save as save_weights
+from zipmap_jax.eval.held_out import METRICS, Batch, Numbers, evaluate, held_out_scenes, table
+from zipmap_jax.inference.compile import enable_compilation_cache
+from zipmap_jax.models.config import POLICIES
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
+from zipmap_jax.train.config import TrainConfig
+from zipmap_jax.train.loop import stop_on_signals, train
+from zipmap_jax.train.source import ProceduralSource
+from zipmap_jax.train.start import random_parameters
+from zipmap_jax.train.state import TrainState, initial_state
+from zipmap_jax.train.step import scene_loss, train_step
+from zipmap_jax.train.writer import Writer
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Train ZipMap.")
+    parser.add_argument("--config", type=Path, required=True, help="Python file with get_config()")
+    parser.add_argument("--workdir", type=Path, help="checkpoints and metrics [runs/NAME]")
+    parser.add_argument("--steps", type=int, help="length of the run and of its schedule")
+    parser.add_argument("--lr", type=float, help="peak learning rate")
+    parser.add_argument("--batch-scale", type=int, default=1, help="multiply every bucket's batch")
+    parser.add_argument("--policy", choices=sorted(POLICIES), help="number formats")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--log-every", type=int)
+    parser.add_argument("--eval-every", type=int)
+    parser.add_argument("--save-every", type=int)
+    parser.add_argument(
+        "--export", type=Path, help="write the newest checkpoint's weights there; trains nothing"
+    )
+    parser.add_argument("--export-weights", choices=("ema", "params"), default="ema")
+    parser.add_argument("--export-dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--force", action="store_true", help="let --export overwrite")
+    parser.add_argument("--export-scenes", type=int, default=64, help="for the card's numbers")
+    return parser.parse_args(argv)
+
+
+def load_config(args: argparse.Namespace) -> TrainConfig:
+    """`get_config()` of the configuration file, with the command line's changes."""
+    spec = importlib.util.spec_from_file_location("zipmap_jax_user_config", args.config)
+    if spec is None or spec.loader is None or not args.config.is_file():
+        raise ValueError(f"no configuration {args.config}: give a Python file with get_config()")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config: TrainConfig = module.get_config()
+
+    names = ("steps", "policy", "seed", "log_every", "eval_every", "save_every")
+    changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.lr is not None:
+        changes["optim"] = dataclasses.replace(config.optim, lr=args.lr)
+    buckets = (
+        dataclasses.replace(b, batch=b.batch * args.batch_scale) for b in config.data.buckets
+    )
+    changes["data"] = dataclasses.replace(config.data, buckets=tuple(buckets))
+    return dataclasses.replace(config, **changes)
+
+
+def check_same_model(checkpoints: Checkpoints, config: TrainConfig) -> None:
+    """A run can be resumed with another schedule, not with another model."""
+    if checkpoints.latest is not None and checkpoints.config().model != config.model:
+        raise ValueError(
+            f"{checkpoints.directory} holds checkpoints of another model than {config.name}: "
+            "choose another --workdir"
+        )
+
+
+def held_out(config: TrainConfig, count: int) -> Iterator[Batch]:
+    """Scenes of the run's evaluation."""
+    shape = config.held_out
+    return held_out_scenes(count, shape.views, shape.height, shape.width, shape.batch)
+
+
+def run(config: TrainConfig, workdir: Path) -> None:
+    """Train to the end, or until asked to stop."""
+    # ---------------------------------------------------------------- data
+    source = ProceduralSource(config.data, config.steps, config.seed)
+
+    # --------------------------------------------------------------- model
+    model = ZipMap(config.model, POLICIES[config.policy], config.remat)
+
+    @jax.jit
+    def new_state() -> TrainState:
+        params = random_parameters(model, jax.random.key(config.seed), config.token_scale)
+        return initial_state(params, config.optim)
+
+    # ---------------------------------------------------------------- step
+    program = jax.jit(
+        functools.partial(train_step, loss=scene_loss(model, config.loss), config=config),
+        donate_argnames="state",
+    )
+    step = functools.partial(program, steps=config.steps)
+
+    def held_out_numbers(state: TrainState) -> Numbers:
+        return evaluate(model, state.ema, held_out(config, config.eval_scenes))
+
+    # ---------------------------------------------------------------- loop
+    with (
+        Checkpoints(workdir / "checkpoints", config.keep) as checkpoints,
+        Writer(workdir, config.steps) as writer,
+        stop_on_signals() as stop,
+    ):
+        check_same_model(checkpoints, config)
+        state, line = start_or_resume(checkpoints, new_state)
+        count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+        writer.say(f"{config.name}: {count / 1e6:.2f} M parameters on {jax.devices()[0]}; {line}")
+        writer.say(f"{len(config.data.buckets)} shapes of batch; each compiles when first drawn")
+        train(state, step, source, config, checkpoints, writer, held_out_numbers, stop)
+
+
+def export(workdir: Path, args: argparse.Namespace) -> None:
+    """Write the newest weights and a card that says what they are worth."""
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        config, steps = checkpoints.config(), checkpoints.latest
+        model = ZipMap(config.model)
+        like = jax.eval_shape(model.init, jax.random.key(0))
+        params = checkpoints.restore_weights(like, args.export_weights)
+    # The numbers belong to the weights as they are stored.
+    rounded = jax.tree.map(lambda x: x.astype(args.export_dtype).astype("float32"), params)
+    numbers = evaluate(model, rounded, held_out(config, args.export_scenes))
+    card = make_card(
+        config.model, dtype=args.export_dtype, licence="Apache-2.0", notes=config.notes
+    )
+    card |= {
+        "training": {
+            "config": config.name,
+            "data": "procedural scenes of zipmap_jax.data.datasets.procedural",
+            "steps": steps,
+            "of_steps": config.steps,
+            "seed": config.seed,
+            "weights": args.export_weights,
+        },
+        "held_out": {
+            "scenes": args.export_scenes,
+            "views": config.held_out.views,
+            "size": [config.held_out.height, config.held_out.width],
+            "numbers": numbers,
+            "meaning": METRICS,
+        },
+    }
+    save_weights(args.export, rounded, card, force=args.force)
+    print(table(numbers))
+    print(args.export)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point."""
+    args = parse(argv)
+    enable_compilation_cache()
+    try:
+        config = load_config(args)
+        workdir = args.workdir or Path("runs") / config.name
+        if args.export is not None:
+            export(workdir, args)
+        else:
+            run(config, workdir)
+    except ValueError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

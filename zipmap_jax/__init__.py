@@ -1,0 +1,53 @@
+"""ZipMap in JAX: images in, cameras, depth and a queryable scene state out.
+
+The names below are loaded on first use, so that `import zipmap_jax` is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zipmap_jax.convert.hub import load
+    from zipmap_jax.inference.offline import reconstruct
+    from zipmap_jax.models.presets import preset
+    from zipmap_jax.models.zipmap import ZipMap
+    from zipmap_jax.structs import Prediction, Scene, SceneState, Views
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Prediction": "zipmap_jax.structs",
+    "Scene": "zipmap_jax.structs",
+    "SceneState": "zipmap_jax.structs",
+    "Views": "zipmap_jax.structs",
+    "ZipMap": "zipmap_jax.models.zipmap",
+    "load": "zipmap_jax.convert.hub",
+    "preset": "zipmap_jax.models.presets",
+    "reconstruct": "zipmap_jax.inference.offline",
+}
+
+__all__ = [
+    "Prediction",
+    "Scene",
+    "SceneState",
+    "Views",
+    "ZipMap",
+    "__version__",
+    "load",
+    "preset",
+    "reconstruct",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zipmap_jax' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

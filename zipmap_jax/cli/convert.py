@@ -1,0 +1,59 @@
+"""`zipmap convert`: a PyTorch checkpoint in, a checkpoint folder out, or back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+
+@dataclasses.dataclass(frozen=True)
+class Convert:
+    """Convert a checkpoint of the PyTorch model, or write one.
+
+    Attributes:
+      checkpoint: .pt or .safetensors file; with --to torch a converted folder or "tiny".
+      out: folder to write; with --to torch the .pt file.
+      to: direction.
+      variant: what the checkpoint is, where its tensors leave that open.
+      ema: take the averaged weights.
+      dtype: number format of the result.
+      force: replace OUT if it exists.
+      json: print one JSON object instead of text.
+    """
+
+    checkpoint: Annotated[Positional[Path], arg(metavar="CHECKPOINT", help_behavior_hint="")]
+    out: Annotated[Path, arg(aliases=("-o",), metavar="OUT", help_behavior_hint="(required)")]
+    to: Literal["zipmap", "torch"] = "zipmap"
+    variant: Annotated[
+        Literal["offline", "ref_view", "streaming", "state_query"] | None,
+        arg(
+            metavar="{offline,ref_view,streaming,state_query}",
+            help_behavior_hint="(default: recognised)",
+        ),
+    ] = None
+    ema: bool = False
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    force: bool = False
+    json: bool = False
+
+    def __call__(self) -> int:
+        from zipmap_jax.convert.command import convert_command
+
+        report = convert_command(
+            self.checkpoint,
+            self.out,
+            to=self.to,
+            variant=self.variant,
+            ema=self.ema,
+            dtype=self.dtype,
+            force=self.force,
+        )
+        if self.json:
+            print(json.dumps({"report": report.splitlines(), "out": str(self.out)}))
+        else:
+            print(f"{report}\n{self.out}")
+        return 0

@@ -1,0 +1,32 @@
+"""A model by name, in the number format that suits the machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from zipmap_jax.convert.hub import LoadedModel
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def load_model(name: str, precision: Precision) -> LoadedModel:
+    """The model called `name`; also starts to keep compiled programs on disk.
+
+    Args:
+      name: "tiny", a converted folder, or hf://owner/repo/file@revision.
+      precision: "auto" is fp32 on the CPU, where bf16 is slow, and bf16 elsewhere.
+
+    Raises:
+      ValueError: there is no such model.
+    """
+    import jax
+
+    from zipmap_jax.convert.hub import load
+    from zipmap_jax.inference.compile import enable_compilation_cache
+    from zipmap_jax.models.config import POLICIES
+
+    enable_compilation_cache()
+    if precision == "auto":
+        precision = "fp32" if jax.default_backend() == "cpu" else "bf16"
+    return load(name, policy=POLICIES[precision])

@@ -1,0 +1,112 @@
+"""Entry point of `zipmap`: parse, run one verb, turn users' mistakes into one sentence.
+
+Exit codes: 0 done, 1 a comparison found a difference, 2 a mistake in the input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, TextIO
+
+import tyro
+from tyro.conf import subcommand
+
+import zipmap_jax
+from zipmap_jax.cli.convert import Convert
+from zipmap_jax.cli.demo import Demo
+from zipmap_jax.cli.doctor import Doctor
+from zipmap_jax.cli.parity import Parity
+from zipmap_jax.cli.run import Run
+
+Verb = (
+    Annotated[Run, subcommand("run")]
+    | Annotated[Demo, subcommand("demo")]
+    | Annotated[Convert, subcommand("convert")]
+    | Annotated[Parity, subcommand("parity")]
+    | Annotated[Doctor, subcommand("doctor")]
+)
+
+DESCRIPTION = "Cameras, depth and a point cloud from photographs or video, in one forward pass."
+MISTAKE, INTERRUPTED = 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+      argv: arguments after the program's name; None = those of the process.
+
+    Returns:
+      The exit code.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    if args == ["--version"]:
+        print(f"zipmap-jax {zipmap_jax.__version__}")
+        return 0
+    verb = tyro.cli(
+        Verb,  # pyright: ignore[reportArgumentType]  a union is a type form
+        prog="zipmap",
+        description=DESCRIPTION,
+        args=args,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            return verb()
+        except KeyboardInterrupt:
+            print("zipmap: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except Exception as error:
+            sentence = explain(error)
+            if sentence is None or os.environ.get("ZIPMAP_DEBUG") == "1":
+                raise
+            print(f"zipmap: error: {sentence}", file=sys.stderr)
+            return MISTAKE
+
+
+def explain(error: Exception) -> str | None:
+    """A mistake of the user, or a limit of the machine, as one sentence; None for a bug of ours."""
+    if _is_out_of_memory(error):
+        return (
+            "out of memory: process fewer images at a time with --chunk 4, fewer in all with "
+            "--max-views, or smaller ones with --size"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}"
+    if isinstance(error, ValueError | OSError) or _is_missing_extra(error):
+        return " ".join(str(error).split())
+    return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # XLA reports it as a RuntimeError, NumPy as a MemoryError.
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(text in str(error) for text in ("RESOURCE_EXHAUSTED", "Out of memory"))
+    )
+
+
+def _is_missing_extra(error: Exception) -> bool:
+    ours = (error.name or "").startswith("zipmap_jax") if isinstance(error, ImportError) else True
+    return not ours
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    del category, filename, lineno, line
+    print(f"zipmap: warning: {message}", file=file or sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

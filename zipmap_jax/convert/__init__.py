@@ -1,0 +1,1 @@
+"""Weights in and out: PyTorch files, our own folders, and the tables between them."""

@@ -1,0 +1,222 @@
+"""Our checkpoint folder: `model.safetensors` with the parameters, `card.json` with all the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from zipmap_jax.convert.rules import Params, Shape, check, flatten, nest, our_shapes, shapes_of
+from zipmap_jax.convert.safetensors_file import read_safetensors, write_safetensors
+from zipmap_jax.convert.table import rules
+from zipmap_jax.models.config import (
+    CameraHeadConfig,
+    DenseHeadConfig,
+    EmbedderConfig,
+    FastWeightConfig,
+    ZipMapConfig,
+)
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+FORMAT = 1
+DTYPES: dict[str, np.dtype] = {
+    "float32": np.dtype(np.float32),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
+_PARTS = {
+    "embedder": EmbedderConfig,
+    "fast": FastWeightConfig,
+    "camera": CameraHeadConfig,
+    "dense": DenseHeadConfig,
+}
+
+
+def config_to_dict(config: ZipMapConfig) -> dict[str, Any]:
+    """Configuration -> nested dictionary of JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def config_from_dict(data: Mapping[str, Any]) -> ZipMapConfig:
+    """The inverse of `config_to_dict`; absent entries take their defaults.
+
+    Raises:
+      ValueError: for an unknown entry or a value that no model can have.
+    """
+    values = dict(data)
+    for name, part in _PARTS.items():
+        if name in values:
+            values[name] = _build(part, values[name], f"{name}.")
+    return _build(ZipMapConfig, values, "")
+
+
+def _build(cls: type, data: Any, prefix: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{prefix or 'config'} must be a table of values, got {data!r}")
+    known = {field.name for field in dataclasses.fields(cls)}
+    unknown = [prefix + name for name in data if name not in known]
+    if unknown:
+        raise ValueError(
+            f"the configuration has unknown entries {', '.join(unknown)}: it may come from a "
+            "newer version of zipmap-jax, so update"
+        )
+    try:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    except (TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"the configuration cannot be used ({error}): fix its values") from error
+
+
+def make_card(
+    config: ZipMapConfig,
+    *,
+    dtype: str = "float32",
+    source: Mapping[str, str] | None = None,
+    licence: str = "",
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Everything about a model but its parameters.
+
+    Args:
+      config: the model.
+      dtype: number format of the file, "float32" or "bfloat16".
+      source: where the parameters come from, such as {"file": ..., "sha256": ...}.
+      licence: under which terms they may be used.
+      notes: anything a user should know.
+    """
+    try:
+        version = importlib.metadata.version("zipmap-jax")
+    except importlib.metadata.PackageNotFoundError:
+        version = "(not installed)"
+    return {
+        "format": FORMAT,
+        "created_by": f"zipmap-jax {version}",
+        "preset": config.preset,
+        "variant": config.variant,
+        "dtype": dtype,
+        "source": dict(source or {}),
+        "licence": licence,
+        "notes": list(notes),
+        "config": config_to_dict(config),
+    }
+
+
+def save(
+    folder: str | Path, params: Mapping[str, Any], card: Mapping[str, Any], *, force: bool = False
+) -> None:
+    """Write a checkpoint folder.
+
+    Args:
+      folder: made if needed; each file appears only when it is complete.
+      params: nested parameter tree that fits the card's configuration.
+      card: see `make_card`; its dtype is the dtype of the file.
+      force: replace a checkpoint that is already there.
+
+    Raises:
+      ValueError: when a checkpoint is already there, or the parameters do not fit the card.
+      OSError: when the folder cannot be written.
+    """
+    flat = flatten(params)
+    expected = our_shapes(rules(config_from_dict(card["config"])))
+    check(shapes_of(flat), expected, subject="the parameter tree", remedy="fix the card's config")
+    save_leaves(folder, ((name, np.asarray(flat[name])) for name in expected), card, force=force)
+
+
+def save_leaves(
+    folder: str | Path,
+    leaves: Iterable[tuple[str, np.ndarray]],
+    card: Mapping[str, Any],
+    *,
+    force: bool = False,
+) -> None:
+    """As `save`, from leaves that come one by one in the order of the rule table."""
+    folder = Path(folder)
+    require_free(folder, force)
+    shapes = our_shapes(rules(config_from_dict(card["config"])))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_safetensors(folder / WEIGHTS, shapes, leaves, DTYPES[card["dtype"]])
+    partial = folder / f"{CARD}.partial"
+    partial.write_text(json.dumps(card, indent=2) + "\n", "utf-8")
+    os.replace(partial, folder / CARD)
+
+
+def require_free(folder: Path, force: bool) -> None:
+    """Refuse to overwrite a checkpoint, or to make a folder where a file is.
+
+    Raises:
+      ValueError: saying what is there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, but a checkpoint is a folder: choose another output")
+    there = [name for name in (WEIGHTS, CARD) if (folder / name).exists()]
+    if there and not force:
+        raise ValueError(
+            f"{folder} already holds {' and '.join(there)}: choose another output, or pass force "
+            "to overwrite"
+        )
+
+
+def read(folder: str | Path) -> tuple[Params, dict[str, Any]]:
+    """Read a checkpoint folder.
+
+    Returns:
+      Nested parameter tree of fp32 NumPy arrays, and the card.
+
+    Raises:
+      ValueError: when a file is missing or damaged, or the two do not fit each other.
+      OSError: when a file cannot be read.
+    """
+    flat, _, card = map_folder(folder)
+    copies = {name: np.array(leaf, np.float32) for name, leaf in flat.items()}
+    return nest(copies), card
+
+
+def map_folder(
+    folder: str | Path,
+) -> tuple[dict[str, np.ndarray], ZipMapConfig, dict[str, Any]]:
+    """Map a checkpoint folder without reading the parameters.
+
+    Returns:
+      Path -> read-only view of the file in its own dtype, the configuration, the card.
+
+    Raises:
+      ValueError, OSError: as `read`.
+    """
+    folder = Path(folder)
+    for name in (CARD, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"{folder} has no {name}, which every converted checkpoint has: convert or "
+                "download it again"
+            )
+    card = _read_card(folder / CARD)
+    config = config_from_dict(card["config"])
+    flat = read_safetensors(folder / WEIGHTS)
+    expected: dict[str, Shape] = our_shapes(rules(config))
+    check(
+        shapes_of(flat),
+        expected,
+        subject=f"{folder / WEIGHTS}, a {config.preset} {config.variant} model by its card,",
+        remedy="convert or download it again",
+    )
+    return flat, config, card
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(path.read_text("utf-8"))
+    except ValueError as error:  # both of bad JSON and of bad UTF-8
+        raise ValueError(f"{path} is damaged ({error}): convert the checkpoint again") from error
+    if not isinstance(card, dict) or not isinstance(card.get("config"), dict):
+        raise ValueError(f"{path} has no entry config: convert the checkpoint again")
+    if card.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} has format {card.get('format')!r} where {FORMAT} is understood: update "
+            "zipmap-jax, or convert the checkpoint again"
+        )
+    return card

@@ -1,0 +1,123 @@
+"""Convert a checkpoint from one file to another, in either direction."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from zipmap_jax.convert.checkpoint import (
+    CARD,
+    DTYPES,
+    WEIGHTS,
+    make_card,
+    map_folder,
+    require_free,
+    save_leaves,
+)
+from zipmap_jax.convert.hub import embedded
+from zipmap_jax.convert.rules import nest, shapes_of
+from zipmap_jax.convert.state_file import open_zipmap
+from zipmap_jax.convert.torch_writer import write_torch
+from zipmap_jax.convert.zipmap import to_torch
+from zipmap_jax.models.config import ZipMapConfig
+
+SOURCE_LICENCE = (
+    "The parameters are under the licence of the file they were converted from; the released "
+    "ZipMap weights are CC BY-NC 4.0 (attribution, no commercial use)."
+)
+
+
+def convert_command(
+    source: Path,
+    output: Path,
+    *,
+    to: Literal["zipmap", "torch"] = "zipmap",
+    variant: str | None = None,
+    ema: bool = False,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    force: bool = False,
+    licence: str = SOURCE_LICENCE,
+) -> str:
+    """Convert a PyTorch checkpoint to a checkpoint folder, or back.
+
+    Args:
+      source: to "zipmap": a `.pt` or `.safetensors` file with the reference's names; to "torch": a
+        checkpoint folder or the name of an embedded model.
+      output: to "zipmap": the folder to make; to "torch": the `.pt` file to make.
+      to: direction.
+      variant: what the checkpoint is, where its tensors leave it open.
+      ema: convert the averaged weights.
+      dtype: number format of the parameters in the output.
+      force: overwrite an existing output.
+      licence: note for the card.
+
+    Returns:
+      A short report of a few lines.
+
+    Raises:
+      ValueError: for bad input.
+      OSError: when a file cannot be read or written.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
+    if to == "torch":
+        if variant is not None or ema:
+            raise ValueError(
+                "variant and ema describe a PyTorch file, but the source is a folder whose card "
+                "says what it is: leave them out"
+            )
+        return _to_torch(Path(source), Path(output), dtype, force)
+    if to != "zipmap":
+        raise ValueError(f"unknown target {to!r}: choose zipmap or torch")
+    return _to_zipmap(Path(source), Path(output), variant, ema, dtype, force, licence)
+
+
+def _to_zipmap(
+    source: Path,
+    output: Path,
+    variant: str | None,
+    ema: bool,
+    dtype: str,
+    force: bool,
+    licence: str,
+) -> str:
+    if source.is_dir():
+        raise ValueError(f"{source} is a folder: pass the .pt or .safetensors file itself")
+    require_free(output, force)
+    found = open_zipmap(source, variant=variant, ema=ema)
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    origin = {"file": source.name, "sha256": digest, "weights": "ema" if ema else "model"}
+    card = make_card(found.config, dtype=dtype, source=origin, licence=licence, notes=found.notes)
+    save_leaves(output, found.leaves(DTYPES[dtype]), card, force=force)
+    lines = [
+        f"{source} -> {output / WEIGHTS}, {output / CARD}",
+        _summary(found.config, found.state, dtype),
+        f"source sha256: {digest}",
+        *(f"note: {note}" for note in found.notes),
+    ]
+    return "\n".join(lines)
+
+
+def _to_torch(source: Path, output: Path, dtype: str, force: bool) -> str:
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder: name the .pt file to make")
+    if output.exists() and not force:
+        raise ValueError(f"{output} exists: choose another output, or pass force to overwrite")
+    flat, config, _ = map_folder(embedded(str(source)) or source)
+    state = to_torch(nest(flat), config)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_torch(output, state, dtype=DTYPES[dtype])
+    return f"{source} -> {output}\n{_summary(config, state, dtype)}"
+
+
+def _summary(config: ZipMapConfig, state: dict[str, np.ndarray], dtype: str) -> str:
+    count = sum(math.prod(shape) for shape in shapes_of(state).values())
+    return (
+        f"model: {config.preset} {config.variant}, {len(state)} tensors, {count:,} parameters, "
+        f"{dtype}, {count * DTYPES[dtype].itemsize / 1e6:,.1f} MB"
+    )

@@ -1,0 +1,168 @@
+"""`load`: a model by name, from a folder, from a file, or from the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from zipmap_jax.convert.checkpoint import CARD, WEIGHTS, make_card, map_folder
+from zipmap_jax.convert.rules import Params, nest
+from zipmap_jax.convert.state_file import open_zipmap
+from zipmap_jax.models.config import Policy, ZipMapConfig
+
+if TYPE_CHECKING:
+    from zipmap_jax.models.zipmap import ZipMap
+
+ASSETS = Path(__file__).parents[1] / "assets"
+_SCHEME = "hf://"
+_FILES = (".pt", ".pth", ".bin", ".safetensors")
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A model with its parameters.
+
+    Attributes:
+      model: architecture and number formats.
+      params: nested fp32 parameter tree on the default device.
+      card: where the parameters come from, their licence, their configuration.
+    """
+
+    model: ZipMap
+    params: Params
+    card: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A checkpoint that was found and checked, but not read yet."""
+
+    config: ZipMapConfig
+    card: dict[str, Any]
+    leaves: Iterator[tuple[str, np.ndarray]]
+
+
+def load(
+    name_or_path: str | Path, *, policy: Policy | None = None, ema: bool = False
+) -> LoadedModel:
+    """Load a model.
+
+    Args:
+      name_or_path: name of an embedded model ("tiny"), a checkpoint folder, a `.pt` or
+        `.safetensors` file of the reference (converted in memory), or
+        `hf://owner/repository/file[@revision]` for either of the last two on the Hugging Face Hub.
+        An embedded name wins over a folder of that name: write `./tiny` for the folder.
+      policy: number formats of the computation; None = fp32.
+      ema: take the averaged weights of a `.pt` file.
+
+    Returns:
+      The model, its parameters (fp32, whatever the file holds) and its card.
+
+    Raises:
+      ValueError: when nothing of that name exists, or it is damaged, incomplete or no ZipMap model.
+      OSError: when a file cannot be read or downloaded.
+      ImportError: when the Hub is asked for and `huggingface_hub` is not installed.
+    """
+    from zipmap_jax.models.config import FP32
+    from zipmap_jax.models.zipmap import ZipMap
+
+    source = find(name_or_path, ema=ema)
+    for note in source.card["notes"]:
+        warnings.warn(f"{name_or_path}: {note}", stacklevel=2)
+    params = nest({name: jnp.asarray(leaf) for name, leaf in source.leaves})
+    model = ZipMap(source.config, policy=policy or FP32)
+    return LoadedModel(model, params, source.card)
+
+
+def find(name_or_path: str | Path, *, ema: bool = False) -> Source:
+    """Find and check what `load` would load.
+
+    Raises:
+      ValueError, OSError, ImportError: as `load`.
+    """
+    text = str(name_or_path)
+    if text.startswith(_SCHEME):
+        path = _download(text)
+    else:
+        path = embedded(text) or Path(text).expanduser()
+    if path.name == WEIGHTS and (path.parent / CARD).is_file():
+        path = path.parent
+    if path.is_dir():
+        return _from_folder(path, ema)
+    if path.is_file():
+        return _from_file(path, ema)
+    raise ValueError(
+        f"{text} is neither a file, a folder, nor an embedded model "
+        f"({_available()}): check the spelling"
+    )
+
+
+def embedded(name: str) -> Path | None:
+    """Folder of the embedded model of that name; None when there is none."""
+    return ASSETS / name if name in _names() else None
+
+
+def _names() -> list[str]:
+    return sorted(path.parent.name for path in ASSETS.glob(f"*/{CARD}"))
+
+
+def _available() -> str:
+    names = _names()
+    return f"available: {', '.join(names)}" if names else "none is installed"
+
+
+def _from_folder(folder: Path, ema: bool) -> Source:
+    if ema:
+        raise ValueError(f"{folder} holds one set of weights: convert with ema to get the averaged")
+    flat, config, card = map_folder(folder)
+    # Copies, so that no array of JAX aliases a file that may be overwritten.
+    leaves = ((name, np.array(leaf, np.float32)) for name, leaf in flat.items())
+    return Source(config, {"notes": [], **card}, leaves)
+
+
+def _from_file(path: Path, ema: bool) -> Source:
+    found = open_zipmap(path, ema=ema)
+    origin = {"file": path.name, "weights": "ema" if ema else "model"}
+    card = make_card(found.config, source=origin, notes=found.notes)
+    return Source(found.config, card, found.leaves())
+
+
+def _download(address: str) -> Path:
+    owner, repository, name, revision = _parse(address)
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise ImportError(
+            f"{address} needs the package huggingface_hub: pip install 'zipmap-jax[hub]'",
+            name="huggingface_hub",
+        ) from error
+
+    def fetch(file: str) -> Path:
+        return Path(hf_hub_download(f"{owner}/{repository}", file, revision=revision))
+
+    try:
+        if name.endswith(_FILES):
+            return fetch(name)
+        prefix = f"{name}/" if name else ""
+        fetch(prefix + CARD)
+        return fetch(prefix + WEIGHTS).parent
+    except Exception as error:  # the library raises its own, its transport's and OS errors
+        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        raise OSError(
+            f"could not fetch {address} ({type(error).__name__}: {reason}): check the address, "
+            "your access and the network"
+        ) from error
+
+
+def _parse(address: str) -> tuple[str, str, str, str | None]:
+    body, _, revision = address.removeprefix(_SCHEME).partition("@")
+    parts = body.strip("/").split("/")
+    if len(parts) < 2 or not all(parts):
+        raise ValueError(f"{address} must read hf://owner/repository/file[@revision]: complete it")
+    return parts[0], parts[1], "/".join(parts[2:]), revision or None

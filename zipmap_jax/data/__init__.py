@@ -1,0 +1,1 @@
+"""Views and cameras for training and evaluation: data sets, sampling, batching."""

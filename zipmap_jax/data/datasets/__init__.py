@@ -1,0 +1,1 @@
+"""Sources of posed images with depth: recorded data sets and procedural scenes."""

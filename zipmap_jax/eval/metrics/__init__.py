@@ -1,0 +1,25 @@
+"""Metrics as immutable states: build one per sequence, merge, compute. NumPy float64."""
+
+from zipmap_jax.eval.metrics.depth import DepthMetric, l1_scale, median_scale
+from zipmap_jax.eval.metrics.pose import (
+    PairwisePoseMetric,
+    TrajectoryMetric,
+    area_under_curve,
+    pair_errors,
+    rotation_error,
+    trajectory_errors,
+    translation_error,
+)
+
+__all__ = [
+    "DepthMetric",
+    "PairwisePoseMetric",
+    "TrajectoryMetric",
+    "area_under_curve",
+    "l1_scale",
+    "median_scale",
+    "pair_errors",
+    "rotation_error",
+    "trajectory_errors",
+    "translation_error",
+]

@@ -1,0 +1,54 @@
+"""cameras.json: every camera in plain numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zipmap_jax.structs import Scene
+
+
+def cameras(scene: Scene) -> dict[str, Any]:
+    """The cameras as JSON-ready data.
+
+    Returns:
+      Keys `axes`, `units`, `pixels` (conventions in words), `model`, `network_size`, and `views`:
+      a list with `name`, `width`, `height` (pixels of the original image), `fx fy cx cy` (pixels
+      of that image), `w2c`, `c2w` (4x4, row by row) and `time` (seconds, or null).
+    """
+    return {
+        "axes": "OpenCV: x right, y down, z forward; the world frame is that of the first camera",
+        "units": "lengths in the scene's own arbitrary unit, time in seconds",
+        "pixels": "fx fy cx cy in pixels of the original image; "
+        "the centre of the top left pixel is at (0, 0)",
+        "model": scene.model,
+        "network_size": dict(zip(("height", "width"), scene.network_size, strict=True)),
+        "views": [_view(scene, i) for i in range(len(scene))],
+    }
+
+
+def write_cameras(scene: Scene, path: Path) -> None:
+    """Writes `cameras(scene)` as JSON, one view per line."""
+    document = cameras(scene)
+    views = ",\n  ".join(json.dumps(view, allow_nan=False) for view in document.pop("views"))
+    head = json.dumps(document, indent=1, allow_nan=False).removesuffix("\n}")
+    path.write_text(f'{head},\n "views": [\n  {views}\n ]\n}}\n', encoding="utf-8")
+
+
+def _view(scene: Scene, i: int) -> dict[str, Any]:
+    height, width = scene.images[i].shape[:2]
+    k = scene.intrinsics[i]
+    return {
+        "name": scene.names[i],
+        "width": width,
+        "height": height,
+        "fx": float(k[0, 0]),
+        "fy": float(k[1, 1]),
+        "cx": float(k[0, 2]),
+        "cy": float(k[1, 2]),
+        "w2c": scene.w2c[i].tolist(),
+        "c2w": scene.c2w[i].tolist(),
+        "time": None if scene.times is None else float(scene.times[i]),
+    }

@@ -1,0 +1,135 @@
+"""The files a scene can be written as: one entry each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zipmap_jax.export.cameras import write_cameras
+from zipmap_jax.export.depth_images import write_depth_images
+from zipmap_jax.export.glb import write_glb
+from zipmap_jax.export.html import write_html
+from zipmap_jax.export.npz import save_scene
+from zipmap_jax.export.ply import write_ply
+
+if TYPE_CHECKING:
+    from zipmap_jax.export.points import PointCloud
+    from zipmap_jax.structs import Scene
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a writer may draw on.
+
+    Attributes:
+      scene: the reconstruction.
+      cloud: its confident points, thinned to the wanted number.
+      conf_threshold: percent of the pixels left out of `cloud`.
+      edge_threshold: of the flying-pixel filter, or None; see `point_cloud`.
+      title: name of the reconstruction.
+      notes: the user's remarks.
+    """
+
+    scene: Scene
+    cloud: PointCloud
+    conf_threshold: float
+    edge_threshold: float | None = None
+    title: str = ""
+    notes: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """One kind of output.
+
+    Attributes:
+      write: puts its files into a folder and returns their paths.
+      about: contents, axes, units and resolution, as one paragraph of README.txt.
+    """
+
+    write: Callable[[Request, Path], list[Path]]
+    about: str
+
+
+def _html(request: Request, folder: Path) -> list[Path]:
+    path = folder / "scene.html"
+    write_html(
+        request.scene,
+        path,
+        conf_threshold=request.conf_threshold,
+        edge_threshold=request.edge_threshold,
+        title=request.title,
+        notes=request.notes,
+    )
+    return [path]
+
+
+def _ply(request: Request, folder: Path) -> list[Path]:
+    path = folder / "points.ply"
+    write_ply(request.cloud, path)
+    return [path]
+
+
+def _glb(request: Request, folder: Path) -> list[Path]:
+    path = folder / "scene.glb"
+    write_glb(request.scene, request.cloud, path)
+    return [path]
+
+
+def _npz(request: Request, folder: Path) -> list[Path]:
+    path = folder / "scene.npz"
+    save_scene(request.scene, path)
+    return [path]
+
+
+def _cameras(request: Request, folder: Path) -> list[Path]:
+    path = folder / "cameras.json"
+    write_cameras(request.scene, path)
+    return [path]
+
+
+def _depth(request: Request, folder: Path) -> list[Path]:
+    return write_depth_images(request.scene, folder / "depth")
+
+
+FORMATS: dict[str, Format] = {
+    "html": Format(
+        _html,
+        "scene.html: the scene in a web browser; needs no network. World frame, scene unit. "
+        "A sample of at most 400 000 points of every confidence; the slider hides doubtful ones.",
+    ),
+    "ply": Format(
+        _ply,
+        "points.ply: coloured points (binary): x y z in the world frame, scene unit; sRGB "
+        "colours; confidence (> 1). One point per chosen pixel of the original images.",
+    ),
+    "glb": Format(
+        _glb,
+        "scene.glb: the same points, with a frustum and a camera per view. glTF axes: x right, "
+        "y up, z backward (the root node turns the world frame by half a turn about x); scene "
+        "unit.",
+    ),
+    "cameras": Format(
+        _cameras,
+        "cameras.json: per view name, width, height, fx fy cx cy (pixels of the original image), "
+        "w2c and c2w (4x4, row by row, world frame, scene unit), time (seconds, null for "
+        "photographs).",
+    ),
+    "npz": Format(
+        _npz,
+        "scene.npz: everything, for NumPy: w2c, c2w [v,4,4], intrinsics [v,3,3] (pixels of the "
+        "original images), depth [v,h,w] (z-depth, scene unit, NaN = unknown), confidence "
+        "[v,h,w], images [v,h,w,3], names, times (seconds), network_size (height, width). Where "
+        "the images differ in size: depth_0000, confidence_0000, images_0000 and so on. "
+        "zipmap_jax.export.load_scene reads it back.",
+    ),
+    "depth": Format(
+        _depth,
+        "depth/*.png: previews at the size of the original images, coloured linearly in 1/depth; "
+        "near (bright) and far (dark) in the file name, scene unit; transparent = unknown. The "
+        "numbers are in scene.npz.",
+    ),
+}
+"""Every output by name, in the order it is written; a new format is one more entry."""

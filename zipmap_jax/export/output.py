@@ -1,0 +1,142 @@
+"""Output folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+README = "README.txt"
+_TITLE = "ZipMap reconstruction"
+_LIST = "Files written"
+
+
+class OutputError(ValueError):
+    """The output folder cannot be written, or must not be replaced."""
+
+
+def check_output(out: Path, *, force: bool) -> None:
+    """Raises before any work is done what `staged_folder` would raise after it.
+
+    Args:
+      out: the folder to be written.
+      force: an existing folder may be replaced, if it is empty or holds nothing but files that
+        its README.txt lists as written by this program.
+
+    Raises:
+      OutputError: `out` exists and may not be replaced, or its parent cannot be written.
+    """
+    if os.path.lexists(out):
+        _check_replaceable(out, force)
+    parent = _existing_parent(out)
+    if not parent.is_dir():
+        raise OutputError(f"{out} cannot be made as {parent} is no folder; choose another place.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{parent} does not let you write; choose another place for {out.name}.")
+
+
+@contextlib.contextmanager
+def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
+    """A new folder beside `out`, which takes the name `out` once the block has ended well.
+
+    After an error, a full disk or an interrupt nothing of it stays behind and an older `out` is
+    as it was.
+
+    Args:
+      out: the folder to be written.
+      force: see `check_output`.
+
+    Yields:
+      The folder to write into.
+
+    Raises:
+      OutputError: see `check_output`; or writing failed.
+    """
+    check_output(out, force=force)
+    out = Path(os.path.abspath(out))
+    made = [p for p in (out.parent, *out.parent.parents) if not p.exists()]
+    stage = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        try:
+            stage.mkdir(parents=True)
+            yield stage
+            _move_into_place(stage, out, force)
+        except OSError as error:
+            raise OutputError(_reason(out, error)) from error
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def readme_text(body: str, files: list[str]) -> str:
+    """README.txt: its title, `body`, and the list by which a later run knows its own files."""
+    heads = [f"{word}\n{mark * len(word)}" for word, mark in ((_TITLE, "="), (_LIST, "-"))]
+    listed = "\n".join(f"  {name}" for name in sorted({*files, README}))
+    return f"{heads[0]}\n\n{body.strip()}\n\n{heads[1]}\n{listed}\n"
+
+
+def _check_replaceable(out: Path, force: bool) -> None:
+    if not out.is_dir():
+        raise OutputError(f"{out} exists and is no folder; choose another name.")
+    if not force:
+        raise OutputError(f"{out} exists; choose another name, or replace it with --force.")
+    foreign = _foreign_files(out)
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise OutputError(
+            f"{out} holds {foreign[0]}{more}, not written by this program, and --force deletes "
+            "only its own files; move them away or choose another name."
+        )
+
+
+def _foreign_files(out: Path) -> list[str]:
+    """Files that README.txt does not list; all files where it is not our README."""
+    try:
+        lines = (out / README).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    own: set[str] = set()
+    if lines[:1] == [_TITLE] and _LIST in lines:
+        # The last such line: the notes above it may say anything.
+        start = len(lines) - lines[::-1].index(_LIST)
+        own = {line.strip() for line in lines[start + 1 :]}
+    found = [p for p in out.rglob("*") if p.is_symlink() or not p.is_dir()]
+    return sorted(name for p in found if (name := p.relative_to(out).as_posix()) not in own)
+
+
+def _existing_parent(out: Path) -> Path:
+    parent = Path(os.path.abspath(out)).parent
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    return parent
+
+
+def _move_into_place(stage: Path, out: Path, force: bool) -> None:
+    if not os.path.lexists(out):
+        stage.rename(out)
+        return
+    # Looked at again: files may have come while the work was going on.
+    _check_replaceable(out, force)
+    if out.is_symlink():
+        out = out.resolve()
+    old = out.with_name(f".{out.name}.{secrets.token_hex(4)}.old")
+    out.rename(old)
+    try:
+        stage.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _reason(out: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full, so that {out} was not written; make room or choose another disk."
+    return f"{out} could not be written ({error.strerror or error}); choose another place."

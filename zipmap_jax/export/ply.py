@@ -1,0 +1,88 @@
+"""Binary little-endian PLY point clouds, written and read without a library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from zipmap_jax.export.points import PointCloud
+
+_VERTEX = np.dtype(
+    [
+        ("x", "<f4"),
+        ("y", "<f4"),
+        ("z", "<f4"),
+        ("red", "u1"),
+        ("green", "u1"),
+        ("blue", "u1"),
+        ("confidence", "<f4"),
+    ]
+)
+_TYPES = {"float": "<f4", "float32": "<f4", "double": "<f8", "float64": "<f8"}
+_TYPES |= {"uchar": "u1", "uint8": "u1", "char": "i1", "int8": "i1"}
+_TYPES |= {"ushort": "<u2", "uint16": "<u2", "short": "<i2", "int16": "<i2"}
+_TYPES |= {"uint": "<u4", "uint32": "<u4", "int": "<i4", "int32": "<i4"}
+
+
+def write_ply(cloud: PointCloud, path: Path) -> None:
+    """Writes x y z (float), red green blue (uchar) and confidence (float) per vertex.
+
+    Args:
+      cloud: the points; axes and unit are kept.
+      path: of the file, replaced if present.
+    """
+    vertices = np.empty(len(cloud), _VERTEX)
+    for i, name in enumerate("xyz"):
+        vertices[name] = cloud.positions[:, i]
+    for i, name in enumerate(("red", "green", "blue")):
+        vertices[name] = cloud.colors[:, i]
+    vertices["confidence"] = cloud.confidence
+    properties = "\n".join(
+        f"property {'uchar' if _VERTEX[name] == np.uint8 else 'float'} {name}"
+        for name in _VERTEX.names or ()
+    )
+    header = (
+        "ply\nformat binary_little_endian 1.0\n"
+        "comment zipmap-jax: OpenCV axes (x right, y down, z forward) of the first camera\n"
+        f"element vertex {len(cloud)}\n{properties}\nend_header\n"
+    )
+    with path.open("wb") as file:
+        file.write(header.encode("ascii"))
+        file.write(vertices.tobytes())
+
+
+def read_ply(path: Path) -> np.ndarray:
+    """Reads the vertices of a binary little-endian PLY file.
+
+    Args:
+      path: of the file; its first element must be `vertex`, without list properties.
+
+    Returns:
+      A structured array, one field per property.
+
+    Raises:
+      ValueError: the file is not of this kind or is cut short.
+    """
+    data = path.read_bytes()
+    head, mark, body = data.partition(b"end_header\n")
+    lines = [line.split() for line in head.decode("ascii", "replace").splitlines()]
+    if not mark or lines[:1] != [["ply"]] or ["format", "binary_little_endian", "1.0"] not in lines:
+        raise ValueError(f"{path} is not a binary little-endian PLY file; convert it first.")
+    elements = [i for i, line in enumerate(lines) if line[:1] == ["element"]]
+    if not elements or lines[elements[0]][1] != "vertex":
+        raise ValueError(f"{path} does not start with its vertices; write them first.")
+    end = elements[1] if len(elements) > 1 else len(lines)
+    properties = [line for line in lines[elements[0] : end] if line[0] == "property"]
+    unknown = [line for line in properties if len(line) != 3 or line[1] not in _TYPES]
+    if unknown:
+        raise ValueError(
+            f"{path} has the property {' '.join(unknown[0])!r}; only numbers are read."
+        )
+    dtype = np.dtype([(name, _TYPES[kind]) for _, kind, name in properties])
+    count = int(lines[elements[0]][2])
+    if len(body) < count * dtype.itemsize:
+        raise ValueError(f"{path} ends before its {count} vertices; write it again.")
+    return np.frombuffer(body, dtype, count)

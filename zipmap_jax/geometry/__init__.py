@@ -1,0 +1,66 @@
+"""Pure geometry on NumPy or JAX arrays: what comes in decides which library computes.
+
+Conventions: OpenCV axes (x right, y down, z forward), world-to-camera poses `w2c`, intrinsics in
+pixels, integer pixel centres, z-depth, quaternions (x, y, z, w).
+"""
+
+from zipmap_jax.geometry.align import Similarity, umeyama
+from zipmap_jax.geometry.camera import (
+    crop_intrinsics,
+    fov_from_intrinsics,
+    intrinsics_from,
+    intrinsics_from_fov,
+    project,
+    scale_intrinsics,
+)
+from zipmap_jax.geometry.depth import unproject, unproject_to_world
+from zipmap_jax.geometry.namespace import array_namespace
+from zipmap_jax.geometry.pose import (
+    compose_poses,
+    decode_pose,
+    encode_pose,
+    homogeneous,
+    invert_pose,
+    pose_from,
+    rebase_poses,
+    relative_pose,
+    transform_points,
+)
+from zipmap_jax.geometry.rays import RayKind, query_frame, ray_conditions, ray_directions
+from zipmap_jax.geometry.rotation import (
+    matrix_to_quaternion,
+    multiply,
+    nearest_rotation,
+    quaternion_to_matrix,
+)
+
+__all__ = [
+    "RayKind",
+    "Similarity",
+    "array_namespace",
+    "compose_poses",
+    "crop_intrinsics",
+    "decode_pose",
+    "encode_pose",
+    "fov_from_intrinsics",
+    "homogeneous",
+    "intrinsics_from",
+    "intrinsics_from_fov",
+    "invert_pose",
+    "matrix_to_quaternion",
+    "multiply",
+    "nearest_rotation",
+    "pose_from",
+    "project",
+    "quaternion_to_matrix",
+    "query_frame",
+    "ray_conditions",
+    "ray_directions",
+    "rebase_poses",
+    "relative_pose",
+    "scale_intrinsics",
+    "transform_points",
+    "umeyama",
+    "unproject",
+    "unproject_to_world",
+]

@@ -1,0 +1,1 @@
+"""From images, videos and arrays to scenes on the host."""

@@ -1,0 +1,117 @@
+"""Camera losses: absolute poses, or all relative poses between views."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+
+from zipmap_jax.geometry import multiply, quaternion_to_matrix
+from zipmap_jax.losses.robust import clamp, count
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float
+
+ITERATION_DECAY = 0.6
+HUBER_DELTA = 0.1
+ARCCOS_MARGIN = 1e-6
+
+
+def over_iterations(terms: Float[Array, " i"], decay: float = ITERATION_DECAY) -> Float[Array, ""]:
+    """Weighted mean over the camera head's iterations, `1/I sum_i decay^(I-1-i) L_i`."""
+    number = terms.shape[0]
+    weights = jnp.asarray([decay ** (number - 1 - i) for i in range(number)], terms.dtype)
+    return jnp.sum(weights * terms) / number
+
+
+def absolute_pose_loss(
+    pose_enc: Float[Array, "i b v 9"],
+    target: Float[Array, "b v 9"],
+    valid: Bool[Array, " b"],
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """L1 distance of encodings, for models with a reference view.
+
+    Parity: quaternions are compared number by number, neither normalised nor up to sign; the
+    model learns the convention (unit length, w >= 0).
+
+    Args:
+      pose_enc: predictions of all iterations, in the unit of the target.
+      target: encoded ground truth.
+      valid: samples that count.
+
+    Returns:
+      Translation, rotation and field-of-view terms, averaged over the iterations.
+
+    Source: ZipMap, camera loss.
+    """
+    error = clamp(jnp.abs(pose_enc - target[None]))
+    selected = valid[None, :, None, None]
+    return (
+        over_iterations(_mean_per_iteration(error[..., 0:3], selected)),
+        over_iterations(_mean_per_iteration(error[..., 3:7], selected)),
+        over_iterations(_mean_per_iteration(error[..., 7:9], selected)),
+    )
+
+
+def pairwise_pose_loss(
+    pose_enc: Float[Array, "i b v 9"],
+    target: Float[Array, "b v 9"],
+    valid: Bool[Array, " b"],
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Errors of the relative poses of all ordered pairs of views, for models without reference.
+
+    With `T_ij = T_i T_j^-1`: Huber loss of the translations, geodesic angle of the rotations;
+    fields of view as in the absolute loss. Does not change under rigid motions of the world.
+
+    Args:
+      pose_enc: predictions of all iterations, in the unit of the target.
+      target: encoded ground truth.
+      valid: samples that count.
+
+    Returns:
+      Translation, rotation (radians) and field-of-view terms, averaged over the iterations.
+
+    Source: ZipMap, affine-invariant camera loss.
+    """
+    views = target.shape[1]
+    pairs = (valid[:, None, None] & ~jnp.eye(views, dtype=bool)[None])[None]
+    true_rotation, true_translation = _relative_poses(target[None])
+    rotation, translation = _relative_poses(pose_enc)
+    distance = clamp(_huber(translation - true_translation))
+    # trace(A^T B) is the sum of the entries' products.
+    trace = jnp.sum(rotation * true_rotation, axis=(-1, -2))
+    bound = 1 - ARCCOS_MARGIN
+    cosine = jnp.where(pairs, (trace - 1) / 2, 0.0)
+    angle = jnp.arccos(jnp.clip(cosine, -bound, bound))
+    fov = clamp(jnp.abs(pose_enc[..., 7:9] - target[None, ..., 7:9]))
+    return (
+        over_iterations(_mean_per_iteration(distance, pairs[..., None])),
+        over_iterations(_mean_per_iteration(clamp(angle), pairs)),
+        over_iterations(_mean_per_iteration(fov, valid[None, :, None, None])),
+    )
+
+
+def _mean_per_iteration(x: Float[Array, "i *n"], mask: Bool[Array, "1 *m"]) -> Float[Array, " i"]:
+    """Means over the selected entries of every iteration; 0 if there are none."""
+    selected = jnp.broadcast_to(mask, (1, *x.shape[1:]))
+    axes = tuple(range(1, x.ndim))
+    return jnp.sum(jnp.where(selected, x, 0.0), axis=axes) / jnp.maximum(count(selected), 1)
+
+
+def _huber(error: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    size = jnp.abs(error)
+    near = size <= HUBER_DELTA
+    quadratic = 0.5 * jnp.square(jnp.where(near, error, 0.0))
+    return jnp.where(near, quadratic, HUBER_DELTA * (size - 0.5 * HUBER_DELTA))
+
+
+def _relative_poses(
+    enc: Float[Array, "i b v 9"],
+) -> tuple[Float[Array, "i b v v 3 3"], Float[Array, "i b v v 3"]]:
+    """Rotation and translation of `T_i T_j^-1` for all pairs of views."""
+    rotation = quaternion_to_matrix(enc[..., 3:7])
+    first = rotation[:, :, :, None]
+    second = jnp.swapaxes(rotation, -1, -2)[:, :, None]
+    relative = multiply(first, second)
+    moved = multiply(relative, enc[:, :, None, :, :3, None])[..., 0]
+    return relative, enc[:, :, :, None, :3] - moved

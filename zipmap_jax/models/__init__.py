@@ -1,0 +1,1 @@
+"""ZipMap: configurations, presets and the model as pure functions of explicit pytrees."""

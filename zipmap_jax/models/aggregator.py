@@ -1,0 +1,277 @@
+"""The backbone: alternating frame blocks and fast-weight (global) blocks over a token stream.
+
+The stream lives as `[n, b, c, p, d]`: n chunks of c views for each of b scenes, p tokens a view.
+Every loop runs over chunks, in place, so temporaries never exceed one chunk. All views of one call
+to `zip_views` share one fast-weight step per layer, whatever the chunking: the gradient is a sum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from zipmap_jax.nn.blocks import TransformerBlock, init_stacked
+from zipmap_jax.nn.fast_weights import (
+    ColumnNorms,
+    FastWeightLayer,
+    FastWeights,
+    Gradients,
+    step,
+)
+from zipmap_jax.nn.layers import LayerScale, Mlp, apply, layer_norm
+from zipmap_jax.nn.rope import rope_tables, token_positions
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float
+
+    from zipmap_jax.models.config import Policy, ZipMapConfig
+
+_T = TypeVar("_T")
+
+
+class GlobalBlock(nn.Module):
+    """`x += ls1 * fast_weights(norm1(x)); x += ls2 * mlp(norm2(x))`, as two halves.
+
+    `gradients` is the half that writes to the memory, `read` the half that reads it.
+    """
+
+    config: ZipMapConfig
+    policy: Policy
+
+    def setup(self) -> None:
+        c, f = self.config, self.config.fast
+        formats: dict[str, Any] = dict(dtype=self.policy.compute, precision=self.policy.precision)
+        self.norm1 = layer_norm(1e-5)
+        self.norm2 = layer_norm(1e-5)
+        self.ls1 = LayerScale(c.layer_scale_init)
+        self.ls2 = LayerScale(c.layer_scale_init)
+        self.mlp = Mlp(c.mlp_ratio * c.width, c.width, **formats)
+        self.ttt = FastWeightLayer(
+            c.width, f.heads, f.hidden_multiple, f.base_lr, f.gate, f.bias, **formats
+        )
+
+    def __call__(self, x: Array) -> Array:
+        """Touch every parameter, for initialisation."""
+        self.gradients(x, self.ttt.initial(x.shape[0]))
+        return self.read(x, self.ttt.initial(x.shape[0]))
+
+    def gradients(
+        self, x: Float[Array, "b n d"], weights: FastWeights, valid: Array | None = None
+    ) -> Gradients:
+        """Gradient sums of these tokens for the fast weights."""
+        return self.ttt.gradients(self.norm1(x), weights, valid)
+
+    def read(self, x: Float[Array, "b n d"], weights: FastWeights) -> Float[Array, "b n d"]:
+        """The residual stream after the whole block."""
+        y = self.ttt.read(self.norm1(x), weights)
+        x = x + self.ls1(y.astype(jnp.float32))
+        return x + self.ls2(self.mlp(self.norm2(x)).astype(jnp.float32))
+
+
+def map_chunks(f: Callable[[Any], _T], xs: Any) -> _T:
+    """`lax.map` over the leading axis, without the loop when there is one element."""
+    if jax.tree.leaves(xs)[0].shape[0] > 1:
+        return lax.map(f, xs)
+    return jax.tree.map(lambda y: y[None], f(jax.tree.map(lambda x: x[0], xs)))
+
+
+def scan_windows(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:
+    """`lax.scan` over the leading axis, without the loop when there is one element."""
+    if jax.tree.leaves(xs)[0].shape[0] > 1:
+        return lax.scan(f, carry, xs)
+    carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
+    return carry, jax.tree.map(lambda leaf: leaf[None], y)
+
+
+def _loop(count: int, body: Callable[[Any, _T], _T], carry: _T) -> _T:
+    """`fori_loop`, without the loop when there is one turn."""
+    return body(0, carry) if count == 1 else lax.fori_loop(0, count, body, carry)
+
+
+def _get(buffer: Array, i: Any) -> Array:
+    return lax.dynamic_index_in_dim(buffer, i, 0, keepdims=False)
+
+
+def _put(buffer: Array, value: Array, *index: Any) -> Array:
+    """Write at leading indices; unlike `.at[].set` never a scatter, so it stays in place."""
+    start = (*index, *(0 for _ in value.shape))
+    return lax.dynamic_update_slice(buffer, value[(None,) * len(index)], start)
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregator:
+    """Pure functions of stacked block parameters; see the module docstring for the layout.
+
+    Attributes:
+      remat: recompute activations of each chunk in the backward pass instead of keeping them.
+    """
+
+    config: ZipMapConfig
+    policy: Policy
+    remat: bool = False
+
+    @property
+    def frame_block(self) -> TransformerBlock:
+        return TransformerBlock(
+            heads=self.config.heads,
+            epsilon=1e-5,
+            qk_norm=True,
+            mlp_ratio=self.config.mlp_ratio,
+            layer_scale_init=self.config.layer_scale_init,
+            dtype=self.policy.compute,
+            precision=self.policy.precision,
+            attention=self.policy.attention,
+        )
+
+    @property
+    def global_block(self) -> GlobalBlock:
+        return GlobalBlock(self.config, self.policy)
+
+    def init(self, key: Array) -> dict[str, Any]:
+        """Random block parameters, stacked over layers."""
+        keys = jax.random.split(key)
+        c = self.config
+        tokens = jnp.zeros((1, 1, c.width))
+        return {
+            "frame_blocks": init_stacked(self.frame_block, keys[0], c.depth, tokens),
+            "global_blocks": init_stacked(self.global_block, keys[1], c.depth, tokens),
+        }
+
+    def zip_views(
+        self,
+        params: Any,
+        weights: FastWeights,
+        norms: ColumnNorms,
+        x: Float[Array, "n b c p d"],
+        valid: Bool[Array, "n b c"],
+        grid: tuple[int, int],
+    ) -> tuple[FastWeights, Float[Array, "4 n b c p d2"]]:
+        """Run all layers over the stream, stepping the fast weights of each once.
+
+        Args:
+          params: tree with `frame_blocks` and `global_blocks`.
+          weights: fast weights of all layers, leading layer axis.
+          norms: column norms to restore, leading layer axis.
+          x: token stream.
+          valid: False for padded views.
+          grid: (rows, columns) of patches.
+
+        Returns:
+          The stepped fast weights, and of each tapped layer the outputs of its frame block and its
+          global block, concatenated.
+        """
+        chunks, b, c, p, _ = x.shape
+        tokens_valid = jnp.repeat(valid.reshape(chunks, b, c), p, axis=-1)
+
+        def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], FastWeights]:
+            stream, taps = carry
+            block, w, n, slot = xs
+
+            def write(i: Any, carry: tuple[Array, Gradients]) -> tuple[Array, Gradients]:
+                stream, total = carry
+                y, g = self._write(block, w, _get(stream, i), _get(tokens_valid, i), grid)
+                return _put(stream, y, i), jax.tree.map(jnp.add, total, g)
+
+            def read(i: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+                stream, taps = carry
+                frame = _get(stream, i)
+                y = self._read(block, w, frame)
+                return _put(stream, y, i), _put(taps, self._features(frame, y), slot, i)
+
+            zero = jax.tree.map(jnp.zeros_like, Gradients(w.w0, w.w2, w.w2))
+            stream, total = _loop(chunks, write, (stream, zero))
+            w = self._step(w, total, n)
+            return _loop(chunks, read, (stream, taps)), w
+
+        taps = self._empty_taps(x)
+        blocks = (params["frame_blocks"], params["global_blocks"])
+        (_, taps), weights = lax.scan(layer, (x, taps), (blocks, weights, norms, self._slots))
+        return weights, taps
+
+    def read_views(
+        self,
+        params: Any,
+        weights: FastWeights,
+        x: Float[Array, "n b c p d"],
+        grid: tuple[int, int],
+    ) -> Float[Array, "4 n b c p d2"]:
+        """Run all layers over one chunk (n = 1), reading the fast weights and leaving them."""
+
+        def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], None]:
+            stream, taps = carry
+            block, w, slot = xs
+            frame = self._frame(block, stream[0], grid)
+            y = self._read(block, w, frame)
+            return (y[None], _put(taps, self._features(frame, y), slot, 0)), None
+
+        blocks = (params["frame_blocks"], params["global_blocks"])
+        init = (x, self._empty_taps(x))
+        return lax.scan(layer, init, (blocks, weights, self._slots))[0][1]
+
+    @property
+    def _slots(self) -> Array:
+        """Tap buffer each layer writes to: that of the next tap, which itself writes last."""
+        layers = np.arange(self.config.depth)
+        return jnp.asarray(np.searchsorted(self.config.taps, layers))
+
+    def _empty_taps(self, x: Array) -> Array:
+        return jnp.zeros((4, *x.shape[:-1], 2 * x.shape[-1]), self.policy.taps)
+
+    def _features(self, frame: Array, y: Array) -> Array:
+        return jnp.concatenate([frame, y], -1).astype(self.policy.taps)
+
+    def _checkpoint(self, f: Callable[..., _T]) -> Callable[..., _T]:
+        return jax.checkpoint(f, prevent_cse=False) if self.remat else f
+
+    def _frame(self, block: Any, x: Float[Array, "b c p d"], grid: tuple[int, int]) -> Array:
+        positions = token_positions(self.config.special_tokens, *grid)
+        head_dim = self.config.width // self.config.heads
+        rope = rope_tables(positions, head_dim, self.config.rope_base)
+
+        def frame(params: Any, x: Array) -> Array:
+            images = x.reshape(-1, *x.shape[2:])
+            return apply(self.frame_block, params, images, rope).reshape(x.shape)
+
+        return self._checkpoint(frame)(block[0], x)
+
+    def _write(
+        self,
+        block: Any,
+        weights: FastWeights,
+        x: Float[Array, "b c p d"],
+        valid: Bool[Array, "b n"],
+        grid: tuple[int, int],
+    ) -> tuple[Array, Gradients]:
+        def gradients(params: Any, w: FastWeights, x: Array) -> Gradients:
+            tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+            return apply(self.global_block, params, tokens, w, valid, method="gradients")
+
+        y = self._frame(block, x, grid)
+        return y, self._checkpoint(gradients)(block[1], weights, y)
+
+    def _read(self, block: Any, weights: FastWeights, x: Float[Array, "b c p d"]) -> Array:
+        def read(params: Any, w: FastWeights, x: Array) -> Array:
+            tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+            y = apply(self.global_block, params, tokens, w, method="read")
+            return y.reshape(x.shape)
+
+        return self._checkpoint(read)(block[1], weights, x)
+
+    def _step(self, weights: FastWeights, total: Gradients, norms: ColumnNorms) -> FastWeights:
+        def move(w: FastWeights, g: Gradients) -> FastWeights:
+            return step(
+                w,
+                g,
+                norms,
+                steps=self.config.fast.newton_schulz_steps,
+                precision=self.policy.newton_schulz,
+            )
+
+        return self._checkpoint(move)(weights, total)

@@ -1,0 +1,162 @@
+"""Model configurations: plain frozen dataclasses, hashable, so they can be static under jit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import jax.numpy as jnp
+
+NewtonSchulzPrecision = Literal["fp32", "bf16_operands", "bf16"]
+Variant = Literal["offline", "ref_view", "streaming", "state_query"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """Which number format each part computes in (the regime of the reference's demos).
+
+    The residual stream, layer norms, learning rates, fast weights and the Newton-Schulz carry are
+    always fp32; only the operands of the large products change.
+
+    Attributes:
+      compute: dtype of matmul operands in the embedder and the blocks.
+      heads: dtype of matmul and convolution operands in the heads.
+      precision: `jax.lax` precision of fp32 products: "highest" = true fp32, "default" = TF32 on
+        GPUs that have it.
+      newton_schulz: "fp32"; "bf16_operands" = bf16 products, fp32 carry; "bf16" = all bf16.
+      taps: dtype in which the four tapped features wait for the dense heads.
+      attention: "auto" (cuDNN on a GPU in 16-bit formats, else XLA), "xla" or "cudnn".
+    """
+
+    compute: Any = jnp.float32
+    heads: Any = jnp.float32
+    precision: Literal["highest", "default"] = "highest"
+    newton_schulz: NewtonSchulzPrecision = "fp32"
+    taps: Any = jnp.float32
+    attention: Literal["auto", "xla", "cudnn"] = "auto"
+
+
+FP32 = Policy()
+BF16 = Policy(compute=jnp.bfloat16, precision="default", newton_schulz="bf16_operands")
+POLICIES: dict[str, Policy] = {"fp32": FP32, "bf16": BF16}
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedderConfig:
+    """The per-image patch embedder: DINOv2 with registers, or a bare patch convolution.
+
+    Attributes:
+      depth: number of transformer blocks; 0 = patch convolution only, no position embedding.
+      image_size: side of the square images the position embedding belongs to.
+    """
+
+    width: int = 1024
+    depth: int = 24
+    heads: int = 16
+    patch: int = 14
+    image_size: int = 518
+    registers: int = 4
+    layer_scale_init: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class FastWeightConfig:
+    """The test-time-training layer of a global block (specification section 5)."""
+
+    heads: int = 1
+    hidden_multiple: int = 2
+    base_lr: float = 0.01
+    newton_schulz_steps: int = 5
+    gate: bool = True
+    bias: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class CameraHeadConfig:
+    """Camera head: iterative transformer over the views, or one MLP per view."""
+
+    kind: Literal["transformer", "mlp"] = "transformer"
+    depth: int = 4
+    heads: int = 16
+    iterations: int = 4
+    layer_scale_init: float = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseHeadConfig:
+    """DPT head.
+
+    Attributes:
+      features, out_channels, hidden: widths.
+      init_gain: initial gain of every layer. PyTorch's default, 3**-0.5, shrinks what the tokens
+        say to a hundredth by the last layer, which only a start from pretrained weights can
+        afford; 2**0.5 keeps its size.
+    """
+
+    features: int = 256
+    out_channels: tuple[int, int, int, int] = (256, 512, 1024, 1024)
+    hidden: int = 32
+    init_gain: float = 3**-0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class ZipMapConfig:
+    """A whole model. `width` (C) is the embedder's; `2 C` channels reach the heads.
+
+    Attributes:
+      preset, variant: names under which the configuration is known.
+      depth: number of frame blocks = number of global blocks.
+      heads: attention heads of the frame blocks.
+      taps: layers whose features feed the dense heads; the last also feeds the camera head.
+      affine_invariant: every view carries the same special tokens; False marks the first view of
+        each `update` as the reference view.
+      window: views zipped per fast-weight step; None = all views at once (offline).
+      ray_channels: channels of a queried ray; 0 = the model cannot be queried.
+      special_tokens: camera token plus register tokens of each view.
+    """
+
+    preset: str = "large"
+    variant: Variant = "offline"
+    embedder: EmbedderConfig = EmbedderConfig()
+    depth: int = 24
+    heads: int = 16
+    mlp_ratio: int = 4
+    rope_base: float = 100.0
+    layer_scale_init: float = 0.01
+    registers: int = 4
+    taps: tuple[int, int, int, int] = (4, 11, 17, 23)
+    fast: FastWeightConfig = FastWeightConfig()
+    camera: CameraHeadConfig = CameraHeadConfig()
+    dense: DenseHeadConfig = DenseHeadConfig()
+    affine_invariant: bool = True
+    window: int | None = None
+    ray_channels: int = 0
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads or (self.width // self.heads) % 4:
+            raise ValueError(
+                f"width {self.width} over {self.heads} heads must give a head dimension that is a "
+                "multiple of 4 (two rotary halves): change width or heads"
+            )
+        if self.fast.gate and self.fast.heads != 1:
+            raise ValueError(
+                f"the output gate is defined for one fast-weight head only, got {self.fast.heads}: "
+                "set fast.heads=1 or fast.gate=False"
+            )
+        if sorted(set(self.taps)) != list(self.taps) or self.taps[-1] != self.depth - 1:
+            raise ValueError(
+                f"taps {self.taps} must be four different layers that ascend to the last one, "
+                f"{self.depth - 1}: change taps or depth"
+            )
+
+    @property
+    def width(self) -> int:
+        return self.embedder.width
+
+    @property
+    def patch(self) -> int:
+        return self.embedder.patch
+
+    @property
+    def special_tokens(self) -> int:
+        return 1 + self.registers

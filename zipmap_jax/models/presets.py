@@ -1,0 +1,69 @@
+"""Preset values, as data: sizes times variants give the configurations users can name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from zipmap_jax.models.config import (
+    CameraHeadConfig,
+    DenseHeadConfig,
+    EmbedderConfig,
+    FastWeightConfig,
+    Variant,
+    ZipMapConfig,
+)
+
+SIZES: dict[str, ZipMapConfig] = {
+    # The released checkpoints.
+    "large": ZipMapConfig(preset="large"),
+    # The configuration of the parity arrays: DINOv2-S and width 384, everything else as released.
+    "small": ZipMapConfig(
+        preset="small",
+        embedder=EmbedderConfig(width=384, depth=12, heads=6),
+        heads=6,
+    ),
+    # The embedded demonstration model.
+    "tiny": ZipMapConfig(
+        preset="tiny",
+        embedder=EmbedderConfig(width=128, depth=2, heads=4, image_size=224),
+        depth=8,
+        heads=4,
+        layer_scale_init=0.2,
+        taps=(1, 3, 5, 7),
+        camera=CameraHeadConfig(depth=1, heads=4, layer_scale_init=0.2),
+        dense=DenseHeadConfig(features=32, out_channels=(32, 48, 64, 64), hidden=16),
+    ),
+}
+
+VARIANTS: dict[Variant, dict[str, Any]] = {
+    "offline": dict(affine_invariant=True),
+    "ref_view": dict(affine_invariant=False),
+    "streaming": dict(affine_invariant=True, window=1, camera={"kind": "mlp"}),
+    "state_query": dict(affine_invariant=False, ray_channels=9),
+}
+
+DINOV2: dict[str, EmbedderConfig] = {
+    "dinov2_vits14_reg": EmbedderConfig(width=384, depth=12, heads=6),
+    "dinov2_vitb14_reg": EmbedderConfig(width=768, depth=12, heads=12),
+    "dinov2_vitl14_reg": EmbedderConfig(width=1024, depth=24, heads=16),
+    "dinov2_vitg2_reg": EmbedderConfig(width=1536, depth=40, heads=24),
+}
+
+
+def preset(size: str = "large", variant: Variant = "offline") -> ZipMapConfig:
+    """Configuration of one size ("large", "small", "tiny") and variant.
+
+    Raises:
+      ValueError: for an unknown name.
+    """
+    for name, table in ((size, SIZES), (variant, VARIANTS)):
+        if name not in table:
+            raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(table)}")
+    base = SIZES[size]
+    changes = dict(VARIANTS[variant])
+    changes["camera"] = dataclasses.replace(base.camera, **changes.get("camera", {}))
+    return dataclasses.replace(base, variant=variant, **changes)
+
+
+__all__ = ["DINOV2", "SIZES", "VARIANTS", "FastWeightConfig", "preset"]

@@ -1,0 +1,323 @@
+"""ZipMap as three verbs over explicit pytrees: `init_state`, `update`, `read`.
+
+Offline reconstruction is one `update` over all views from the initial state. A streaming model
+takes one fast-weight step per window of views, inside one `update` or across many. `read` renders
+views that were never seen from their rays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from zipmap_jax.models.aggregator import Aggregator, map_chunks, scan_windows
+from zipmap_jax.models.config import FP32, Policy, ZipMapConfig
+from zipmap_jax.nn.activations import activate
+from zipmap_jax.nn.camera_head import IterativeCameraHead, MlpCameraHead
+from zipmap_jax.nn.dpt import DenseHead
+from zipmap_jax.nn.fast_weights import FastWeights, column_norms
+from zipmap_jax.nn.layers import apply
+from zipmap_jax.nn.vit import ImageEmbedder, RayEmbedder
+from zipmap_jax.structs import Prediction, SceneState, Views
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float
+
+# (output channels, value activation, confidence activation) of each dense head.
+DENSE_HEADS: dict[str, tuple[int, str, str | None]] = {
+    "depth_head": (2, "exp", "expp1"),
+    "local_point_head": (3, "xy_exp", None),
+    "nvs_head": (5, "sigmoid_exp", "expp1"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ZipMap:
+    """A model: hashable, holds no arrays, every method a pure function.
+
+    Attributes:
+      config: architecture.
+      policy: number formats.
+      remat: trade compute for memory in the backward pass.
+    """
+
+    config: ZipMapConfig
+    policy: Policy = FP32
+    remat: bool = False
+
+    def init(self, key: Array) -> dict[str, Any]:
+        """Random parameters, as a nested dictionary of fp32 arrays."""
+        c = self.config
+        keys = iter(jax.random.split(key, 10))
+        small = nn.initializers.normal(1e-6)
+        params: dict[str, Any] = {
+            "embedder": self.embedder.init(next(keys)),
+            "camera_token": small(next(keys), (1, 2, 1, c.width)),
+            "register_token": small(next(keys), (1, 2, c.registers, c.width)),
+            **self.aggregator.init(next(keys)),
+            self._camera_name: self.camera_head.init(next(keys)),
+        }
+        taps = [jnp.zeros((1, 1, 2 * c.width))] * 4
+        for name in ("depth_head", "local_point_head"):
+            params[name] = self._dense(name).init(next(keys), taps, (1, 1))["params"]
+        if c.ray_channels:
+            rays = jnp.zeros((1, c.patch, c.patch, c.ray_channels))
+            params["ray_cond_token"] = small(next(keys), (1, 1, c.special_tokens, c.width))
+            params["ray_embed"] = self.ray_embedder.init(next(keys), rays)["params"]
+            params["nvs_head"] = self._dense("nvs_head").init(next(keys), taps, (1, 1))["params"]
+        return params
+
+    def init_state(self, params: Any, batch: int = 1) -> SceneState:
+        """The state of `batch` scenes of which nothing has been seen yet."""
+        ttt = params["global_blocks"]["ttt"]
+        tiled = [
+            jnp.broadcast_to(ttt[name][:, None], (w.shape[0], batch, *w.shape[1:]))
+            for name in ("w0", "w1", "w2")
+            for w in [ttt[name]]
+        ]
+        return SceneState(*tiled, views=jnp.zeros((batch,), jnp.int32))
+
+    def update(
+        self, params: Any, state: SceneState, views: Views, *, chunk: int | None = None
+    ) -> tuple[SceneState, Prediction]:
+        """Zip views into the state and predict their cameras and geometry.
+
+        Args:
+          params: from `init` or a checkpoint.
+          state: from `init_state` or an earlier `update`; its batch must match.
+          views: images; height and width multiples of the patch size.
+          chunk: views worked on at once; bounds memory and does not change the result. None = all.
+
+        Returns:
+          The new state, and the prediction at the size of the images.
+
+        Raises:
+          ValueError: if batch or image size do not fit.
+        """
+        state, prediction, _ = self._update(params, state, views, chunk, keep_taps=False)
+        return state, prediction
+
+    def update_with_taps(
+        self, params: Any, state: SceneState, views: Views, *, chunk: int | None = None
+    ) -> tuple[SceneState, Prediction, Float[Array, "4 b v p d2"]]:
+        """`update` that also returns the tapped features (large: for parity work and probes)."""
+        return self._update(params, state, views, chunk, keep_taps=True)
+
+    def _update(
+        self, params: Any, state: SceneState, views: Views, chunk: int | None, *, keep_taps: bool
+    ) -> tuple[SceneState, Prediction, Any]:
+        images, mask = views.images, views.mask
+        self._check(images, state)
+        grid = self._grid(images)
+        count = images.shape[1]
+        window = min(self.config.window or count, count)
+        size = min(chunk or window, window)
+        first = jnp.broadcast_to((jnp.arange(count) == 0)[None], mask.shape)
+        weights = FastWeights(*state.weights)
+        norms = column_norms(weights)
+
+        def one_window(weights: FastWeights, xs: Any) -> tuple[FastWeights, Any]:
+            images, mask, first = xs  # axes: chunks, scenes, views of a chunk
+            tokens = map_chunks(lambda x: self._image_tokens(params, *x), (images, first))
+            weights, taps = self.aggregator.zip_views(params, weights, norms, tokens, mask, grid)
+            dense = self._dense_outputs(params, taps, grid, ("depth_head", "local_point_head"))
+            kept = jnp.moveaxis(taps, 0, -1) if keep_taps else None
+            return weights, (dense, taps[3, ..., 0, :], kept)
+
+        windows = tuple(_to_windows(x, window, size) for x in (images, mask, first))
+        weights, outputs = scan_windows(one_window, weights, windows)
+        restore = functools.partial(_from_windows, window=window, count=count)
+        dense, camera, taps = jax.tree.map(restore, outputs)
+        poses = self.camera_head(params[self._camera_name], camera, mask)
+        (depth, conf), (points, _) = dense
+        prediction = Prediction(depth[..., 0], conf, poses, points)
+        seen = state.views + mask.sum(1).astype(state.views.dtype)
+        if keep_taps:
+            taps = jnp.moveaxis(taps, -1, 0)
+        return SceneState(*weights, views=seen), prediction, taps
+
+    def read(
+        self,
+        params: Any,
+        state: SceneState,
+        rays: Float[Array, "b v h w r"],
+        *,
+        chunk: int | None = None,
+    ) -> Prediction:
+        """Render colour and depth of unseen views from the state, which stays as it is.
+
+        Args:
+          params: of a state-query model.
+          state: a zipped scene.
+          rays: ray conditions of every pixel, see `zipmap_jax.geometry.rays`.
+          chunk: views worked on at once. None = all.
+
+        Raises:
+          ValueError: if the model cannot be queried, or batch or size do not fit.
+        """
+        if not self.config.ray_channels:
+            raise ValueError(
+                f"the {self.config.variant} model cannot be queried: load a state_query checkpoint"
+            )
+        return self._read(params, state, rays, chunk, keep_taps=False)[0]
+
+    def read_with_taps(
+        self,
+        params: Any,
+        state: SceneState,
+        rays: Float[Array, "b v h w r"],
+        *,
+        chunk: int | None = None,
+    ) -> tuple[Prediction, Float[Array, "4 b v p d2"]]:
+        """`read` that also returns the tapped features."""
+        return self._read(params, state, rays, chunk, keep_taps=True)
+
+    def _read(
+        self, params: Any, state: SceneState, rays: Array, chunk: int | None, *, keep_taps: bool
+    ) -> tuple[Prediction, Any]:
+        self._check(rays, state)
+        grid = self._grid(rays)
+        count = rays.shape[1]
+        size = min(chunk or count, count)
+        weights = FastWeights(*state.weights)
+
+        def one_chunk(rays: Float[Array, "1 b c h w r"]) -> tuple[Any, Any]:
+            tokens = self._ray_tokens(params, rays[0])[None]
+            taps = self.aggregator.read_views(params, weights, tokens, grid)
+            dense = self._dense_outputs(params, taps, grid, ("nvs_head",))
+            return dense, jnp.moveaxis(taps, 0, -1) if keep_taps else None
+
+        outputs = map_chunks(one_chunk, _to_windows(rays, size, size))
+        restore = functools.partial(_from_windows, window=size, count=count)
+        ((values, conf),), taps = jax.tree.map(restore, outputs)
+        if keep_taps:
+            taps = jnp.moveaxis(taps, -1, 0)
+        return Prediction(values[..., 3], conf, rgb=values[..., :3]), taps
+
+    # Parts -------------------------------------------------------------------------------------
+
+    @property
+    def embedder(self) -> ImageEmbedder:
+        return ImageEmbedder(self.config.embedder, self.policy)
+
+    @property
+    def aggregator(self) -> Aggregator:
+        return Aggregator(self.config, self.policy, self.remat)
+
+    @property
+    def camera_head(self) -> IterativeCameraHead | MlpCameraHead:
+        width = 2 * self.config.width
+        if self.config.camera.kind == "mlp":
+            return MlpCameraHead(width, self.policy)
+        return IterativeCameraHead(self.config.camera, width, self.policy)
+
+    @property
+    def _camera_name(self) -> str:
+        return "camera_mlp_head" if self.config.camera.kind == "mlp" else "camera_head"
+
+    @property
+    def ray_embedder(self) -> RayEmbedder:
+        c, p = self.config, self.policy
+        return RayEmbedder(c.width, c.patch, p.compute, p.precision)
+
+    def _dense(self, name: str) -> DenseHead:
+        d, p = self.config.dense, self.policy
+        return DenseHead(
+            DENSE_HEADS[name][0],
+            d.features,
+            d.out_channels,
+            d.hidden,
+            self.config.patch,
+            p.heads,
+            p.precision,
+            d.init_gain,
+        )
+
+    def _image_tokens(
+        self, params: Any, images: Float[Array, "b c h w 3"], first: Bool[Array, "b c"]
+    ) -> Float[Array, "b c p d"]:
+        """Special tokens and patch tokens of a chunk of images."""
+        b, c = images.shape[:2]
+        embed = self.embedder
+        if self.remat:
+            embed = jax.checkpoint(embed, prevent_cse=False)
+        patches = embed(params["embedder"], images.reshape(b * c, *images.shape[2:]))
+        special = jnp.concatenate([params["camera_token"], params["register_token"]], 2)[0]
+        # Row 0 is the reference view's, row 1 everyone else's.
+        reference = first & (not self.config.affine_invariant)
+        special = jnp.where(
+            reference[..., None, None], special[None, None, 0], special[None, None, 1]
+        )
+        return jnp.concatenate([special, patches.reshape(b, c, *patches.shape[1:])], 2)
+
+    def _ray_tokens(self, params: Any, rays: Float[Array, "b c h w r"]) -> Float[Array, "b c p d"]:
+        """Special tokens and ray tokens of a chunk of queried views."""
+        b, c = rays.shape[:2]
+        flat = rays.reshape(b * c, *rays.shape[2:])
+        patches = apply(self.ray_embedder, params["ray_embed"], flat)
+        special = jnp.broadcast_to(
+            params["ray_cond_token"], (b, c, *params["ray_cond_token"].shape[2:])
+        )
+        return jnp.concatenate([special, patches.reshape(b, c, *patches.shape[1:])], 2)
+
+    def _dense_outputs(
+        self, params: Any, taps: Array, grid: tuple[int, int], names: tuple[str, ...]
+    ) -> tuple[tuple[Array, Array | None], ...]:
+        """Activated (values, confidence) of dense heads, chunk by chunk."""
+        features = taps[..., self.config.special_tokens :, :]
+
+        def one_head(name: str, params: Any, x: Float[Array, "4 b c p d2"]) -> Any:
+            _, value, confidence = DENSE_HEADS[name]
+            levels = [level.reshape(-1, *level.shape[2:]) for level in x]
+            raw = apply(self._dense(name), params, levels, grid)
+            out = activate(raw, value, confidence)
+            return jax.tree.map(lambda y: y.reshape(*x.shape[1:3], *y.shape[1:]), out)
+
+        def one_chunk(x: Array) -> Any:
+            head = jax.checkpoint(one_head, static_argnums=0) if self.remat else one_head
+            return tuple(head(name, params[name], x) for name in names)
+
+        return map_chunks(one_chunk, jnp.moveaxis(features, 1, 0))
+
+    def _grid(self, images: Array) -> tuple[int, int]:
+        return images.shape[2] // self.config.patch, images.shape[3] // self.config.patch
+
+    def _check(self, images: Array, state: SceneState) -> None:
+        c = self.config
+        height, width = images.shape[2:4]
+        if height % c.patch or width % c.patch:
+            raise ValueError(
+                f"images are {height}x{width}, but both sides must be multiples of {c.patch}: "
+                "resize or crop them first"
+            )
+        if state.w0.shape[1] != images.shape[0]:
+            raise ValueError(
+                f"the state holds {state.w0.shape[1]} scenes but {images.shape[0]} were given: "
+                "make it with init_state(params, batch)"
+            )
+
+
+def _to_windows(x: Array, window: int, chunk: int) -> Array:
+    """[b, v, ...] to [windows, chunks, b, chunk, ...], each window zero-padded to whole chunks."""
+    b, count = x.shape[:2]
+    rest = x.shape[2:]
+    windows, per_window = -(-count // window), -(-window // chunk)
+    zeros = [(0, 0)] * len(rest)
+    x = jnp.pad(x, [(0, 0), (0, windows * window - count), *zeros]).reshape(
+        b, windows, window, *rest
+    )
+    x = jnp.pad(x, [(0, 0), (0, 0), (0, per_window * chunk - window), *zeros])
+    x = x.reshape(b, windows, per_window, chunk, *rest)
+    return jnp.moveaxis(x, 0, 2)
+
+
+def _from_windows(x: Array, *, window: int, count: int) -> Array:
+    """Inverse of `_to_windows`."""
+    windows, per_window, b, chunk, *rest = x.shape
+    x = jnp.moveaxis(x, 2, 0).reshape(b, windows, per_window * chunk, *rest)[:, :, :window]
+    return x.reshape(b, windows * window, *rest)[:, :count]

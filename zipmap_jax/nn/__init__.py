@@ -1,0 +1,1 @@
+"""Linen modules, each describing the mathematics of one block; they own parameters and no state."""

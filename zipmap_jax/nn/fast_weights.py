@@ -1,0 +1,228 @@
+"""The test-time-training layer: a SwiGLU MLP whose weights are the memory of the scene.
+
+Each token gives a key k, a value v, a query q and three learning rates eta. Zipping takes one
+ascent step on `sum_i <f(k_i), v_i>`, weighted per token and per matrix, orthogonalised by
+Newton-Schulz and followed by a re-normalisation of every column; reading evaluates `f(q)`:
+
+    f(x) = (silu(x W0) * (x W2)) W1.
+
+The gradient is a sum over tokens, so it may be accumulated over chunks of views (or devices) before
+the one non-linear step. Paper section 3 (ZipMap, arXiv 2603.04385).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels import newton_schulz
+from zipmap_jax.nn.layers import over_channels, torch_uniform
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float
+
+_EPSILON = 1e-5
+
+
+class FastWeights(NamedTuple):
+    """The three matrices of one layer (or of all, with a leading layer axis)."""
+
+    w0: Float[Array, "*l b k d m"]
+    w1: Float[Array, "*l b k m d"]
+    w2: Float[Array, "*l b k d m"]
+
+
+class Gradients(NamedTuple):
+    """Gradient sums in fp32; that of W1 is transposed, so that all three are wide."""
+
+    g0: Float[Array, "b k d m"]
+    g1: Float[Array, "b k d m"]
+    g2: Float[Array, "b k d m"]
+
+
+class ColumnNorms(NamedTuple):
+    """Norms over the input axis that every update restores."""
+
+    n0: Float[Array, "*l b k 1 m"]
+    n1: Float[Array, "*l b k 1 d"]
+    n2: Float[Array, "*l b k 1 m"]
+
+
+def column_norms(weights: FastWeights) -> ColumnNorms:
+    """Norm of every column, as constants: no gradient flows through them."""
+    return ColumnNorms(
+        *(jax.lax.stop_gradient(jnp.linalg.norm(w, axis=-2, keepdims=True)) for w in weights)
+    )
+
+
+def step(
+    weights: FastWeights,
+    gradients: Gradients,
+    norms: ColumnNorms,
+    *,
+    steps: int = 5,
+    precision: Any = "fp32",
+) -> FastWeights:
+    """`W <- renormalise(W + NewtonSchulz(G))` for the three matrices at once.
+
+    There is no step size: Newton-Schulz sets the scale and the learning rates inside the gradient
+    only weigh tokens against each other.
+    """
+    d0, d1, d2 = newton_schulz(jnp.stack(gradients), steps=steps, precision=precision)
+    moved = (weights.w0 + d0, weights.w1 + jnp.swapaxes(d1, -1, -2), weights.w2 + d2)
+    return FastWeights(
+        *(
+            w / (jnp.linalg.norm(w, axis=-2, keepdims=True) + _EPSILON) * n
+            for w, n in zip(moved, norms, strict=True)
+        )
+    )
+
+
+class _SliceableDense(nn.Module):
+    """A linear layer of which a range of outputs can be computed alone."""
+
+    features: int
+    use_bias: bool
+    dtype: Any
+    precision: Any
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "... c"], start: int = 0, stop: int | None = None
+    ) -> Float[Array, "... o"]:
+        kernel = self.param("kernel", torch_uniform, (x.shape[-1], self.features))
+        y = jnp.matmul(
+            x.astype(self.dtype), kernel[:, start:stop].astype(self.dtype), precision=self.precision
+        )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            y = y + over_channels(bias[start:stop].astype(self.dtype), y.ndim)
+        return y
+
+
+class FastWeightLayer(nn.Module):
+    """Projections around the fast weights; the weights themselves enter and leave as arguments.
+
+    Attributes:
+      width: channels C of the token stream.
+      heads: fast-weight heads; each has d = C / heads inputs and m = hidden_multiple * d units.
+      base_lr: learning rate at zero pre-activation.
+      use_gate: multiply what is read by silu(Linear(x)); one head only.
+      dtype, precision: format of the matmul operands; sums and the residual stay fp32.
+    """
+
+    width: int
+    heads: int = 1
+    hidden_multiple: int = 2
+    base_lr: float = 0.01
+    use_gate: bool = True
+    bias: bool = True
+    dtype: Any = jnp.float32
+    precision: Any = "highest"
+
+    def setup(self) -> None:
+        d, m = self.head_dim, self.hidden_multiple * self.head_dim
+        normal = nn.initializers.normal
+        self.w0 = self.param("w0", normal((2 / d) ** 0.5), (self.heads, d, m))
+        self.w1 = self.param("w1", normal((2 / m) ** 0.5), (self.heads, m, d))
+        self.w2 = self.param("w2", normal((2 / d) ** 0.5), (self.heads, d, m))
+        formats: dict[str, Any] = dict(dtype=self.dtype, precision=self.precision)
+        self.to_qkv = _SliceableDense(3 * self.width, self.bias, **formats)
+        self.c_proj = _SliceableDense(self.width, self.bias, **formats)
+        self.lr_fc = _SliceableDense(3 * self.heads, True, jnp.float32, self.precision)
+        if self.use_gate:
+            self.gate = _SliceableDense(self.width, True, **formats)
+        self.o_norm = nn.RMSNorm(epsilon=1e-5, dtype=jnp.float32)
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+    def __call__(self, x: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
+        """Read from the initial weights (touches every parameter, for initialisation)."""
+        self.keys(x)
+        return self.read(x, self.initial(x.shape[0]))
+
+    def initial(self, batch: int) -> FastWeights:
+        """The learned initial weights, one copy per scene."""
+        return FastWeights(
+            *(jnp.broadcast_to(w[None], (batch, *w.shape)) for w in (self.w0, self.w1, self.w2))
+        )
+
+    def keys(self, x: Float[Array, "b n c"]) -> tuple[Array, Array, Array]:
+        """Keys, values ([b, k, n, d]) and learning rates ([3, b, k, n], fp32) of the tokens."""
+        kv = jax.nn.silu(self.to_qkv(x, self.width))
+        k, v = jnp.split(kv, 2, axis=-1)
+        # softplus(u + beta) equals base_lr at u = 0.
+        beta = self.base_lr + math.log(-math.expm1(-self.base_lr))
+        eta = jax.nn.softplus(self.lr_fc(x.astype(jnp.float32)) + beta)
+        b, n, _ = eta.shape
+        eta = eta.reshape(b, n, 3, self.heads).transpose(2, 0, 3, 1)
+        return _normalise(self._split(k)), self._split(v), eta
+
+    def queries(self, x: Float[Array, "b n c"]) -> Float[Array, "b k n d"]:
+        """Unit-length queries."""
+        return _normalise(self._split(jax.nn.silu(self.to_qkv(x, 0, self.width))))
+
+    def gradients(
+        self,
+        x: Float[Array, "b n c"],
+        weights: FastWeights,
+        valid: Bool[Array, "b n"] | None = None,
+    ) -> Gradients:
+        """Gradient sums of these tokens; where `valid` is False a token contributes nothing."""
+        k, v, eta = self.keys(x)
+        if valid is not None:
+            eta = eta * valid[None, :, None, :]
+        k, w0, w1, w2 = (a.astype(self.dtype) for a in (k, *weights))
+        g = self._matmul(k, w0)
+        h = self._matmul(k, w2)
+        dh = self._matmul(v, jnp.swapaxes(w1, -1, -2))
+        sigmoid = jax.nn.sigmoid(g)
+        silu = g * sigmoid
+        dm = dh * silu
+        dg = dh * h * sigmoid * (1 + g * (1 - sigmoid))
+        eta0, eta1, eta2 = eta[..., None]
+        return Gradients(
+            self._token_sum(k * eta0, dg),
+            self._token_sum(v, silu * h * eta1),
+            self._token_sum(k * eta2, dm),
+        )
+
+    def read(self, x: Float[Array, "b n c"], weights: FastWeights) -> Float[Array, "b n c"]:
+        """Look every token's query up in the fast weights and project back to the stream."""
+        q, w0, w1, w2 = (a.astype(self.dtype) for a in (self.queries(x), *weights))
+        hidden = jax.nn.silu(self._matmul(q, w0)) * self._matmul(q, w2)
+        o = self.o_norm(self._matmul(hidden, w1))
+        o = jnp.moveaxis(o, 1, 2).reshape(x.shape)
+        if self.use_gate:
+            o = o * jax.nn.silu(self.gate(x))
+        return self.c_proj(o)
+
+    def _split(self, x: Float[Array, "b n c"]) -> Float[Array, "b k n d"]:
+        b, n, _ = x.shape
+        return jnp.moveaxis(x.reshape(b, n, self.heads, self.head_dim), 2, 1)
+
+    def _matmul(self, x: Array, w: Array) -> Array:
+        return jnp.matmul(x, w, precision=self.precision)
+
+    def _token_sum(self, left: Array, right: Array) -> Float[Array, "b k i o"]:
+        return jnp.einsum(
+            "bkni,bkno->bkio",
+            left.astype(self.dtype),
+            right.astype(self.dtype),
+            precision=self.precision,
+            preferred_element_type=jnp.float32,
+        )
+
+
+def _normalise(x: Float[Array, "b k n d"]) -> Float[Array, "b k n d"]:
+    """`x / (||x|| + 1e-5)` in fp32, with a finite gradient at zero."""
+    x = x.astype(jnp.float32)
+    square = jnp.sum(x * x, axis=-1, keepdims=True)
+    norm = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+    return x / (norm + _EPSILON)

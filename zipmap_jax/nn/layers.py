@@ -1,0 +1,79 @@
+"""Small layers shared by the embedder, the blocks and the heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+
+def over_channels(vector: Float[Array, " d"], ndim: int) -> Float[Array, "... d"]:
+    """Reshape a per-channel vector so that it broadcasts over `ndim`-dimensional activations."""
+    return jnp.expand_dims(vector, tuple(range(ndim - 1)))
+
+
+def layer_norm(epsilon: float, *, affine: bool = True, name: str | None = None) -> nn.LayerNorm:
+    """Layer norm over the last axis in fp32, with biased two-pass variance as in PyTorch."""
+    return nn.LayerNorm(
+        epsilon=epsilon,
+        dtype=jnp.float32,
+        use_bias=affine,
+        use_scale=affine,
+        use_fast_variance=False,
+        name=name,
+    )
+
+
+def torch_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """PyTorch's default for Linear and Conv weights: U(-b, b) with b = 1 / sqrt(fan_in)."""
+    fan_in = 1
+    for size in shape[:-1]:
+        fan_in *= size
+    bound = fan_in**-0.5
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def scaled_uniform(gain: float) -> Any:
+    """Uniform weights of standard deviation `gain / sqrt(fan_in)`; 3**-0.5 is PyTorch's default."""
+    return nn.initializers.variance_scaling(gain**2, "fan_in", "uniform")
+
+
+def apply(module: nn.Module, params: Any, *args: Any, method: str | None = None) -> Any:
+    """`module.apply` for modules that own parameters and nothing else."""
+    return module.apply({"params": params}, *args, method=method)
+
+
+class LayerScale(nn.Module):
+    """Multiply each channel by a learned factor."""
+
+    start: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... d"]:
+        gamma = self.param("gamma", nn.initializers.constant(self.start), (x.shape[-1],))
+        return x * over_channels(gamma, x.ndim)
+
+
+class Mlp(nn.Module):
+    """Linear, exact (erf) GELU, Linear."""
+
+    hidden: int
+    out: int
+    dtype: Any = jnp.float32
+    precision: Any = "highest"
+    kernel_init: Any = torch_uniform
+    bias_init: Any = nn.initializers.zeros  # of the second layer
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... out"]:
+        kwargs: dict[str, Any] = dict(
+            dtype=self.dtype, precision=self.precision, kernel_init=self.kernel_init
+        )
+        x = nn.Dense(self.hidden, name="fc1", **kwargs)(x)
+        x = jax.nn.gelu(x, approximate=False)
+        return nn.Dense(self.out, name="fc2", bias_init=self.bias_init, **kwargs)(x)

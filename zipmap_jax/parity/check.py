@@ -1,0 +1,83 @@
+"""Entry point: read a recorded file and dispatch on its kind."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zipmap_jax.parity import end_to_end, fast_weights, gradients, units
+from zipmap_jax.parity.report import Row
+
+Checker = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], list[Row]]
+
+# By the beginning of the file's kind, which is its name unless the file says otherwise.
+CHECKERS: dict[str, Checker] = {
+    "e2e_gradients": gradients.check_model_gradients,
+    "e2e_": end_to_end.check_end_to_end,
+    "unit_ttt_grad": gradients.check_fast_weight_gradients,
+    "unit_ttt_": fast_weights.check_fast_weights,
+    **units.CHECKERS,
+}
+
+
+def check(path: str | Path) -> list[Row]:
+    """Compare this port with a file of recorded tensors.
+
+    Args:
+      path: an .npz file in the format of docs/parity.md. Its configuration is the JSON string
+        `meta` inside the file, or the entry of that name in a `manifest.json` beside it.
+
+    Returns:
+      One row per recorded tensor, in the order of the file.
+
+    Raises:
+      ValueError: if the file is unreadable, has no configuration or is of an unknown kind.
+    """
+    path = Path(path)
+    arrays = _read(path)
+    meta = _meta(path, arrays)
+    kind = meta.get("kind", path.stem)
+    checker = next((f for prefix, f in CHECKERS.items() if kind.startswith(prefix)), None)
+    if checker is None:
+        raise ValueError(
+            f"{path}: unknown kind {kind!r}: set 'kind' in the configuration to one that starts "
+            f"with {', '.join(CHECKERS)}"
+        )
+    if "inputs_from" in meta:
+        other = _read(path.parent / meta["inputs_from"])
+        arrays = {k: v for k, v in other.items() if k.startswith("in.")} | arrays
+    try:
+        return checker(arrays, meta)
+    except KeyError as missing:
+        raise ValueError(
+            f"{path}: {missing} is not known for kind {kind!r}: see docs/parity.md for its arrays "
+            "and configuration"
+        ) from missing
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a readable .npz file ({error})") from error
+
+
+def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    if "meta" in arrays:
+        return json.loads(str(arrays.pop("meta")))
+    manifest = path.parent / "manifest.json"
+    entries = json.loads(manifest.read_text())["files"] if manifest.exists() else {}
+    if path.name not in entries:
+        raise ValueError(
+            f"{path}: no configuration: add a JSON string 'meta' to the file, or an entry for it "
+            "to a manifest.json beside it"
+        )
+    return entries[path.name]

@@ -1,0 +1,131 @@
+"""AdamW of the ZipMap recipe: learning rate, weight decay mask, clipping (training, section 5)."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+    from zipmap_jax.train.config import OptimConfig
+
+Params = Any
+"""Nested dictionaries of arrays."""
+
+STACKED = frozenset({"blocks", "frame_blocks", "global_blocks", "trunk"})
+"""Trees below these names hold all layers at once, on a leading axis."""
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """`a/b/c` of a pytree key path."""
+    return "/".join(str(getattr(entry, "key", entry)) for entry in path)
+
+
+def learning_rate(
+    progress: float | Float[Array, ""], peak: float, config: OptimConfig
+) -> Float[Array, ""]:
+    """Linear warm-up to `peak`, then half a cosine down to the floor.
+
+    `lr = f + (peak - f) where / warmup` while `where <= warmup`, after that
+    `lr = f + (peak - f) (1 + cos(pi (where - warmup) / (1 - warmup))) / 2`.
+
+    Args:
+      progress: `where`, the step about to be made over all steps, in [0, 1].
+      peak: highest learning rate, reached at `where = warmup`.
+      config: gives `f` (`lr_floor`) and `warmup`.
+    """
+    where, warmup = jnp.asarray(progress, jnp.float32), config.warmup
+    rising = where / max(warmup, 1e-12)
+    falling = 0.5 * (1 + jnp.cos(jnp.pi * (where - warmup) / max(1 - warmup, 1e-12)))
+    shape = jnp.where(where + 1e-6 <= warmup, rising, falling)
+    return config.lr_floor + (peak - config.lr_floor) * shape
+
+
+def decay_mask(params: Params) -> Params:
+    """True for parameters that decay: two or more axes and no bias, counted per layer.
+
+    The reference leaves every one-dimensional parameter (norms, LayerScale) and every bias
+    undecayed and decays the rest: tokens, position embedding, initial fast weights. Layers are
+    stacked here, so the leading layer axis is not counted.
+    """
+
+    def decays(path: tuple[Any, ...], leaf: jax.Array) -> bool:
+        names = path_name(path).split("/")
+        axes = leaf.ndim - bool(STACKED & set(names[:-1]))
+        return axes > 1 and names[-1] != "bias"
+
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def peak_rates(params: Params, config: OptimConfig) -> Params:
+    """Peak learning rate of every parameter: its group's, the default, or None where frozen."""
+
+    def rate(path: tuple[Any, ...], _: jax.Array) -> float | None:
+        name = path_name(path)
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in config.frozen):
+            return None
+        for pattern, peak in config.lr_groups:
+            if fnmatch.fnmatchcase(name, pattern):
+                return peak
+        return config.lr
+
+    return jax.tree_util.tree_map_with_path(rate, params)
+
+
+def module_of(name: str) -> str:
+    """Clipping unit of a parameter path: its head, or "aggregator" for all that feeds the heads."""
+    first = name.split("/")[0]
+    return first if first.endswith("_head") else "aggregator"
+
+
+def gradient_norms(grads: Params, by: str) -> dict[str, Float[Array, ""]]:
+    """L2 norms of the gradients of each module, or of all of them as "all"."""
+    squares: dict[str, jax.Array] = {}
+    for path, grad in jax.tree_util.tree_leaves_with_path(grads):
+        unit = "all" if by == "global" else module_of(path_name(path))
+        squares[unit] = squares.get(unit, jnp.zeros(())) + jnp.sum(jnp.square(grad))
+    return {unit: jnp.sqrt(value) for unit, value in squares.items()}
+
+
+def clip_gradients(grads: Params, norms: dict[str, jax.Array], config: OptimConfig) -> Params:
+    """Gradients times `min(1, clip / (norm + 1e-6))` of their unit."""
+    if not config.clip:
+        return grads
+
+    def clipped(path: tuple[Any, ...], grad: jax.Array) -> jax.Array:
+        norm = norms["all"] if config.clip_by == "global" else norms[module_of(path_name(path))]
+        return grad * jnp.minimum(1.0, config.clip / (norm + 1e-6))
+
+    return jax.tree_util.tree_map_with_path(clipped, grads)
+
+
+def adam(config: OptimConfig) -> optax.GradientTransformation:
+    """Adam's direction plus decoupled decay; the learning rate is applied by `apply_update`.
+
+    The rate is kept outside because it follows the step counter, which advances on skipped steps
+    too, while the moments do not.
+    """
+    return optax.chain(
+        optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
+        optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
+    )
+
+
+def apply_update(
+    params: Params, direction: Params, progress: Float[Array, ""], config: OptimConfig
+) -> Params:
+    """`theta - lr * direction`, each parameter at its group's rate; frozen ones stay."""
+
+    def moved(param: jax.Array, step: jax.Array, peak: float | None) -> jax.Array:
+        return param if peak is None else param - learning_rate(progress, peak, config) * step
+
+    # `None` marks frozen leaves; JAX would take it for an empty subtree.
+    leaves, structure = jax.tree.flatten(params)
+    peaks = jax.tree.leaves(peak_rates(params, config), is_leaf=lambda leaf: leaf is None)
+    steps = structure.flatten_up_to(direction)
+    return structure.unflatten([moved(*item) for item in zip(leaves, steps, peaks, strict=True)])

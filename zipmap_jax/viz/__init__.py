@@ -1,0 +1,1 @@
+"""Looking at a `Scene`: colour maps and the self-contained web page."""
