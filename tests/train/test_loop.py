@@ -132,15 +132,18 @@ def test_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
 
 def test_reading_leaves_the_save_of_a_running_process_alone(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
-    go(tmp_path)
+    state, _ = go(tmp_path)
     unfinished = folder / "99.orbax-checkpoint-tmp"
     unfinished.mkdir()
     with Checkpoints(folder) as checkpoints:
         assert checkpoints.latest == 12
     assert unfinished.exists()
+    # Removed in the background, which the first save waits for.
     with Checkpoints(folder, keep=2) as checkpoints:
         assert checkpoints.latest == 12
-    assert not unfinished.exists()
+        checkpoints.save(dataclasses.replace(state, step=state.step + 1), CONFIG)
+        assert checkpoints.latest == 13
+        assert not unfinished.exists()
 
 
 def test_no_checkpoint_is_a_clear_error(tmp_path: Path) -> None:

@@ -73,13 +73,19 @@ class FastWeightConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CameraHeadConfig:
-    """Camera head: iterative transformer over the views, or one MLP per view."""
+    """Camera head: iterative transformer over the views, or one MLP per view.
+
+    Attributes:
+      output_scale: factor on the initial weights of the last layer. 0 starts at no motion: random
+        poses are worse than none, and unlearning them costs the tokens what tells views apart.
+    """
 
     kind: Literal["transformer", "mlp"] = "transformer"
     depth: int = 4
     heads: int = 16
     iterations: int = 4
     layer_scale_init: float = 0.01
+    output_scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,13 +96,15 @@ class DenseHeadConfig:
       features, out_channels, hidden: widths.
       init_gain: initial gain of every layer. PyTorch's default, 3**-0.5, shrinks what the tokens
         say to a hundredth by the last layer, which only a start from pretrained weights can
-        afford; 2**0.5 keeps its size.
+        afford; about 1 keeps its size (the residual units add to it).
+      output_scale: factor on the initial weights of the last layer, whose output is exponentiated.
     """
 
     features: int = 256
     out_channels: tuple[int, int, int, int] = (256, 512, 1024, 1024)
     hidden: int = 32
     init_gain: float = 3**-0.5
+    output_scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

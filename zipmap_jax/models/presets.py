@@ -26,13 +26,19 @@ SIZES: dict[str, ZipMapConfig] = {
     # The embedded demonstration model.
     "tiny": ZipMapConfig(
         preset="tiny",
-        embedder=EmbedderConfig(width=128, depth=2, heads=4, image_size=224),
-        depth=8,
+        embedder=EmbedderConfig(width=128, depth=2, heads=4, image_size=154),
+        depth=4,
         heads=4,
-        layer_scale_init=0.2,
-        taps=(1, 3, 5, 7),
-        camera=CameraHeadConfig(depth=1, heads=4, layer_scale_init=0.2),
-        dense=DenseHeadConfig(features=32, out_channels=(32, 48, 64, 64), hidden=16),
+        layer_scale_init=1.0,
+        taps=(0, 1, 2, 3),
+        camera=CameraHeadConfig(depth=1, heads=4, layer_scale_init=1.0, output_scale=0.0),
+        dense=DenseHeadConfig(
+            features=32,
+            out_channels=(32, 48, 64, 64),
+            hidden=16,
+            init_gain=1.1,
+            output_scale=0.1,
+        ),
     ),
 }
 

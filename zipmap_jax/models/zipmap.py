@@ -213,7 +213,7 @@ class ZipMap:
     def camera_head(self) -> IterativeCameraHead | MlpCameraHead:
         width = 2 * self.config.width
         if self.config.camera.kind == "mlp":
-            return MlpCameraHead(width, self.policy)
+            return MlpCameraHead(self.config.camera, width, self.policy)
         return IterativeCameraHead(self.config.camera, width, self.policy)
 
     @property
@@ -236,6 +236,7 @@ class ZipMap:
             p.heads,
             p.precision,
             d.init_gain,
+            d.output_scale,
         )
 
     def _image_tokens(

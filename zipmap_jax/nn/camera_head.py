@@ -44,6 +44,7 @@ class _Modulated(nn.Module):
     width: int
     pose_size: int
     iterations: int
+    output_scale: float
     dtype: Any
     precision: Any
 
@@ -60,7 +61,13 @@ class _Modulated(nn.Module):
         self.trunk_norm = layer_norm(1e-5)
         self.adaptive_norm = layer_norm(1e-6, affine=False)
         bias = _neutral_pose(self.iterations)
-        self.branch = Mlp(self.width // 2, self.pose_size, bias_init=bias, **formats)
+        self.branch = Mlp(
+            self.width // 2,
+            self.pose_size,
+            out_scale=self.output_scale,
+            bias_init=bias,
+            **formats,
+        )
 
     def __call__(self, tokens: Array) -> Array:
         """Touch every parameter, for initialisation."""
@@ -90,7 +97,9 @@ class IterativeCameraHead:
     def __init__(self, config: CameraHeadConfig, width: int, policy: Policy) -> None:
         self.config, self.width = config, width
         formats: dict[str, Any] = dict(dtype=policy.heads, precision=policy.precision)
-        self.outer = _Modulated(width, POSE_SIZE, config.iterations, **formats)
+        self.outer = _Modulated(
+            width, POSE_SIZE, config.iterations, config.output_scale, **formats
+        )
         self.block = TransformerBlock(
             heads=config.heads,
             epsilon=1e-5,
@@ -134,13 +143,14 @@ class IterativeCameraHead:
 class MlpCameraHead:
     """One MLP per view, for streaming: no mixing between views."""
 
-    def __init__(self, width: int, policy: Policy) -> None:
+    def __init__(self, config: CameraHeadConfig, width: int, policy: Policy) -> None:
         self.width = width
         self.mlp = Mlp(
             4 * width,
             POSE_SIZE,
             dtype=policy.heads,
             precision=policy.precision,
+            out_scale=config.output_scale,
             bias_init=_neutral_pose(1),
         )
 

@@ -126,7 +126,7 @@ class DenseHead(nn.Module):
       channels: output channels; the confidence, if any, is the last.
       features, out_channels, hidden: widths.
       patch: pixels per patch side.
-      init_gain: see `DenseHeadConfig`.
+      init_gain, output_scale: see `DenseHeadConfig`.
     """
 
     channels: int
@@ -137,6 +137,7 @@ class DenseHead(nn.Module):
     dtype: Any = jnp.float32
     precision: Any = "highest"
     init_gain: float = 3**-0.5
+    output_scale: float = 1.0
 
     @nn.compact
     def __call__(
@@ -150,14 +151,16 @@ class DenseHead(nn.Module):
         """
         aspect = grid[1] / grid[0]
 
-        def conv(features: int, size: tuple[int, int], **kwargs: Any) -> nn.Conv:
+        def conv(
+            features: int, size: tuple[int, int], scale: float = 1.0, **kwargs: Any
+        ) -> nn.Conv:
             return nn.Conv(
                 features,
                 size,
                 padding=[(s // 2, s // 2) for s in size],
                 dtype=self.dtype,
                 precision=self.precision,
-                kernel_init=scaled_uniform(self.init_gain),
+                kernel_init=scaled_uniform(self.init_gain * scale),
                 **kwargs,
             )
 
@@ -172,7 +175,7 @@ class DenseHead(nn.Module):
         x = resize_aligned(x, (grid[0] * self.patch, grid[1] * self.patch))
         x = add_position(x, aspect)
         x = jax.nn.relu(conv(self.hidden, (3, 3), name="output_conv2_0")(x))
-        return conv(self.channels, (1, 1), name="output_conv2_2")(x)
+        return conv(self.channels, (1, 1), self.output_scale, name="output_conv2_2")(x)
 
     def _levels(
         self, taps: Sequence[Array], grid: tuple[int, int], aspect: float, conv: Any

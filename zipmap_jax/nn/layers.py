@@ -60,20 +60,31 @@ class LayerScale(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Linear, exact (erf) GELU, Linear."""
+    """Linear, exact (erf) GELU, Linear.
+
+    Attributes:
+      hidden, out: output channels of the two layers.
+      out_scale: factor on the initial weights of the second layer.
+      bias_init: of the second layer.
+    """
 
     hidden: int
     out: int
     dtype: Any = jnp.float32
     precision: Any = "highest"
     kernel_init: Any = torch_uniform
-    bias_init: Any = nn.initializers.zeros  # of the second layer
+    out_scale: float = 1.0
+    bias_init: Any = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Float[Array, "... d"]) -> Float[Array, "... out"]:
-        kwargs: dict[str, Any] = dict(
-            dtype=self.dtype, precision=self.precision, kernel_init=self.kernel_init
-        )
-        x = nn.Dense(self.hidden, name="fc1", **kwargs)(x)
+        formats: dict[str, Any] = dict(dtype=self.dtype, precision=self.precision)
+        x = nn.Dense(self.hidden, name="fc1", kernel_init=self.kernel_init, **formats)(x)
         x = jax.nn.gelu(x, approximate=False)
-        return nn.Dense(self.out, name="fc2", bias_init=self.bias_init, **kwargs)(x)
+        return nn.Dense(
+            self.out,
+            name="fc2",
+            kernel_init=lambda *args: self.out_scale * self.kernel_init(*args),
+            bias_init=self.bias_init,
+            **formats,
+        )(x)

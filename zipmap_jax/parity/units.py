@@ -188,7 +188,8 @@ def check_camera_heads(arrays: Arrays, meta: Meta) -> list[Row]:
     for case in ("s4", "s1", "s2_small"):
         y = jax.jit(head.__call__)(params, jnp.asarray(given[f"pose.{case}"][:, :, 0]))
         rows.append(_row(f"out.pose.{case}.pose_enc_list", y, arrays, EXACT))
-    mlp = MlpCameraHead(2 * preset("small").width, FP32)
+    config = preset("small", "streaming")
+    mlp = MlpCameraHead(config.camera, 2 * config.width, FP32)
     seed = meta["config"]["seed"]
     params = module_params("camera_mlp_head.", seed, "streaming")["camera_mlp_head"]
     for case in ("x1", "x8"):

@@ -27,8 +27,9 @@ class Checkpoints:
 
     Args:
       directory: of the step folders.
-      keep: newest steps that a save leaves; what a killed run left unfinished is removed. None =
-        for reading: nothing is removed, so that a run may be looked at while it goes on.
+      keep: newest steps that a save leaves; what a killed run left unfinished is removed by the
+        first save. None = for reading: nothing is removed, so that a run may be looked at while it
+        goes on.
     """
 
     def __init__(self, directory: str | Path, keep: int | None = None) -> None:
