@@ -15,7 +15,8 @@ from typing import Any
 import jax
 
 import zipmap_jax
-from zipmap_jax.eval.held_out import evaluate, held_out_scenes, table
+from zipmap_jax.eval.comparison import table
+from zipmap_jax.eval.held_out import evaluate, held_out_scenes
 from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.checkpoint import Checkpoints

@@ -20,7 +20,8 @@ import jax
 
 from zipmap_jax.convert.checkpoint import make_card
 from zipmap_jax.convert.checkpoint import save as save_weights
-from zipmap_jax.eval.held_out import METRICS, Batch, Numbers, evaluate, held_out_scenes, table
+from zipmap_jax.eval.comparison import MEANING, Numbers, table
+from zipmap_jax.eval.held_out import Batch, evaluate, held_out_scenes
 from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
@@ -156,7 +157,7 @@ def export(workdir: Path, args: argparse.Namespace) -> None:
             "views": config.held_out.views,
             "size": [config.held_out.height, config.held_out.width],
             "numbers": numbers,
-            "meaning": METRICS,
+            "meaning": MEANING,
         },
     }
     save_weights(args.export, rounded, card, force=args.force)

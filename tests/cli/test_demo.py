@@ -10,7 +10,6 @@ import pytest
 
 from zipmap_jax.cli import demo
 from zipmap_jax.cli.main import main
-from zipmap_jax.eval.truth import MEANING
 
 pytestmark = pytest.mark.usefixtures("micro_model")
 Capture = pytest.CaptureFixture[str]
@@ -28,7 +27,7 @@ def test_demo_shows_errors_beside_trivial_answers(tmp_path: Path, capsys: Captur
     assert main(["demo", "-o", str(out), "--views", "3"]) == 0
     shown = capsys.readouterr().out
     assert "trivial" in shown
-    assert all(name in shown for name in MEANING)
+    assert all(name in shown for name in demo.METRICS)
     assert shown.splitlines()[-1] == str(out / "scene.html")
     assert f"procedural scene {demo.SCENE};" in (out / "README.txt").read_text()
 
@@ -39,7 +38,7 @@ def test_json_carries_the_errors(tmp_path: Path, capsys: Capture) -> None:
     errors = json.loads(capsys.readouterr().out)["errors"]
     assert set(errors) == {"model", "trivial"}
     for numbers in errors.values():
-        assert set(numbers) == set(MEANING)
+        assert set(numbers) == set(demo.METRICS)
         assert np.isfinite(list(numbers.values())).all()
 
 

@@ -97,9 +97,7 @@ class IterativeCameraHead:
     def __init__(self, config: CameraHeadConfig, width: int, policy: Policy) -> None:
         self.config, self.width = config, width
         formats: dict[str, Any] = dict(dtype=policy.heads, precision=policy.precision)
-        self.outer = _Modulated(
-            width, POSE_SIZE, config.iterations, config.output_scale, **formats
-        )
+        self.outer = _Modulated(width, POSE_SIZE, config.iterations, config.output_scale, **formats)
         self.block = TransformerBlock(
             heads=config.heads,
             epsilon=1e-5,

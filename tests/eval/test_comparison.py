@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.scenes import room
-from zipmap_jax.eval.truth import MEANING, compare, table
+from zipmap_jax.eval.comparison import MEANING, Comparison, Numbers, table
 from zipmap_jax.structs import Scene
 
-PERFECT = {"AbsRel": 0, "delta<1.25": 1, "RRA@30": 100, "RTA@30": 100, "AUC@30": 100}
+PERFECT = {name: 100.0 for name in MEANING} | {"AbsRel": 0, "delta<1.25": 1}
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,10 @@ def scene() -> Scene:
 def truth_of(scene: Scene) -> dict[str, np.ndarray]:
     depth = np.stack(scene.depth)
     return {"depth": depth, "valid": np.ones(depth.shape, bool), "w2c": scene.w2c}
+
+
+def compare(scene: Scene, truth: dict[str, np.ndarray]) -> Numbers:
+    return Comparison().with_scene(np.stack(scene.depth), scene.w2c, truth).numbers()
 
 
 def test_truth_at_another_scale_is_perfect(scene: Scene) -> None:
@@ -61,7 +65,23 @@ def test_wrong_rotation_is_seen(scene: Scene) -> None:
     assert compare(turned, truth_of(scene))["model"]["RRA@30"] == pytest.approx(50)
 
 
+def test_scenes_are_pooled_by_pixels_and_pairs(scene: Scene) -> None:
+    truth = truth_of(scene)
+    depth = np.stack(scene.depth)
+    half = {name: array[:2] for name, array in truth.items()}
+    wrong = scene.w2c[:2].copy()
+    wrong[1, :3, :3] = np.diag([-1.0, 1.0, -1.0]) @ wrong[1, :3, :3]
+    one = Comparison().with_scene(depth, scene.w2c, truth)
+    both = one.with_scene(depth[:2] ** 1.5, wrong, half).numbers()["model"]
+    # Six right pairs and a wrong one; twice as many pixels in the first scene as in the second.
+    assert both["RRA@30"] == pytest.approx(600 / 7)
+    alone = Comparison().with_scene(depth[:2] ** 1.5, wrong, half).numbers()["model"]
+    assert both["AbsRel"] == pytest.approx(alone["AbsRel"] / 3, rel=1e-6)
+
+
 def test_table_has_a_line_per_metric(scene: Scene) -> None:
-    lines = table(compare(scene, truth_of(scene))).splitlines()
-    assert lines[0].split() == ["model", "trivial"]
+    numbers = compare(scene, truth_of(scene))
+    lines = table(numbers).splitlines()
+    assert lines[0].split()[1:3] == ["model", "trivial"]
     assert [line.split()[0] for line in lines[1:]] == list(MEANING)
+    assert len(table(numbers, ["AbsRel"]).splitlines()) == 2
