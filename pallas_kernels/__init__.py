@@ -1,4 +1,4 @@
-"""Fused kernels for fast-weight models. Depends on JAX alone and knows nothing of ZipMap."""
+"""The heavy operations of fast-weight models. Depends on JAX alone, knows nothing of ZipMap."""
 
 from pallas_kernels.newton_schulz.op import newton_schulz
 

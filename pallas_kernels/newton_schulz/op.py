@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 
@@ -30,8 +30,12 @@ def newton_schulz(
       fp32 array of the same shape. Differentiable.
 
     Raises:
-      ValueError: for an unknown implementation.
+      ValueError: for an unknown precision or implementation.
     """
+    if precision not in get_args(Precision):
+        raise ValueError(
+            f"unknown precision {precision!r}: choose one of {', '.join(get_args(Precision))}"
+        )
     if implementation not in ("auto", "xla"):
         raise ValueError(f"unknown implementation {implementation!r}: choose 'auto' or 'xla'")
     return newton_schulz_reference(matrices, steps, precision)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.models.conftest import MICRO
-from zipmap_jax.models.config import BF16, FastWeightConfig
+from zipmap_jax.models.config import BF16, FP32, FastWeightConfig
 from zipmap_jax.models.presets import DINOV2, preset
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Views
@@ -111,13 +111,31 @@ def test_bare_patch_projection_embeds() -> None:
     [
         (dict(heads=5), "32 over 5 heads"),
         (dict(taps=(0, 1, 2, 2)), "four different layers"),
-        (dict(taps=(0, 1, 2, 3), depth=6), "the last one, 5"),
+        (dict(taps=(0, 3)), "four different layers"),
+        (dict(taps=(0, 1, 2, 3, 4), depth=5), "four different layers"),
+        (dict(taps=(-1, 1, 2, 3)), "four different layers"),
+        (dict(taps=(0, 1, 2, 3), depth=6), "the last layer, 5"),
+        (dict(variant="online"), "unknown variant 'online'"),
+        (dict(window=0), "window must be at least 1"),
         (dict(fast=FastWeightConfig(heads=2)), "gate is defined for one"),
     ],
 )
 def test_impossible_configurations_are_refused(changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(MICRO, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(newton_schulz="float32"), "newton_schulz='float32'.*bf16_operands"),
+        (dict(attention="flash"), "attention='flash'.*cudnn"),
+        (dict(precision="tf32"), "precision='tf32'.*highest"),
+    ],
+)
+def test_policies_know_their_formats(changes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(FP32, **changes)
 
 
 def test_unknown_presets_are_refused() -> None:

@@ -101,6 +101,18 @@ def test_padded_views_change_nothing(chunk: int | None, images: Any) -> None:
     close(prediction.pose_enc[:, :, :3], expected.pose_enc)
 
 
+def test_a_window_of_padding_leaves_the_stream_as_it_was(images: Any) -> None:
+    model, params = ZipMap(micro("streaming")), random_params(micro("streaming"))
+    padded = Views(images, jnp.asarray([[True] * 5, [True] * 2 + [False] * 3]))
+    state, _ = jax.jit(model.update)(params, model.init_state(params, 2), padded)
+    short = Views(images[:, :2])
+    expected, _ = jax.jit(model.update)(params, model.init_state(params, 2), short)
+    assert state.views.tolist() == [5, 2]
+    for after, before in zip(state.weights, expected.weights, strict=True):
+        close(after[:, 1], before[:, 1])
+        assert jnp.abs(after[:, 0] - before[:, 0]).max() > 1e-3
+
+
 def test_order_of_views_only_permutes_without_a_reference_view(images: Any) -> None:
     order = jnp.array([3, 0, 4, 1, 2])
     _, straight = run("offline", images)
@@ -125,7 +137,7 @@ def test_a_carried_state_continues_the_stream(images: Any) -> None:
     state, second = update(params, state, Views(images[:, 3:]))
     whole_state, whole = update(params, model.init_state(params, 2), Views(images))
     depth = jnp.concatenate([first.depth, second.depth], 1)
-    # Column norms are taken anew from the carried state: 7e-6 per update, see the specification.
+    # Column norms are taken anew from the carried state, as in the reference: 7e-6 per update.
     close(depth, whole.depth, 1e-3)
     close(state.w0, whole_state.w0, 1e-3)
     assert state.views.tolist() == [5, 5]
@@ -192,6 +204,35 @@ def test_bf16_policy_stays_close_and_keeps_fp32_state(images: Any) -> None:
 def test_image_size_must_fit_the_patch(images: Any) -> None:
     with pytest.raises(ValueError, match=r"28x40.*multiples of 14"):
         run("offline", images[:, :, :, :40])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: (255 * x).astype(jnp.uint8), "uint8.*divide integer images by 255"),
+        (lambda x: x[:, :0], r"\(2, 0, 28, 42, 3\)"),
+        (lambda x: jnp.moveaxis(x, -1, 2), "reorder or add axes"),
+        (lambda x: jnp.concatenate([x, x[..., :1]], -1), r"width, 3\) is needed"),
+        (lambda x: x[0], "reorder or add axes"),
+    ],
+    ids=["integers", "no views", "channels first", "RGBA", "no scenes"],
+)
+def test_images_must_be_images(change: Any, message: str, images: Any) -> None:
+    model, params = ZipMap(micro("offline")), random_params(micro("offline"))
+    with pytest.raises(ValueError, match=message):
+        model.update(params, model.init_state(params, 2), Views(change(images)))
+
+
+def test_chunks_hold_at_least_one_view(images: Any) -> None:
+    with pytest.raises(ValueError, match="chunk must be at least 1 view, got -1"):
+        run("offline", images, chunk=-1)
+
+
+def test_state_must_fit_the_model(images: Any) -> None:
+    model, params = ZipMap(micro("offline")), random_params(micro("offline"))
+    state = jax.tree.map(lambda w: w[:2] if w.ndim > 1 else w, model.init_state(params, 2))
+    with pytest.raises(ValueError, match="use the model that made it"):
+        model.update(params, state, Views(images))
 
 
 def test_state_must_fit_the_batch(images: Any) -> None:

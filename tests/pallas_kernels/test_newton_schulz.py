@@ -49,6 +49,8 @@ def test_bf16_operands_stay_close_to_fp32() -> None:
     assert rounded.dtype == jnp.float32
 
 
-def test_unknown_implementation_is_refused() -> None:
+def test_unknown_precision_and_implementation_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown precision 'float32'"):
+        newton_schulz(matrix(1, 4, 4), precision="float32")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="unknown implementation 'triton'"):
         newton_schulz(matrix(1, 4, 4), implementation="triton")  # type: ignore[arg-type]

@@ -137,6 +137,10 @@ def save_leaves(
     """As `save`, from leaves that come one by one in the order of the rule table."""
     folder = Path(folder)
     require_free(folder, force)
+    if card["dtype"] not in DTYPES:
+        raise ValueError(
+            f"weights cannot be stored as {card['dtype']!r}: choose {' or '.join(DTYPES)}"
+        )
     shapes = our_shapes(rules(config_from_dict(card["config"])))
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / WEIGHTS, shapes, leaves, DTYPES[card["dtype"]])

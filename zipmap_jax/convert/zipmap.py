@@ -109,7 +109,7 @@ def _require_zipmap(shapes: Mapping[str, Shape]) -> None:
     if any(name.startswith("aggregator.global_blocks.") for name in shapes):
         raise ValueError(
             "this is a VGGT checkpoint, not ZipMap (its global blocks hold attention instead of "
-            "fast weights): it can only initialise training"
+            "fast weights): it can only initialise training, see zipmap_jax.convert.vggt.from_vggt"
         )
     examples = ", ".join(list(shapes)[:3]) or "nothing"
     raise ValueError(

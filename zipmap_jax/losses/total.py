@@ -32,6 +32,9 @@ POSE_WEIGHTS: dict[CameraKind, tuple[float, float, float]] = {
 class LossConfig:
     """Weights of the objective; the defaults are the published ones.
 
+    Of the published colour loss, L2 + 0.5 LPIPS, this has the L2 term: LPIPS needs the weights of
+    a pretrained VGG.
+
     Attributes:
       camera_kind: "absolute" for models with a reference view, "pairwise" for those without.
       camera, depth, points, normals: weights for the input views.

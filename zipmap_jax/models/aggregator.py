@@ -169,6 +169,7 @@ class Aggregator:
         """
         chunks, b, c, p, _ = x.shape
         tokens_valid = jnp.repeat(valid.reshape(chunks, b, c), p, axis=-1)
+        seen = jnp.any(valid, axis=(0, 2))[:, None, None, None]
 
         def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], FastWeights]:
             stream, taps = carry
@@ -187,7 +188,9 @@ class Aggregator:
 
             zero = jax.tree.map(jnp.zeros_like, Gradients(w.w0, w.w2, w.w2))
             stream, total = _loop(chunks, write, (stream, zero))
-            w = self._step(w, total, n)
+            # A step without tokens would still renormalise, which is not exactly the identity.
+            stepped = self._step(w, total, n)
+            w = jax.tree.map(lambda new, old: jnp.where(seen, new, old), stepped, w)
             return _loop(chunks, read, (stream, taps)), w
 
         taps = self._empty_taps(x)

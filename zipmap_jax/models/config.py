@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+import typing
+from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 
@@ -15,15 +16,15 @@ Variant = Literal["offline", "ref_view", "streaming", "state_query"]
 class Policy:
     """Which number format each part computes in (the regime of the reference's demos).
 
-    The residual stream, layer norms, learning rates, fast weights and the Newton-Schulz carry are
-    always fp32; only the operands of the large products change.
+    The residual stream, layer norms, learning rates and fast weights are always fp32; only the
+    operands of the large products change.
 
     Attributes:
       compute: dtype of matmul operands in the embedder and the blocks.
       heads: dtype of matmul and convolution operands in the heads.
       precision: `jax.lax` precision of fp32 products: "highest" = true fp32, "default" = TF32 on
         GPUs that have it.
-      newton_schulz: "fp32"; "bf16_operands" = bf16 products, fp32 carry; "bf16" = all bf16.
+      newton_schulz: "fp32"; "bf16_operands" = bf16 operands, fp32 carry; "bf16" = all bf16.
       taps: dtype in which the four tapped features wait for the dense heads.
       attention: "auto" (cuDNN on a GPU in 16-bit formats, else XLA), "xla" or "cudnn".
     """
@@ -34,6 +35,13 @@ class Policy:
     newton_schulz: NewtonSchulzPrecision = "fp32"
     taps: Any = jnp.float32
     attention: Literal["auto", "xla", "cudnn"] = "auto"
+
+    def __post_init__(self) -> None:
+        allowed = typing.get_type_hints(type(self))
+        for name in ("precision", "newton_schulz", "attention"):
+            value, choices = getattr(self, name), get_args(allowed[name])
+            if value not in choices:
+                raise ValueError(f"policy has {name}={value!r}: choose one of {', '.join(choices)}")
 
 
 FP32 = Policy()
@@ -58,10 +66,25 @@ class EmbedderConfig:
     registers: int = 4
     layer_scale_init: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(
+                f"the embedder's width {self.width} is not divisible by its {self.heads} heads: "
+                "change embedder.width or embedder.heads"
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class FastWeightConfig:
-    """The test-time-training layer of a global block (specification section 5)."""
+    """The test-time-training layer of a global block.
+
+    Attributes:
+      heads: independent fast-weight MLPs, each on its share of the channels.
+      hidden_multiple: hidden units per input channel.
+      base_lr: learning rate of a token at zero pre-activation.
+      gate: multiply what is read by a gate; one head only.
+      bias: of the query-key-value and output projections.
+    """
 
     heads: int = 1
     hidden_multiple: int = 2
@@ -151,11 +174,20 @@ class ZipMapConfig:
                 f"the output gate is defined for one fast-weight head only, got {self.fast.heads}: "
                 "set fast.heads=1 or fast.gate=False"
             )
-        if sorted(set(self.taps)) != list(self.taps) or self.taps[-1] != self.depth - 1:
+        ascending = sorted(set(self.taps)) == list(self.taps)
+        if len(self.taps) != 4 or not ascending or self.taps[0] < 0:
+            raise ValueError(f"taps {self.taps} must be four different layers in ascending order")
+        if self.taps[-1] != self.depth - 1:
             raise ValueError(
-                f"taps {self.taps} must be four different layers that ascend to the last one, "
-                f"{self.depth - 1}: change taps or depth"
+                f"taps {self.taps} must end at the last layer, {self.depth - 1}: change taps or "
+                "depth"
             )
+        if self.variant not in get_args(Variant):
+            raise ValueError(
+                f"unknown variant {self.variant!r}: choose one of {', '.join(get_args(Variant))}"
+            )
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"window must be at least 1 view, got {self.window}: None = all views")
 
     @property
     def width(self) -> int:

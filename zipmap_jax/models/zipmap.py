@@ -92,12 +92,13 @@ class ZipMap:
           state: from `init_state` or an earlier `update`; its batch must match.
           views: images; height and width multiples of the patch size.
           chunk: views worked on at once; bounds memory and does not change the result. None = all.
+            A streaming model never works on more than its window.
 
         Returns:
           The new state, and the prediction at the size of the images.
 
         Raises:
-          ValueError: if batch or image size do not fit.
+          ValueError: if images, state or chunk do not fit the model or each other.
         """
         state, prediction, _ = self._update(params, state, views, chunk, keep_taps=False)
         return state, prediction
@@ -112,7 +113,7 @@ class ZipMap:
         self, params: Any, state: SceneState, views: Views, chunk: int | None, *, keep_taps: bool
     ) -> tuple[SceneState, Prediction, Any]:
         images, mask = views.images, views.mask
-        self._check(images, state)
+        self._check("images", images, 3, state, chunk)
         grid = self._grid(images)
         count = images.shape[1]
         window = min(self.config.window or count, count)
@@ -158,7 +159,7 @@ class ZipMap:
           chunk: views worked on at once. None = all.
 
         Raises:
-          ValueError: if the model cannot be queried, or batch or size do not fit.
+          ValueError: if the model cannot be queried, or rays, state or chunk do not fit.
         """
         if not self.config.ray_channels:
             raise ValueError(
@@ -180,7 +181,7 @@ class ZipMap:
     def _read(
         self, params: Any, state: SceneState, rays: Array, chunk: int | None, *, keep_taps: bool
     ) -> tuple[Prediction, Any]:
-        self._check(rays, state)
+        self._check("rays", rays, self.config.ray_channels, state, chunk)
         grid = self._grid(rays)
         count = rays.shape[1]
         size = min(chunk or count, count)
@@ -203,7 +204,7 @@ class ZipMap:
 
     @property
     def embedder(self) -> ImageEmbedder:
-        return ImageEmbedder(self.config.embedder, self.policy)
+        return ImageEmbedder(self.config.embedder, self.policy, self.remat)
 
     @property
     def aggregator(self) -> Aggregator:
@@ -244,10 +245,7 @@ class ZipMap:
     ) -> Float[Array, "b c p d"]:
         """Special tokens and patch tokens of a chunk of images."""
         b, c = images.shape[:2]
-        embed = self.embedder
-        if self.remat:
-            embed = jax.checkpoint(embed, prevent_cse=False)
-        patches = embed(params["embedder"], images.reshape(b * c, *images.shape[2:]))
+        patches = self.embedder(params["embedder"], images.reshape(b * c, *images.shape[2:]))
         special = jnp.concatenate([params["camera_token"], params["register_token"]], 2)[0]
         # Row 0 is the reference view's, row 1 everyone else's.
         reference = first & (not self.config.affine_invariant)
@@ -288,19 +286,41 @@ class ZipMap:
     def _grid(self, images: Array) -> tuple[int, int]:
         return images.shape[2] // self.config.patch, images.shape[3] // self.config.patch
 
-    def _check(self, images: Array, state: SceneState) -> None:
+    def _check(
+        self, what: str, pixels: Array, channels: int, state: SceneState, chunk: int | None
+    ) -> None:
+        """Refuse what would give wrong numbers, or an error that does not say why."""
         c = self.config
-        height, width = images.shape[2:4]
+        if pixels.ndim != 5 or pixels.shape[-1] != channels or 0 in pixels.shape:
+            raise ValueError(
+                f"{what} have shape {pixels.shape}, but (scenes, views, height, width, {channels}) "
+                "is needed, none of them 0: reorder or add axes"
+            )
+        if not jnp.issubdtype(pixels.dtype, jnp.floating):
+            raise ValueError(
+                f"{what} are {pixels.dtype}, but floats are needed: divide integer images by 255"
+            )
+        height, width = pixels.shape[2:4]
         if height % c.patch or width % c.patch:
             raise ValueError(
-                f"images are {height}x{width}, but both sides must be multiples of {c.patch}: "
+                f"{what} are {height}x{width}, but both sides must be multiples of {c.patch}: "
                 "resize or crop them first"
             )
-        if state.w0.shape[1] != images.shape[0]:
+        d = c.width // c.fast.heads
+        layers = (c.depth, c.fast.heads, d, c.fast.hidden_multiple * d)
+        layer, scenes, *head = state.w0.shape
+        if (layer, *head) != layers:
             raise ValueError(
-                f"the state holds {state.w0.shape[1]} scenes but {images.shape[0]} were given: "
+                f"the state has fast weights of {(layer, *head)} (layers, heads, inputs, units), "
+                f"but this model's are {layers}: use the model that made it"
+            )
+        if scenes != pixels.shape[0]:
+            raise ValueError(
+                f"the state holds {scenes} scenes but {pixels.shape[0]} were given: "
                 "make it with init_state(params, batch)"
             )
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"chunk must be at least 1 view, got {chunk}: None = all views")
 
 
 def _to_windows(x: Array, window: int, chunk: int) -> Array:

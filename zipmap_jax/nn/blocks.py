@@ -65,6 +65,16 @@ def init_stacked(block: nn.Module, key: Array, count: int, *example: Any) -> Any
     return jax.vmap(lambda k: block.init(k, *example)["params"])(jax.random.split(key, count))
 
 
-def run_stacked(block: nn.Module, params: Any, x: Array, *args: Any) -> Array:
-    """Apply stacked blocks one after the other with `lax.scan`."""
-    return jax.lax.scan(lambda carry, p: (apply(block, p, carry, *args), None), x, params)[0]
+def run_stacked(
+    block: nn.Module, params: Any, x: Array, *args: Any, remat: bool = False
+) -> Array:
+    """Apply stacked blocks one after the other with `lax.scan`.
+
+    With `remat` the backward pass keeps the input of each block and computes the rest again.
+    """
+
+    def one(x: Array, p: Any) -> tuple[Array, None]:
+        return apply(block, p, x, *args), None
+
+    step = jax.checkpoint(one, prevent_cse=False) if remat else one
+    return jax.lax.scan(step, x, params)[0]

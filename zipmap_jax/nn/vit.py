@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-_VIT_INIT = nn.initializers.truncated_normal(0.02)
+_VIT_INIT = nn.initializers.truncated_normal(0.02, lower=-100, upper=100)  # 2 either way
 
 
 class PatchProjection(nn.Module):
@@ -61,8 +61,8 @@ class ImageEmbedder:
     transformers need registers (2023).
     """
 
-    def __init__(self, config: EmbedderConfig, policy: Policy) -> None:
-        self.config = config
+    def __init__(self, config: EmbedderConfig, policy: Policy, remat: bool = False) -> None:
+        self.config, self.remat = config, remat
         formats: dict[str, Any] = dict(dtype=policy.compute, precision=policy.precision)
         self.project = PatchProjection(config.width, config.patch, **formats)
         self.block = TransformerBlock(
@@ -106,7 +106,7 @@ class ImageEmbedder:
         x = self.with_special_tokens(params, x)
         if self.config.depth == 0:
             return x
-        x = run_stacked(self.block, params["blocks"], x)
+        x = run_stacked(self.block, params["blocks"], x, remat=self.remat)
         return apply(self.norm, params["norm"], x)
 
     def with_special_tokens(self, params: Any, x: Float[Array, "n h w 3"]) -> Float[Array, "n t c"]:

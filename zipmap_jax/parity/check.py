@@ -36,7 +36,8 @@ def check(path: str | Path) -> list[Row]:
       One row per recorded tensor, in the order of the file.
 
     Raises:
-      ValueError: if the file is unreadable, has no configuration or is of an unknown kind.
+      ValueError: if the file is unreadable, has no configuration, is of an unknown kind or has no
+        output to compare.
     """
     path = Path(path)
     arrays = _read(path)
@@ -52,12 +53,20 @@ def check(path: str | Path) -> list[Row]:
         other = _read(path.parent / meta["inputs_from"])
         arrays = {k: v for k, v in other.items() if k.startswith("in.")} | arrays
     try:
-        return checker(arrays, meta)
+        rows = checker(arrays, meta)
     except KeyError as missing:
         raise ValueError(
             f"{path}: {missing} is not known for kind {kind!r}: see docs/parity.md for its arrays "
             "and configuration"
         ) from missing
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not rows:
+        raise ValueError(
+            f"{path}: none of its arrays is a recorded output of kind {kind!r}: see docs/parity.md "
+            "for their names"
+        )
+    return rows
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -71,13 +80,25 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    if "meta" in arrays:
-        return json.loads(str(arrays.pop("meta")))
     manifest = path.parent / "manifest.json"
-    entries = json.loads(manifest.read_text())["files"] if manifest.exists() else {}
-    if path.name not in entries:
+    if "meta" in arrays:
+        return _json_object(str(arrays.pop("meta")), f"{path}: 'meta'")
+    files: Any = None
+    if manifest.exists():
+        files = _json_object(manifest.read_text(), str(manifest)).get("files")
+    if not isinstance(files, dict) or not isinstance(files.get(path.name), dict):
         raise ValueError(
             f"{path}: no configuration: add a JSON string 'meta' to the file, or an entry for it "
-            "to a manifest.json beside it"
+            "under 'files' of a manifest.json beside it"
         )
-    return entries[path.name]
+    return files[path.name]
+
+
+def _json_object(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be a JSON object, got {type(value).__name__}")
+    return value
