@@ -7,7 +7,6 @@ python eval.py --checkpoint tiny --scenes 64
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ from typing import Any
 import jax
 
 import zipmap_jax
+from zipmap_jax.errors import explain
 from zipmap_jax.eval.comparison import table
 from zipmap_jax.eval.held_out import evaluate, held_out_scenes
 from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.plain_json import dumps
 from zipmap_jax.train.checkpoint import Checkpoints
 
 
@@ -55,17 +56,24 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     enable_compilation_cache()
     try:
+        if args.scenes < 1 or args.views < 2:
+            raise ValueError(
+                "--scenes must be at least 1 and --views 2: there is nothing to compare"
+            )
         # ------------------------------------------------------------ model
         model, params = load(args.checkpoint, args.weights)
         # ------------------------------------------------------- benchmarks
         scenes = held_out_scenes(args.scenes, args.views, *args.size)
         numbers = evaluate(model, params, scenes)
-    except ValueError as error:
-        print(f"eval.py: {error}", file=sys.stderr)
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        print(f"eval.py: {sentence}", file=sys.stderr)
         return 2
     # ---------------------------------------------------------------- table
     if args.json:
-        print(json.dumps(numbers))
+        print(dumps(numbers))
         return 0
     height, width = args.size
     print(

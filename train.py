@@ -18,8 +18,9 @@ from pathlib import Path
 
 import jax
 
-from zipmap_jax.convert.checkpoint import make_card
+from zipmap_jax.convert.checkpoint import make_card, require_free
 from zipmap_jax.convert.checkpoint import save as save_weights
+from zipmap_jax.errors import explain
 from zipmap_jax.eval.comparison import MEANING, Numbers, table
 from zipmap_jax.eval.held_out import Batch, evaluate, held_out_scenes
 from zipmap_jax.inference.compile import enable_compilation_cache
@@ -64,6 +65,7 @@ def load_config(args: argparse.Namespace) -> TrainConfig:
     if spec is None or spec.loader is None or not args.config.is_file():
         raise ValueError(f"no configuration {args.config}: give a Python file with get_config()")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses in the file look themselves up there
     spec.loader.exec_module(module)
     config: TrainConfig = module.get_config()
 
@@ -132,6 +134,7 @@ def run(config: TrainConfig, workdir: Path) -> None:
 
 def export(workdir: Path, args: argparse.Namespace) -> None:
     """Write the newest weights and a card that says what they are worth."""
+    require_free(args.export, args.force)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         config, steps = checkpoints.config(), checkpoints.latest
         model = ZipMap(config.model)
@@ -176,8 +179,11 @@ def main(argv: list[str] | None = None) -> int:
             export(workdir, args)
         else:
             run(config, workdir)
-    except ValueError as error:
-        print(f"train.py: {error}", file=sys.stderr)
+    except Exception as error:
+        sentence = str(error) if isinstance(error, FloatingPointError) else explain(error)
+        if sentence is None:
+            raise
+        print(f"train.py: {sentence}", file=sys.stderr)
         return 2
     return 0
 

@@ -26,13 +26,12 @@ def get_config() -> TrainConfig:
         name="tiny_procedural",
         model=preset("tiny", "offline"),
         data=DataConfig(
-            # Few small square views first; more and larger ones once the geometry has been grasped.
+            # Many small pictures first; larger ones once the geometry has been grasped.
             buckets=(
-                Bucket(views=2, height=112, width=112, batch=4, weight=1.0, end=0.35),
-                Bucket(views=4, height=112, width=112, batch=2, weight=2.0, end=0.6),
-                Bucket(views=8, height=112, width=154, batch=1, weight=2.0, start=0.25),
-                Bucket(views=5, height=112, width=154, batch=2, weight=2.0, start=0.5),
-                Bucket(views=6, height=154, width=154, batch=1, weight=0.7, start=0.6),
+                Bucket(views=8, height=56, width=56, batch=4, end=0.55),
+                Bucket(views=8, height=112, width=154, batch=1, start=0.4),
+                Bucket(views=4, height=112, width=154, batch=2, start=0.55),
+                Bucket(views=6, height=154, width=154, batch=1, weight=0.4, start=0.7),
             ),
             jitter=JitterConfig(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03, gamma=0.2),
         ),
@@ -42,6 +41,6 @@ def get_config() -> TrainConfig:
         optim=OptimConfig(lr=1e-3, lr_floor=1e-6, warmup=0.05, b2=0.99, clip=1.0),
         ema=EmaConfig(decay=0.999, start=200),
         token_scale=0.02,
-        steps=5000,
+        steps=3300,
         notes=("trained on procedural scenes only: see card.json for what it cannot do",),
     )

@@ -136,13 +136,20 @@ class Scene:
 
     def world_points(self, view: int, stride: int = 1) -> Float[np.ndarray, "h w 3"]:
         """World coordinates of the pixels of one view, every `stride`-th row and column."""
-        depth = self.depth[view][::stride, ::stride]
-        v, u = np.mgrid[: depth.shape[0], : depth.shape[1]] * stride
+        height, width = self.depth[view].shape
+        row, column = np.mgrid[:height:stride, :width:stride]
+        return self.points_at(view, row, column)
+
+    def points_at(
+        self, view: int, row: Int[np.ndarray, "..."], column: Int[np.ndarray, "..."]
+    ) -> Float[np.ndarray, "... 3"]:
+        """World coordinates of some pixels of one view."""
+        depth = self.depth[view][row, column]
         k = self.intrinsics[view]
         camera = np.stack(
-            [(u - k[0, 2]) * depth / k[0, 0], (v - k[1, 2]) * depth / k[1, 1], depth], -1
+            [(column - k[0, 2]) * depth / k[0, 0], (row - k[1, 2]) * depth / k[1, 1], depth], -1
         )
-        c2w = self.c2w[view]
+        c2w = np.linalg.inv(self.w2c[view])
         return (camera @ c2w[:3, :3].T + c2w[:3, 3]).astype(np.float32)
 
 

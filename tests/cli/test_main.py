@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +15,8 @@ import pytest
 
 import zipmap_jax
 from zipmap_jax.cli import doctor
-from zipmap_jax.cli.main import explain, main
+from zipmap_jax.cli.main import main
+from zipmap_jax.errors import explain
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,10 +77,12 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (ValueError("the size is\n  odd"), "the size is odd"),
         (FileNotFoundError(2, "No such file or directory", "a.png"), "a.png: No such file"),
+        (PermissionError(13, "Permission denied", "locked"), "locked: Permission denied: change"),
         (OSError("the disk is on fire"), "the disk is on fire"),
         (ImportError("pip install zipmap-jax[hub]"), "pip install zipmap-jax[hub]"),
         (MemoryError("Unable to allocate 3 TiB"), "--chunk"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), "--chunk"),
+        (RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"), "--chunk"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -119,6 +125,24 @@ def test_interrupt_is_130(
 ) -> None:
     assert run_failing(monkeypatch, KeyboardInterrupt()) == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_sigterm_cleans_up_like_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned = []
+
+    def work(self: object) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            cleaned.append(True)
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(doctor.Doctor, "__call__", work)
+    assert main(["doctor"]) == 130
+    assert cleaned
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.filterwarnings("default")

@@ -66,6 +66,14 @@ def test_round_trip(folder: Path, params: dict[str, Any], config: ZipMapConfig) 
     assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS]
 
 
+def test_unknown_formats_are_refused_before_anything_is_written(
+    tmp_path: Path, params: dict[str, Any], config: ZipMapConfig
+) -> None:
+    with pytest.raises(ValueError, match="'float16': choose float32 or bfloat16"):
+        save(tmp_path / "x", params, make_card(config, dtype="float16"))
+    assert not (tmp_path / "x").exists()
+
+
 def test_bfloat16_on_disk_is_fp32_in_memory(
     tmp_path: Path, params: dict[str, Any], config: ZipMapConfig
 ) -> None:
@@ -134,9 +142,11 @@ def edit_card(**changes: Any) -> Callable[[Path], None]:
         (lambda f: (f / CARD).write_bytes(b"\xff\xfe"), r"card\.json is damaged"),
         (lambda f: (f / CARD).write_text("[]"), r"card\.json has no entry config"),
         (edit_card(format=99), r"card\.json has format 99.*update"),
+        (edit_card(notes=None), r"card\.json has notes None"),
+        (edit_card(size="x"), r"card\.json has .* size 'x'"),
         (edit_card(config=config_to_dict(preset("tiny"))), "wrongly shaped"),
     ],
-    ids=["tensor", "weights", "json", "bytes", "list", "format", "other model"],
+    ids=["tensor", "weights", "json", "bytes", "list", "format", "notes", "size", "other model"],
 )
 def test_damage_is_named(folder: Path, damage: Callable[[Path], None], message: str) -> None:
     damage(folder)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,22 @@ def test_force_never_deletes_the_files_of_others(
     assert contents(out) == before
 
 
+def test_litter_of_file_managers_is_not_in_the_way(tmp_path: Path, scene: Scene) -> None:
+    out = tmp_path / "out"
+    write_all(scene, out, max_points=10)
+    for name in (".DS_Store", "depth/Thumbs.db"):
+        (out / name).write_text("")
+    write_all(scene, out, max_points=10, force=True)
+    assert not (out / ".DS_Store").exists()
+
+
+def test_longest_names_can_be_written(tmp_path: Path, scene: Scene) -> None:
+    out = tmp_path / ("o" * 255)
+    write_all(scene, out, max_points=10)
+    write_all(scene, out, max_points=10, force=True)
+    assert [p.name for p in tmp_path.iterdir()] == [out.name]
+
+
 def test_force_keeps_a_folder_that_only_looks_like_ours(tmp_path: Path, scene: Scene) -> None:
     (tmp_path / "README.txt").write_text("My holiday\n\nFiles written\n---\n  cameras.json\n")
     (tmp_path / "cameras.json").write_text("{}")
@@ -107,9 +124,16 @@ def test_a_file_in_the_way_is_named(tmp_path: Path, scene: Scene) -> None:
 def test_unwritable_place_is_named(
     tmp_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.access", lambda *_: False)
+    asked = []
+
+    def refuse(path: Path, mode: int) -> bool:  # the tests may run as root, who may do anything
+        asked.append((path, mode))
+        return False
+
+    monkeypatch.setattr("os.access", refuse)
     with pytest.raises(OutputError, match="does not let you write"):
         check_output(tmp_path / "a" / "b", force=False)
+    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
 
 
 def failing(error: BaseException) -> Format:

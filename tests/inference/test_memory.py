@@ -8,6 +8,7 @@ import pytest
 
 from zipmap_jax.inference.memory import (
     Workload,
+    _free_host,
     automatic_chunk,
     device_bytes,
     estimate_memory,
@@ -87,6 +88,29 @@ def test_an_accelerator_has_its_own_memory():
     text = estimate_memory(w, free_device=20 * GB, free_host=3 * GB).text
     assert "of 20.0 GB free on the device" in text
     assert "of 3.0 GB free on the host" in text
+
+
+def test_hopeless_is_more_than_doubtful():
+    need = estimate_memory(workload(), free_host=100 * GB)
+    total = need.device_bytes + need.host_bytes
+    for share, hopeless in ((1.1, False), (0.9, False), (0.6, True)):
+        assert estimate_memory(workload(), free_host=int(share * total)).hopeless is hopeless
+    # The accelerator says itself when it is full.
+    assert not estimate_memory(workload(), free_device=1, free_host=100 * GB).hopeless
+    assert not estimate_memory(workload()).hopeless
+
+
+def test_cached_files_are_free_memory(tmp_path):
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    64000 kB\n")
+    (group / "memory.max").write_text("16000000\n")
+    (group / "memory.current").write_text("15000000\n")
+    (group / "memory.stat").write_text("anon 4\ninactive_file 8000000\nactive_file 1000000\n")
+    assert _free_host(tmp_path) == 10_000_000
+    (group / "memory.max").write_text("max\n")
+    assert _free_host(tmp_path) == 64_000 * 1024
 
 
 def test_unknown_memory_fits():

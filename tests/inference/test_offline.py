@@ -159,6 +159,12 @@ def test_other_failures_are_not_disguised(photos, echo, monkeypatch):
 def test_lack_of_memory_is_announced(photos, echo, monkeypatch):
     monkeypatch.setattr("zipmap_jax.inference.offline.free_memory", lambda: (None, 1000))
     with pytest.warns(UserWarning, match="memory for 3 views .* use a smaller network size"):
+        reconstruct(echo(), photos, chunk=1)
+
+
+def test_work_that_would_end_the_program_is_not_begun(photos, echo, monkeypatch):
+    monkeypatch.setattr("zipmap_jax.inference.offline.free_memory", lambda: (None, 1000))
+    with pytest.raises(ValueError, match=r"memory for 3 views .* give a chunk yourself"):
         reconstruct(echo(), photos)
 
 

@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from zipmap_jax.inference.sources import list_sources
 from zipmap_jax.inference.video import (
+    BrokenOff,
     count_frames,
     frame_size,
     read_video,
@@ -108,6 +110,16 @@ def test_video_that_breaks_off_gives_what_came_before(make_video):
     chunks = path.read_bytes().split(b"00dc")
     path.write_bytes(b"00dc".join(chunks[:8]))  # the header (which names the chunk) and 6 frames
     assert levels(read_video(path, fps=4)) == [1, 2, 3, 4, 5, 6]
+    with pytest.warns(UserWarning, match=r"clip\.avi breaks off after 1\.\d of 2\.5 seconds"):
+        assert count_frames(path, fps=4) == 6
+    with pytest.raises(BrokenOff, match="copy it again"):
+        list_sources(path, fps=4, strict=True)
+
+
+def test_the_same_video_twice_is_a_mistake(make_video):
+    path = make_video()
+    with pytest.raises(ValueError, match=r"clip\.mp4 is given twice"):
+        list_sources([path, path])
 
 
 def test_video_with_a_damaged_frame_warns_and_gives_what_came_before(make_video, monkeypatch):
@@ -126,9 +138,11 @@ def test_video_with_a_damaged_frame_warns_and_gives_what_came_before(make_video,
         return Damaged(real(name), decode)
 
     monkeypatch.setattr(av, "open", opened)
-    with pytest.warns(UserWarning, match=r"clip\.mp4 is damaged, only its first part is used"):
+    with pytest.warns(UserWarning, match=r"clip\.mp4 is damaged, only its first part can be used"):
         frames = read_video(path, fps=4)
     assert 0 < len(frames) < 6
+    with pytest.raises(ValueError, match=r"clip\.mp4 is damaged"):
+        read_video(path, fps=4, strict=True)
 
 
 class Damaged:

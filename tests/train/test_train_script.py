@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def get_config():
         token_scale=0.02,
         steps=60,
         log_every=10,
-        eval_every=0,
+        eval_every=10_000,
         save_every=0,
         held_out=bucket,
         eval_scenes=2,
@@ -89,23 +90,29 @@ def test_train_stop_resume_export_and_evaluate(
     workdir = tmp_path / "run"
     train = ("train.py", "--config", config, "--workdir", workdir)
 
-    # A preempted run saves and ends well.
+    # A preempted run saves and ends well. It is long enough to be met before its end.
     process = subprocess.Popen(
-        command(*train), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*train, "--steps", 5000),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("step 10/60"):
+        if line.startswith("step 10/5000"):
             process.send_signal(signal.SIGTERM)
             break
     rest, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    assert "asked to stop: saved step" in rest
+    stopped = re.search(r"asked to stop: saved step (\d+)", rest)
+    assert stopped is not None
 
     # The next start goes on from there to the end, and the loss has fallen.
-    text = run(*train)
-    assert "resuming at step" in text
-    assert "step 60 held out, trivial in brackets: AbsRel" in text
+    steps = int(stopped[1]) + 60
+    text = run(*train, "--steps", steps)
+    assert f"resuming at step {stopped[1]}" in text
+    assert f"step {steps} held out, trivial in brackets: AbsRel" in text
     values = losses(workdir)
     assert values[-1] < 0.9 * values[0]
     programs = (tmp_path / "cache").rglob("jit_train_step-*-cache")
@@ -115,7 +122,7 @@ def test_train_stop_resume_export_and_evaluate(
     text = run(*train, "--export", tmp_path / "model", "--export-scenes", 2)
     assert text.splitlines()[-1] == str(tmp_path / "model")
     card = json.loads((tmp_path / "model" / "card.json").read_text())
-    assert card["training"]["steps"] == 60
+    assert card["training"]["steps"] == steps
     assert card["notes"] == ["a model for tests"]
     options = ("--scenes", 2, "--views", 2, "--size", 42, 42, "--json")
     exported = json.loads(run("eval.py", "--checkpoint", tmp_path / "model", *options))

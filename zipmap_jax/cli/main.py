@@ -1,14 +1,18 @@
 """Entry point of `zipmap`: parse, run one verb, turn users' mistakes into one sentence.
 
-Exit codes: 0 done, 1 a comparison found a difference, 2 a mistake in the input, 130 interrupted.
+Exit codes: 0 done, 1 a comparison found a difference, 2 a mistake in the input, 130 interrupted by
+Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, TextIO
 
 import tyro
@@ -20,6 +24,7 @@ from zipmap_jax.cli.demo import Demo
 from zipmap_jax.cli.doctor import Doctor
 from zipmap_jax.cli.parity import Parity
 from zipmap_jax.cli.run import Run
+from zipmap_jax.errors import explain
 
 Verb = (
     Annotated[Run, subcommand("run")]
@@ -53,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args=args,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _sigterm_as_interrupt():
         warnings.showwarning = _show_warning
         try:
             return verb()
@@ -68,32 +73,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             return MISTAKE
 
 
-def explain(error: Exception) -> str | None:
-    """A mistake of the user, or a limit of the machine, as one sentence; None for a bug of ours."""
-    if _is_out_of_memory(error):
-        return (
-            "out of memory: process fewer images at a time with --chunk 4, fewer in all with "
-            "--max-views, or smaller ones with --size"
-        )
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename is not None else ""
-        return f"{where}{error.strerror}"
-    if isinstance(error, ValueError | OSError) or _is_missing_extra(error):
-        return " ".join(str(error).split())
-    return None
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # XLA reports it as a RuntimeError, NumPy as a MemoryError.
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and any(text in str(error) for text in ("RESOURCE_EXHAUSTED", "Out of memory"))
-    )
-
-
-def _is_missing_extra(error: Exception) -> bool:
-    ours = (error.name or "").startswith("zipmap_jax") if isinstance(error, ImportError) else True
-    return not ours
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let a polite `kill` clean up as Ctrl-C does, so that no half-written folder stays behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show_warning(

@@ -223,4 +223,10 @@ def _read_card(path: Path) -> dict[str, Any]:
             f"{path} has format {card.get('format')!r} where {FORMAT} is understood: update "
             "zipmap-jax, or convert the checkpoint again"
         )
+    notes, size = card.get("notes", []), card.get("size")
+    if not isinstance(notes, list) or not (size is None or (isinstance(size, int) and size > 0)):
+        raise ValueError(
+            f"{path} has notes {notes!r} and size {size!r} where a list and a number of pixels are "
+            "needed: correct it, or convert the checkpoint again"
+        )
     return card

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
     from zipmap_jax.structs import Scene
 
 
@@ -25,7 +28,7 @@ def cameras(scene: Scene) -> dict[str, Any]:
         "the centre of the top left pixel is at (0, 0)",
         "model": scene.model,
         "network_size": dict(zip(("height", "width"), scene.network_size, strict=True)),
-        "views": [_view(scene, i) for i in range(len(scene))],
+        "views": [_view(scene, i, c2w) for i, c2w in enumerate(scene.c2w)],
     }
 
 
@@ -37,7 +40,7 @@ def write_cameras(scene: Scene, path: Path) -> None:
     path.write_text(f'{head},\n "views": [\n  {views}\n ]\n}}\n', encoding="utf-8")
 
 
-def _view(scene: Scene, i: int) -> dict[str, Any]:
+def _view(scene: Scene, i: int, c2w: Float[np.ndarray, "4 4"]) -> dict[str, Any]:
     height, width = scene.images[i].shape[:2]
     k = scene.intrinsics[i]
     return {
@@ -49,6 +52,6 @@ def _view(scene: Scene, i: int) -> dict[str, Any]:
         "cx": float(k[0, 2]),
         "cy": float(k[1, 2]),
         "w2c": scene.w2c[i].tolist(),
-        "c2w": scene.c2w[i].tolist(),
+        "c2w": c2w.tolist(),
         "time": None if scene.times is None else float(scene.times[i]),
     }

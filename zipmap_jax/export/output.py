@@ -13,6 +13,8 @@ from pathlib import Path
 README = "README.txt"
 _TITLE = "ZipMap reconstruction"
 _LIST = "Files written"
+# What file managers leave in every folder they show.
+_LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
 class OutputError(ValueError):
@@ -59,7 +61,7 @@ def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
     check_output(out, force=force)
     out = Path(os.path.abspath(out))
     made = [p for p in (out.parent, *out.parent.parents) if not p.exists()]
-    stage = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+    stage = out.with_name(f".zipmap-{secrets.token_hex(4)}.tmp")
     try:
         try:
             stage.mkdir(parents=True)
@@ -107,7 +109,9 @@ def _foreign_files(out: Path) -> list[str]:
         # The last such line: the notes above it may say anything.
         start = len(lines) - lines[::-1].index(_LIST)
         own = {line.strip() for line in lines[start + 1 :]}
-    found = [p for p in out.rglob("*") if p.is_symlink() or not p.is_dir()]
+    found = [
+        p for p in out.rglob("*") if (p.is_symlink() or not p.is_dir()) and p.name not in _LITTER
+    ]
     return sorted(name for p in found if (name := p.relative_to(out).as_posix()) not in own)
 
 
@@ -126,7 +130,7 @@ def _move_into_place(stage: Path, out: Path, force: bool) -> None:
     _check_replaceable(out, force)
     if out.is_symlink():
         out = out.resolve()
-    old = out.with_name(f".{out.name}.{secrets.token_hex(4)}.old")
+    old = out.with_name(f".zipmap-{secrets.token_hex(4)}.old")
     out.rename(old)
     try:
         stage.rename(out)

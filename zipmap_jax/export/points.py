@@ -226,7 +226,7 @@ def _unproject(scene: Scene, view: int, index: Int[np.ndarray, " n"]) -> PointCl
     """The pixels of one view at flat `index`."""
     row, column = np.divmod(index, scene.depth[view].shape[1])
     return PointCloud(
-        positions=scene.world_points(view)[row, column].astype(np.float32),
+        positions=scene.points_at(view, row, column),
         colors=scene.images[view][row, column],
         depth=scene.depth[view][row, column].astype(np.float32),
         confidence=scene.confidence[view][row, column].astype(np.float32),

@@ -140,6 +140,9 @@ def _explain(path: Path, error: BaseException) -> str:
         return (
             f"{path} is not an image in a known format: leave it out, or convert it to JPEG or PNG"
         )
+    if isinstance(error, Image.DecompressionBombError):
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        return f"{path} is larger than {most} megapixels: resize it, or leave it out"
     reason = str(getattr(error, "strerror", None) or error).rstrip(".").replace("\n", " ")
     return f"{path} cannot be read as an image ({reason}): copy or export it again, or leave it out"
 

@@ -19,6 +19,7 @@ from zipmap_jax.models.config import FP32, Policy, ZipMapConfig
 # Interpreter, JAX and compiler; measured on the CPU.
 _RUNTIME_BYTES = 400_000_000
 _MARGIN = 1.1
+_DOUBT = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +82,15 @@ class MemoryEstimate:
         return _below(self.device_bytes, self.free_device) and _below(
             self.host_bytes, self.free_host
         )
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the host's memory is exceeded by more than the estimate can err.
+
+        An operating system that runs out of memory ends the program without a word.
+        """
+        need = self.host_bytes + (self.device_bytes if self.free_device is None else 0)
+        return not _below(int(need / _DOUBT), self.free_host)
 
     @property
     def text(self) -> str:
@@ -210,21 +220,28 @@ def _suggestion(estimate: MemoryEstimate) -> str:
     return "use a smaller network size, smaller images or a machine with more memory"
 
 
-def _free_host() -> int | None:
+def _free_host(root: Path = Path("/")) -> int | None:
     """MemAvailable, or what the control group leaves if that is less; None if unknown."""
     free = []
     try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        lines = (root / "proc/meminfo").read_text("ascii").splitlines()
         available = next(line for line in lines if line.startswith("MemAvailable"))
         free.append(int(available.split()[1]) * 1024)
     except (OSError, StopIteration, ValueError):
         with contextlib.suppress(AttributeError, OSError, ValueError):
             free.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    group = Path("/sys/fs/cgroup")
+    group = root / "sys/fs/cgroup"
     with contextlib.suppress(OSError, ValueError):  # no groups, or the word "max": no limit
         limit = int((group / "memory.max").read_text("ascii"))
-        free.append(max(0, limit - int((group / "memory.current").read_text("ascii"))))
+        used = int((group / "memory.current").read_text("ascii"))
+        free.append(max(0, limit - used + _file_cache(group / "memory.stat")))
     return min(free, default=None)
+
+
+def _file_cache(stat: Path) -> int:
+    """Bytes of cached files, which a control group counts as used but gives up when asked."""
+    lines = (line.split() for line in stat.read_text("ascii").splitlines())
+    return sum(int(line[1]) for line in lines if line[0] in ("active_file", "inactive_file"))
 
 
 def _below(need: int, free: int | None) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from zipmap_jax.errors import is_out_of_memory
 from zipmap_jax.inference.compile import compiled_update, padded_views
 from zipmap_jax.inference.images import Frame
 from zipmap_jax.inference.memory import (
@@ -82,7 +83,7 @@ def reconstruct(
     size = default_size(model) if size is None else size
     patch = model.model.config.patch
     _check_options(size, patch, mode, chunk)
-    sources = evenly_spaced(list_sources(inputs, fps), max_views)
+    sources = evenly_spaced(list_sources(inputs, fps, strict), max_views)
     workload = _plan(model, sources, size, mode, chunk, exif, on_estimate)
 
     def large_enough(frame: Frame) -> None:
@@ -144,7 +145,7 @@ def predict(
         prediction = jax.device_get(program(jax.device_put(model.params), views))
         report("running", 1, 1)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise ValueError(f"memory ran out: {smaller(workload)}") from error
     count = len(images)
@@ -182,9 +183,12 @@ def _plan(
     network_size = network_shape(sizes, size, patch, mode)
     workload = workload_of(model.model, model.params, sizes, network_size, chunk)
     free = free_memory()
-    if chunk is None:
+    given = chunk is not None
+    if not given:
         workload = dataclasses.replace(workload, chunk=automatic_chunk(workload, *free))
     estimate = estimate_memory(workload, *free)
+    if estimate.hopeless and not given:
+        raise ValueError(f"{estimate.text}; to try all the same, give a chunk yourself")
     if on_estimate:
         on_estimate(estimate)
     elif not estimate.fits:
@@ -198,13 +202,6 @@ def _usable(shape: tuple[int, int], size: int, patch: int, mode: Mode) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, MemoryError) or any(
-        sign in text for sign in ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
-    )
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -47,10 +47,11 @@ def read_frames(
       max_views: see `evenly_spaced`.
       **options: see `read_sources`.
     """
-    return read_sources(evenly_spaced(list_sources(inputs, fps), max_views), fps, **options)
+    sources = list_sources(inputs, fps, bool(options.get("strict")))
+    return read_sources(evenly_spaced(sources, max_views), fps, **options)
 
 
-def list_sources(inputs: Any, fps: float = 1.0) -> list[Source]:
+def list_sources(inputs: Any, fps: float = 1.0, strict: bool = False) -> list[Source]:
     """Every frame that the inputs name, in order, before anything is decoded.
 
     Inputs keep the order in which they are given; within a folder or a glob it is the plain sorted
@@ -61,29 +62,36 @@ def list_sources(inputs: Any, fps: float = 1.0) -> list[Source]:
     Args:
       inputs: a path, glob, array [h, w, 3] or [v, h, w, 3], or a sequence of these.
       fps: frames kept per second of video.
+      strict: fail on a video that breaks off, instead of warning.
 
     Raises:
       ValueError: no input, a missing path, a folder or glob without images, an array that is not
-        an image.
+        an image, a video given twice.
     """
-    if not (math.isfinite(fps) and fps > 0):
+    if not 1e-6 <= fps < math.inf:
         raise ValueError(f"fps must be a positive number of frames per second, got {fps}: try 1")
     sources: list[Source] = []
+    videos: set[Path] = set()
     for item in _items(inputs):
         if not isinstance(item, str | os.PathLike):
             sources.append(Source(from_array(item, len(sources))))
             continue
         for path in _expand(os.fspath(item)):
             if path.suffix.lower() in video.VIDEO_SUFFIXES:
-                sources.extend(Source(path, frame) for frame in range(_count(path, fps)))
+                if path in videos:
+                    raise ValueError(f"{path} is given twice: name each video once")
+                videos.add(path)
+                sources.extend(Source(path, frame) for frame in range(_count(path, fps, strict)))
             else:
                 sources.append(Source(path))
     return sources
 
 
-def _count(path: Path, fps: float) -> int:
+def _count(path: Path, fps: float, strict: bool) -> int:
     try:
-        return video.count_frames(path, fps)
+        return video.count_frames(path, fps, strict)
+    except video.BrokenOff:
+        raise
     except ValueError:
         return 1  # reading will say what is wrong with it
 
@@ -151,7 +159,7 @@ def read_sources(
     """
     frames: list[Frame] = []
     failures: list[str] = []
-    for source, result in _read_all(sources, fps, exif, progress):
+    for source, result in _read_all(sources, fps, exif, strict, progress):
         try:
             for frame in result():
                 if check:
@@ -210,7 +218,7 @@ def _images(
 
 
 def _read_all(
-    sources: Sequence[Source], fps: float, exif: bool, progress: Progress | None
+    sources: Sequence[Source], fps: float, exif: bool, strict: bool, progress: Progress | None
 ) -> Iterator[tuple[Source, Callable[[], list[Frame]]]]:
     """In order, sources with a function that returns their frames or raises.
 
@@ -230,7 +238,8 @@ def _read_all(
     for source in sources:
         if isinstance(source.item, Path) and source.frame is not None:
             wanted[source.item].add(source.frame)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
         photos = [pool.submit(_photo, source, exif) for source in sources]
         for source, photo in zip(sources, photos, strict=True):
             if source.frame is None:
@@ -239,7 +248,10 @@ def _read_all(
                 yield source, photo.result
             elif source.item in wanted:
                 keep = wanted.pop(source.item)
-                yield source, partial(video.read_video, source.item, fps, exif, keep, advance)
+                read = partial(video.read_video, keep=keep, strict=strict, on_frame=advance)
+                yield source, partial(read, source.item, fps, exif)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _photo(source: Source, exif: bool) -> list[Frame]:

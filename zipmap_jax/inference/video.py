@@ -31,18 +31,38 @@ def sampling_interval(video_fps: float, target_fps: float) -> int:
     return max(1, round(video_fps / target_fps))
 
 
-def count_frames(path: Path, fps: float) -> int:
+class BrokenOff(ValueError):
+    """A video is much shorter than it says."""
+
+
+def count_frames(path: Path, fps: float, strict: bool = False) -> int:
     """Number of frames that sampling at `fps` keeps, from the container alone (nothing is decoded).
 
-    A damaged video may yield fewer when it is decoded.
+    A damaged video may yield fewer when it is decoded. One that ends long before the length that it
+    states, as an interrupted copy does, is warned about.
 
     Raises:
+      BrokenOff: instead of that warning, if `strict`.
       ValueError: not a video, no video stream, or no frame in it.
     """
+    packets, end = 0, 0.0
     with _opened(path) as (container, stream):
-        packets = sum(1 for packet in container.demux(stream) if packet.size)
+        for packet in container.demux(stream):
+            packets += bool(packet.size)
+            if packet.pts is not None:
+                end = max(end, float((packet.pts - (stream.start_time or 0)) * packet.time_base))
         if not packets:
             raise ValueError(f"{path} has no video frames: record or export it again")
+        # An audio track may go on for longer than the pictures.
+        stated = (container.duration or 0) / 1e6
+        if stated > 1 and end < 0.7 * stated:
+            sentence = (
+                f"{path} breaks off after {end:.1f} of {stated:.1f} seconds and only that part can "
+                "be used: copy it again"
+            )
+            if strict:
+                raise BrokenOff(sentence)
+            warnings.warn(sentence, stacklevel=4)
         return max(1, packets // sampling_interval(_rate(stream), fps))
 
 
@@ -61,32 +81,35 @@ def read_video(
     fps: float,
     exif: bool = True,
     keep: Collection[int] | None = None,
+    strict: bool = False,
     on_frame: Callable[[], None] | None = None,
 ) -> list[Frame]:
     """Decode the sampled frames of a video.
 
     Frames are counted from 1 and kept when the count is a multiple of the sampling interval; a
-    video too short for that gives its first frame. A video that breaks off gives what came before.
+    video too short for that gives its first frame. A damaged video gives what came before, with a
+    warning.
 
     Args:
       path: video file.
       fps: frames to keep per second of video, > 0.
       exif: apply the rotation recorded by the camera.
       keep: which of the sampled frames to return, as indices from 0; None = all.
+      strict: fail at the first damage.
       on_frame: called after each frame returned.
 
     Returns:
       Frames in order of presentation, named `<stem>_<count>`, timed from the video's first frame.
 
     Raises:
-      ValueError: not a video, no video stream, or no frame that can be decoded.
+      ValueError: not a video, no video stream, no frame that can be decoded, or damage if `strict`.
     """
     kept: list[Frame] = []
     first, start = None, None
     with _opened(path) as (container, stream):
         interval = sampling_interval(_rate(stream), fps)
         last = math.inf if keep is None else (max(keep, default=-1) + 1) * interval
-        for count, frame in enumerate(_decoded(path, container, stream), start=1):
+        for count, frame in enumerate(_decoded(path, container, stream, strict), start=1):
             seconds = frame.time if frame.time is not None else (count - 1) / _rate(stream)
             start = seconds if start is None else start
             wanted = count % interval == 0 and (keep is None or count // interval - 1 in keep)
@@ -131,8 +154,8 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         yield container, stream
 
 
-def _decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:
-    """Decoded frames up to the first damage: a warning, or an error if nothing came before it."""
+def _decoded(path: Path, container: Any, stream: Any, strict: bool) -> Iterator[Any]:
+    """Decoded frames up to the first damage: a warning, or an error if `strict` or none came."""
     av = _pyav()
     empty = True
     try:
@@ -143,7 +166,10 @@ def _decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:
         problem = f"({error.strerror}): export it again as H.264 MP4"
         if empty:
             raise ValueError(f"{path} cannot be decoded {problem}") from error
-        warnings.warn(f"{path} is damaged, only its first part is used {problem}", stacklevel=3)
+        damage = f"{path} is damaged, only its first part can be used {problem}"
+        if strict:
+            raise ValueError(damage) from error
+        warnings.warn(damage, stacklevel=3)
 
 
 def _pyav() -> Any:

@@ -51,7 +51,10 @@ class ZipMap:
     remat: bool = False
 
     def init(self, key: Array) -> dict[str, Any]:
-        """Random parameters, as a nested dictionary of fp32 arrays."""
+        """Random parameters, as a nested dictionary of fp32 arrays.
+
+        Drawn as in the reference, but biases start at zero.
+        """
         c = self.config
         keys = iter(jax.random.split(key, 10))
         small = nn.initializers.normal(1e-6)

@@ -65,9 +65,7 @@ def init_stacked(block: nn.Module, key: Array, count: int, *example: Any) -> Any
     return jax.vmap(lambda k: block.init(k, *example)["params"])(jax.random.split(key, count))
 
 
-def run_stacked(
-    block: nn.Module, params: Any, x: Array, *args: Any, remat: bool = False
-) -> Array:
+def run_stacked(block: nn.Module, params: Any, x: Array, *args: Any, remat: bool = False) -> Array:
     """Apply stacked blocks one after the other with `lax.scan`.
 
     With `remat` the backward pass keeps the input of each block and computes the rest again.

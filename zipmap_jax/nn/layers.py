@@ -29,18 +29,13 @@ def layer_norm(epsilon: float, *, affine: bool = True, name: str | None = None) 
     )
 
 
-def torch_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """PyTorch's default for Linear and Conv weights: U(-b, b) with b = 1 / sqrt(fan_in)."""
-    fan_in = 1
-    for size in shape[:-1]:
-        fan_in *= size
-    bound = fan_in**-0.5
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-
 def scaled_uniform(gain: float) -> Any:
-    """Uniform weights of standard deviation `gain / sqrt(fan_in)`; 3**-0.5 is PyTorch's default."""
+    """Uniform weights of standard deviation `gain / sqrt(fan_in)`."""
     return nn.initializers.variance_scaling(gain**2, "fan_in", "uniform")
+
+
+torch_uniform = scaled_uniform(3**-0.5)
+"""PyTorch's default for Linear and Conv weights: U(-b, b) with b = 1 / sqrt(fan_in)."""
 
 
 def apply(module: nn.Module, params: Any, *args: Any, method: str | None = None) -> Any:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zipmap_jax.train.state import TrainState
 
 Weights = Literal["ema", "params"]
+_NOTHING = "no checkpoint in {}: give the folder of a training run"
 
 
 class Checkpoints:
@@ -30,11 +31,16 @@ class Checkpoints:
       keep: newest steps that a save leaves; what a killed run left unfinished is removed by the
         first save. None = for reading: nothing is removed, so that a run may be looked at while it
         goes on.
+
+    Raises:
+      ValueError: there is no such directory to read.
     """
 
     def __init__(self, directory: str | Path, keep: int | None = None) -> None:
         policies = ocp.training.preservation_policies
         self.directory = Path(directory).absolute()
+        if keep is None and not self.directory.is_dir():
+            raise ValueError(_NOTHING.format(self.directory))
         # Any: these classes do not match their own protocol.
         policy: Any = policies.PreserveAll() if keep is None else policies.LatestN(keep)
         self._orbax = ocp.training.Checkpointer(
@@ -98,9 +104,7 @@ class Checkpoints:
     def _chosen(self, step: int | None) -> int:
         chosen = self.latest if step is None else step
         if chosen is None:
-            raise ValueError(
-                f"no checkpoint in {self.directory}: give the folder of a training run"
-            )
+            raise ValueError(_NOTHING.format(self.directory))
         return chosen
 
 

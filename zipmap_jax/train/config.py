@@ -112,7 +112,8 @@ class TrainConfig:
       policy: number formats, a name in `zipmap_jax.models.config.POLICIES`.
       remat: recompute blocks in the backward pass instead of keeping their activations.
       microbatches: parts into which every batch is cut, one forward and backward each.
-      log_every, eval_every, save_every: intervals in steps; 0 = never.
+      log_every, eval_every, save_every: intervals in steps, and at the end; 0 = not in between, and
+        for evaluation never.
       save_minutes: a checkpoint is also due when this many minutes have passed since the last.
       keep: checkpoints kept in the work directory.
       held_out: shape of the held-out scenes.

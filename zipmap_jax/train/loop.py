@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from zipmap_jax.train.step import Batch, Metrics
     from zipmap_jax.train.writer import Writer
 
+CHECK_EVERY = 10
+"""Steps between two looks at whether the run still makes progress: a look waits for the device."""
 COUNTERS = ("lr", "skipped", "skipped_in_row")
 """Metrics of which only the newest value counts."""
 
@@ -88,8 +90,11 @@ def train(
         if _due(done, config.log_every) or last:
             writer.train(done, summary(window), images)
             images, window = 0, []
+        if _due(done, CHECK_EVERY) or last:
             _give_up_if_broken(metrics, config)
-        if evaluate is not None and (_due(done, config.eval_every) or done == config.steps):
+            window = window if config.log_every else window[-1:]
+        at_end = config.eval_every > 0 and done == config.steps
+        if evaluate is not None and (_due(done, config.eval_every) or at_end):
             writer.evaluation(done, evaluate(state))
             writer.start_clock(done)
         minutes = (time.monotonic() - saved_at) / 60

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+
+from zipmap_jax.plain_json import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +80,7 @@ class Writer:
 
     def _record(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         row = {"kind": kind, "step": step, "time": round(time.time(), 3), **values}
-        self._file.write(json.dumps(row) + "\n")
+        self._file.write(dumps(row) + "\n")
         self._file.flush()
 
 

@@ -152,6 +152,7 @@ def _most_confident_first(cloud: PointCloud) -> PointCloud:
 def _views(scene: Scene) -> list[dict[str, Any]]:
     colors = view_colors(len(scene))
     thumbnails = _thumbnails(scene)
+    c2w = scene.c2w
     views = []
     for i, image in enumerate(scene.images):
         k, depth = scene.intrinsics[i], scene.depth[i][np.isfinite(scene.depth[i])]
@@ -162,7 +163,7 @@ def _views(scene: Scene) -> list[dict[str, Any]]:
                 "width": image.shape[1],
                 "height": image.shape[0],
                 "k": [float(x) for x in (k[0, 0], k[1, 1], k[0, 2], k[1, 2])],
-                "c2w": scene.c2w[i].ravel().tolist(),
+                "c2w": c2w[i].ravel().tolist(),
                 "depth": float(np.median(depth)) if depth.size else None,
                 "color": "#" + colors[i].tobytes().hex(),
                 "thumbnail": thumbnails.get(i),

@@ -1,0 +1,44 @@
+"""Mistakes of users and limits of machines, as one sentence each."""
+
+from __future__ import annotations
+
+import errno
+
+_REMEDIES = {
+    errno.EACCES: "change its permissions or choose another place",
+    errno.EPERM: "change its permissions or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOENT: "check the path",
+    errno.ENOSPC: "make room or choose another disk",
+    errno.EDQUOT: "make room or choose another disk",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "close other programs, or raise the limit with ulimit -n",
+}
+
+
+def explain(error: BaseException) -> str | None:
+    """A mistake of the user, or a limit of the machine, as one sentence; None for a bug of ours."""
+    if is_out_of_memory(error):
+        return (
+            "out of memory: process fewer images at a time with --chunk 4, fewer in all with "
+            "--max-views, or smaller ones with --size"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f"{error.filename}: "
+        remedy = _REMEDIES.get(error.errno or 0)
+        return f"{where}{error.strerror}" + (f": {remedy}" if remedy else "")
+    if isinstance(error, ValueError | OSError) or _is_missing_extra(error):
+        return " ".join(str(error).split())
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: XLA says so by a RuntimeError, NumPy by a MemoryError."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "ut of memory"))
+    )
+
+
+def _is_missing_extra(error: BaseException) -> bool:
+    return isinstance(error, ImportError) and not (error.name or "").startswith("zipmap_jax")
