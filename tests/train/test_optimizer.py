@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,13 +14,13 @@ from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.config import OptimConfig
 from zipmap_jax.train.optimizer import (
-    adam,
     apply_update,
     clip_gradients,
     decay_mask,
     gradient_norms,
     learning_rate,
     path_name,
+    update_rule,
 )
 
 
@@ -120,7 +123,7 @@ def test_adamw_step_is_the_textbook_one() -> None:
     config = OptimConfig(lr=1e-2, lr_floor=0.0, warmup=0.0, weight_decay=0.1)
     params = {"w": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0, 4.0])}
     grads = {"w": jnp.array([[0.5, 0.25]]), "bias": jnp.array([-1.0, 2.0])}
-    transform = adam(config)
+    transform = update_rule(config)
     direction, _ = transform.update(grads, transform.init(params), params)
     new = apply_update(params, direction, jnp.asarray(0.0), config)
     # The first Adam step is g / (|g| + eps); only the matrix decays.
@@ -145,3 +148,30 @@ def test_groups_and_frozen_parameters() -> None:
     np.testing.assert_array_equal(new["embedder"]["mask_token"], 1.0)
     np.testing.assert_allclose(new["embedder"]["other"], 1 - 1e-3, rtol=1e-6)
     np.testing.assert_allclose(new["global_blocks"]["ttt"]["w0"], 1 - 1e-2, rtol=1e-6)
+
+
+def test_muon_moves_all_directions_of_its_matrices_alike() -> None:
+    """A gradient with one strong direction gives an update with none; other leaves keep Adam's."""
+    rng = np.random.default_rng(0)
+    strong = 100 * rng.normal(size=(2, 8, 1)) @ rng.normal(size=(2, 1, 16))
+    kernel = jnp.asarray(strong + rng.normal(size=(2, 8, 16)), jnp.float32)
+    conv = jnp.asarray(rng.normal(size=(3, 3, 2, 24)), jnp.float32)
+    grads = {"blocks": {"kernel": kernel, "bias": kernel[:, 0]}, "conv": {"kernel": conv}}
+    params = jax.tree.map(jnp.ones_like, grads)
+    plain = OptimConfig(weight_decay=0.0)
+    config = dataclasses.replace(plain, muon=("*/kernel",))
+
+    def first_update(config: OptimConfig) -> Any:
+        rule = update_rule(config)
+        return rule.update(grads, rule.init(params), params)[0]
+
+    update, adam = first_update(config), first_update(plain)
+    np.testing.assert_array_equal(update["blocks"]["bias"], adam["blocks"]["bias"])
+    matrices = [*update["blocks"]["kernel"], update["conv"]["kernel"].reshape(18, 24)]
+    for matrix in matrices:
+        singular = np.linalg.svd(matrix, compute_uv=False)
+        assert singular.min() > 0.5 * singular.max()
+        assert np.sqrt(np.mean(np.square(matrix))) == pytest.approx(0.2, rel=1e-4)
+    # Adam follows the strong direction alone.
+    singular = np.linalg.svd(adam["blocks"]["kernel"][0], compute_uv=False)
+    assert singular[1] < 0.3 * singular[0]

@@ -31,7 +31,7 @@ SIZES: dict[str, ZipMapConfig] = {
         heads=4,
         layer_scale_init=1.0,
         taps=(0, 1, 2, 3),
-        camera=CameraHeadConfig(depth=1, heads=4, layer_scale_init=1.0, output_scale=0.0),
+        camera=CameraHeadConfig(depth=1, heads=4, layer_scale_init=1.0, output_scale=0.2),
         dense=DenseHeadConfig(
             features=32,
             out_channels=(32, 48, 64, 64),

@@ -15,13 +15,14 @@ _T = TypeVar("_T")
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with warm-up, cosine and clipping.
+    """AdamW (or Muon) with warm-up, cosine and clipping.
 
     Attributes:
       lr: peak learning rate of every parameter that no group names.
       lr_groups: (shell pattern over "a/b/c" parameter paths, peak learning rate); first match wins.
       lr_floor: learning rate at the first step and at the end.
       warmup: share of the run spent warming up.
+      muon: patterns of matrices that Muon updates instead of Adam, at the same learning rate.
       frozen: patterns of parameters that are never changed.
       clip: largest L2 norm of a gradient; 0 = no clipping.
       clip_by: one norm over everything ("global"), or one per module: each head, and all the rest.
@@ -35,6 +36,7 @@ class OptimConfig:
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
+    muon: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ("embedder/mask_token",)
     clip: float = 1.0
     clip_by: Literal["module", "global"] = "module"

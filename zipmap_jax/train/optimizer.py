@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -104,16 +106,55 @@ def clip_gradients(grads: Params, norms: dict[str, jax.Array], config: OptimConf
     return jax.tree_util.tree_map_with_path(clipped, grads)
 
 
-def adam(config: OptimConfig) -> optax.GradientTransformation:
-    """Adam's direction plus decoupled decay; the learning rate is applied by `apply_update`.
+def update_rule(config: OptimConfig) -> optax.GradientTransformation:
+    """The direction of a step with decoupled decay; `apply_update` applies the learning rate.
 
-    The rate is kept outside because it follows the step counter, which advances on skipped steps
-    too, while the moments do not.
+    Adam's direction, or Muon's where `config.muon` asks for it: momentum with all singular values
+    made equal, at the size that Adam's updates have (root mean square 0.2). The rate is kept
+    outside because it follows the step counter, which advances on skipped steps too, while the
+    moments do not.
+
+    References: J. Liu et al., "Muon is scalable for LLM training" (2025).
     """
-    return optax.chain(
-        optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
-        optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
-    )
+    direction = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
+    if config.muon:
+        muon = optax.chain(
+            optax.contrib.scale_by_muon(weight_dimension_numbers=_matrix_axes),
+            optax.stateless(lambda updates, _: jax.tree.map(_at_size_of_adam, updates)),
+        )
+        labels = functools.partial(_rules, patterns=config.muon)
+        direction = optax.partition({"adam": direction, "muon": muon}, labels)
+    decay = optax.add_decayed_weights(config.weight_decay, mask=decay_mask)
+    return optax.chain(direction, decay)
+
+
+def _at_size_of_adam(update: jax.Array) -> jax.Array:
+    """An update of about orthogonal matrices, brought to a root mean square of 0.2."""
+    return update * (0.2 / (jnp.sqrt(jnp.mean(jnp.square(update))) + 1e-12))
+
+
+def _rules(params: Params, patterns: tuple[str, ...]) -> Params:
+    """The rule of every parameter: "muon" where a pattern names it, else "adam"."""
+
+    def rule(path: tuple[Any, ...], _: jax.Array) -> str:
+        name = path_name(path)
+        return "muon" if any(fnmatch.fnmatchcase(name, p) for p in patterns) else "adam"
+
+    return jax.tree_util.tree_map_with_path(rule, params)
+
+
+def _matrix_axes(params: Params) -> Params:
+    """Which axes are a matrix's inputs and outputs: the last two, of convolutions all and the last.
+
+    Axes before them count layers or heads.
+    """
+
+    def axes(path: tuple[Any, ...], leaf: jax.Array) -> optax.contrib.MuonDimensionNumbers:
+        convolution = leaf.ndim == 4 and path_name(path).endswith("kernel")
+        inputs = (0, 1, 2) if convolution else (leaf.ndim - 2,)
+        return optax.contrib.MuonDimensionNumbers(inputs, leaf.ndim - 1)
+
+    return jax.tree_util.tree_map_with_path(axes, params)
 
 
 def apply_update(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from zipmap_jax.train.optimizer import adam
+from zipmap_jax.train.optimizer import update_rule
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Int
@@ -47,7 +47,7 @@ def initial_state(params: Any, config: OptimConfig) -> TrainState:
     return TrainState(
         step=zero(),
         params=params,
-        opt_state=adam(config).init(params),
+        opt_state=update_rule(config).init(params),
         ema=jax.tree.map(jnp.copy, params),
         skipped=zero(),
         skipped_in_row=zero(),

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from zipmap_jax.losses import target_from_batch, total_loss
 from zipmap_jax.structs import Views
 from zipmap_jax.train.optimizer import (
-    adam,
     apply_update,
     clip_gradients,
     gradient_norms,
     learning_rate,
+    update_rule,
 )
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def train_step(
 
     progress = state.step / steps
     grads = clip_gradients(grads, norms, config.optim)
-    direction, opt_state = adam(config.optim).update(grads, state.opt_state, state.params)
+    direction, opt_state = update_rule(config.optim).update(grads, state.opt_state, state.params)
     params = apply_update(state.params, direction, progress, config.optim)
     ema = _moving_average(state.ema, params, state.step, config.ema)
 
