@@ -19,7 +19,7 @@ from zipmap_jax.convert.zipmap import (
     identify,
     to_torch,
 )
-from zipmap_jax.models.config import EmbedderConfig, Variant, ZipMapConfig
+from zipmap_jax.models.config import DenseHeadConfig, EmbedderConfig, Variant, ZipMapConfig
 from zipmap_jax.models.presets import VARIANTS, preset
 from zipmap_jax.models.zipmap import ZipMap
 
@@ -44,6 +44,8 @@ ODD = dataclasses.replace(
     registers=3,
     taps=(0, 1, 2, 4),
     ray_channels=6,
+    # Initial gains leave no trace in a checkpoint.
+    dense=DenseHeadConfig(features=32, out_channels=(32, 48, 64, 64), hidden=16),
 )
 
 
@@ -149,7 +151,7 @@ def test_other_checkpoints_are_told_apart() -> None:
         "depth_head.norm.bias",
         "aggregator.global_blocks.0.ttt_block.w0",
         "aggregator.patch_embed.pos_embed",
-        "aggregator.frame_blocks.7.ls1.gamma",
+        "aggregator.frame_blocks.3.ls1.gamma",
     ],
 )
 def test_one_missing_tensor_is_named(name: str) -> None:
