@@ -2,8 +2,10 @@
 
     python train.py --config configs/tiny_procedural.py --workdir runs/tiny_procedural
 
-Shapes, losses and schedule of stage 3 of ZipMap (pairwise, affine-invariant cameras) at a size that
-a laptop can train.
+Losses of stage 3 of ZipMap (pairwise, affine-invariant cameras) at a size that a laptop can train:
+50 minutes on two CPU cores. Expect, on `python eval.py --checkpoint runs/tiny_procedural --scenes 48`,
+AbsRel 0.34 and delta<1.25 0.52 (trivial answer 0.44 and 0.41), and poses that are still no better
+than the trivial answer's: seeing from which side a scene was photographed takes a longer run.
 """
 
 from __future__ import annotations
@@ -62,5 +64,8 @@ def get_config() -> TrainConfig:
         ema=EmaConfig(decay=0.999, start=200),
         token_scale=0.02,
         steps=2300,
-        notes=("trained on procedural scenes only: see card.json for what it cannot do",),
+        notes=(
+            "an early checkpoint, trained on procedural scenes only: depth is rough, and camera poses "
+            "are no better than a camera that stands still; see card.json",
+        ),
     )
