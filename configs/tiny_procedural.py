@@ -3,9 +3,9 @@
     python train.py --config configs/tiny_procedural.py --workdir runs/tiny_procedural
 
 Losses of stage 3 of ZipMap (pairwise, affine-invariant cameras) at a size that a laptop can train:
-50 minutes on two CPU cores. Expect, on `python eval.py --checkpoint runs/tiny_procedural --scenes 48`,
-AbsRel 0.34 and delta<1.25 0.52 (trivial answer 0.44 and 0.41), and poses that are still no better
-than the trivial answer's: seeing from which side a scene was photographed takes a longer run.
+50 minutes on two CPU cores. Expect AbsRel 0.34 and delta<1.25 0.52 (trivial answer 0.44 and 0.41)
+from `python eval.py --checkpoint runs/tiny_procedural --scenes 48`, and poses that are still no
+better than the trivial answer's.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def get_config() -> TrainConfig:
         token_scale=0.02,
         steps=2300,
         notes=(
-            "an early checkpoint, trained on procedural scenes only: depth is rough, and camera poses "
-            "are no better than a camera that stands still; see card.json",
+            "an early checkpoint, trained on procedural scenes only: depth is rough, and camera "
+            "poses are no better than a camera that stands still; see card.json",
         ),
     )
