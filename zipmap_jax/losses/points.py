@@ -137,8 +137,7 @@ def _angle_penalty(a: Vector, b: Vector, valid: Bool[Array, "*n"]) -> Float[Arra
     inside = valid & (angle > MIN_ANGLE) & (angle < MAX_ANGLE) & (square > 0)
     sine = jnp.sqrt(jnp.where(inside, square, 1.0)) + 1e-12
     live = jnp.arctan2(sine, jnp.where(inside, cosine, 1.0))
-    fixed = jnp.where(jnp.isfinite(angle), angle, MAX_ANGLE)
-    theta = jnp.where(inside, live, jnp.clip(fixed, MIN_ANGLE, MAX_ANGLE))
+    theta = jnp.where(inside, live, jnp.clip(angle, MIN_ANGLE, MAX_ANGLE))
     near = theta < HUBER_ANGLE
     penalty = jnp.where(near, jnp.square(theta) / (2 * HUBER_ANGLE), theta - HUBER_ANGLE / 2)
     return jnp.where(valid, penalty, 0.0)

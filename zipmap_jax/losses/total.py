@@ -73,8 +73,8 @@ def total_loss(
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Objective of one batch, in float32.
 
-    Means are pooled over the batch at hand, not per sample. A prediction that is not finite gives
-    a finite loss with a NaN gradient: check the gradient's norm before using it.
+    Means are pooled over the batch at hand, not per sample. A prediction that is not finite may
+    give a finite loss with a NaN gradient: check both before using them.
 
     Args:
       prediction: of the input views, in any unit; with local points and poses.

@@ -152,6 +152,7 @@ class Aggregator:
         x: Float[Array, "n b c p d"],
         valid: Bool[Array, "n b c"],
         grid: tuple[int, int],
+        padded: bool = True,
     ) -> tuple[FastWeights, Float[Array, "4 n b c p d2"]]:
         """Run all layers over the stream, stepping the fast weights of each once.
 
@@ -162,6 +163,7 @@ class Aggregator:
           x: token stream.
           valid: False for padded views.
           grid: (rows, columns) of patches.
+          padded: whether `valid` may leave a scene without any view.
 
         Returns:
           The stepped fast weights, and of each tapped layer the outputs of its frame block and its
@@ -188,9 +190,10 @@ class Aggregator:
 
             zero = jax.tree.map(jnp.zeros_like, Gradients(w.w0, w.w2, w.w2))
             stream, total = _loop(chunks, write, (stream, zero))
-            # A step without tokens would still renormalise, which is not exactly the identity.
             stepped = self._step(w, total, n)
-            w = jax.tree.map(lambda new, old: jnp.where(seen, new, old), stepped, w)
+            if padded:  # a step without tokens would renormalise, which is not quite the identity
+                stepped = jax.tree.map(lambda new, old: jnp.where(seen, new, old), stepped, w)
+            w = stepped
             return _loop(chunks, read, (stream, taps)), w
 
         taps = self._empty_taps(x)

@@ -128,7 +128,9 @@ class ZipMap:
         def one_window(weights: FastWeights, xs: Any) -> tuple[FastWeights, Any]:
             images, mask, first = xs  # axes: chunks, scenes, views of a chunk
             tokens = map_chunks(lambda x: self._image_tokens(params, *x), (images, first))
-            weights, taps = self.aggregator.zip_views(params, weights, norms, tokens, mask, grid)
+            weights, taps = self.aggregator.zip_views(
+                params, weights, norms, tokens, mask, grid, padded=views.valid is not None
+            )
             dense = self._dense_outputs(params, taps, grid, ("depth_head", "local_point_head"))
             kept = jnp.moveaxis(taps, 0, -1) if keep_taps else None
             return weights, (dense, taps[3, ..., 0, :], kept)
