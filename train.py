@@ -69,8 +69,10 @@ def load_config(args: argparse.Namespace) -> TrainConfig:
     spec.loader.exec_module(module)
     config: TrainConfig = module.get_config()
 
-    names = ("steps", "policy", "seed", "log_every", "eval_every", "save_every")
+    names = ("steps", "policy", "seed", "eval_every", "save_every")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.log_every is not None:
+        changes["log"] = dataclasses.replace(config.log, every=args.log_every)
     if args.lr is not None:
         changes["optim"] = dataclasses.replace(config.optim, lr=args.lr)
     buckets = (

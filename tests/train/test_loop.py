@@ -22,6 +22,7 @@ from zipmap_jax.train.config import (
     Bucket,
     DataConfig,
     EmaConfig,
+    LogConfig,
     OptimConfig,
     TrainConfig,
     from_json,
@@ -39,7 +40,7 @@ CONFIG = TrainConfig(
     optim=OptimConfig(lr=0.05),
     ema=EmaConfig(start=3),
     steps=12,
-    log_every=2,
+    log=LogConfig(every=2),
     eval_every=0,
     save_every=3,
     keep=2,
@@ -186,7 +187,7 @@ def test_summary_averages_what_is_finite_and_keeps_counters() -> None:
 
 @pytest.mark.parametrize("log_every", [0, 2])
 def test_a_run_that_stays_broken_is_given_up(log_every: int, tmp_path: Path) -> None:
-    config = dataclasses.replace(CONFIG, max_skipped=4, log_every=log_every, steps=200)
+    config = dataclasses.replace(CONFIG, max_skipped=4, log=LogConfig(every=log_every), steps=200)
 
     def broken(step: int) -> Batch:
         return jax.tree.map(lambda x: x * jnp.nan, source(step))

@@ -1,4 +1,4 @@
-"""The step on a small quadratic: moving average, finite guard, microbatches."""
+"""The step on a small quadratic: moving average, finite guard, slots."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ def quadratic(params: dict[str, jax.Array], batch: Batch) -> tuple[jax.Array, di
 
 def start() -> TrainState:
     return initial_state({"w": jnp.array([1.0, -1.0])}, CONFIG.optim)
+
+
+def with_slots(slots: int) -> TrainConfig:
+    return dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, slots=slots))
 
 
 StepFn = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
@@ -98,15 +102,15 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counters(poison: floa
     assert (np.asarray(after.params["w"]) != np.asarray(bad.params["w"])).all()
 
 
-def test_microbatches_give_the_gradient_of_the_whole_batch() -> None:
+def test_slots_give_the_gradient_of_the_whole_batch() -> None:
     data = {"x": jnp.arange(8.0).reshape(4, 2)}
     whole, _ = make_step()(start(), data)
-    cut, metrics = make_step(dataclasses.replace(CONFIG, microbatches=2))(start(), data)
+    cut, metrics = make_step(with_slots(2))(start(), data)
     np.testing.assert_allclose(cut.params["w"], whole.params["w"], rtol=1e-6)
     assert float(metrics["loss_square"]) == pytest.approx(float(metrics["loss"]))
 
 
-def test_microbatches_must_divide_the_batch() -> None:
-    step = make_step(dataclasses.replace(CONFIG, microbatches=3))
+def test_slots_must_divide_the_batch() -> None:
+    step = make_step(with_slots(3))
     with pytest.raises(ValueError, match="4 scenes cannot be cut into 3"):
         step(start(), batch())

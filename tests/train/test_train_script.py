@@ -17,7 +17,9 @@ CONFIG = '''
 from zipmap_jax.models.config import (
     CameraHeadConfig, DenseHeadConfig, EmbedderConfig, ZipMapConfig,
 )
-from zipmap_jax.train.config import Bucket, DataConfig, EmaConfig, OptimConfig, TrainConfig
+from zipmap_jax.train.config import (
+    Bucket, DataConfig, EmaConfig, LogConfig, OptimConfig, TrainConfig,
+)
 
 
 def get_config():
@@ -32,7 +34,7 @@ def get_config():
         camera=CameraHeadConfig(kind="mlp"),
         dense=DenseHeadConfig(features=8, out_channels=(8, 8, 8, 8), hidden=4),
     )
-    bucket = Bucket(views=2, height=42, width=42)
+    bucket = Bucket(views=2, height=42, width=42, batch=4)
     return TrainConfig(
         name="micro",
         model=model,
@@ -41,7 +43,7 @@ def get_config():
         ema=EmaConfig(decay=0.5, start=2),
         token_scale=0.02,
         steps=60,
-        log_every=10,
+        log=LogConfig(every=10),
         eval_every=10_000,
         save_every=0,
         held_out=bucket,

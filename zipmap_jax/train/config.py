@@ -25,6 +25,8 @@ class OptimConfig:
       muon: patterns of matrices that Muon updates instead of Adam, at the same learning rate.
       frozen: patterns of parameters that are never changed.
       clip: largest L2 norm of a gradient; 0 = no clipping.
+      clip_modules: (module, norm) where a module's bound differs from `clip`; needs
+        `clip_by="module"`.
       clip_by: one norm over everything ("global"), or one per module: each head, and all the rest.
     """
 
@@ -39,6 +41,7 @@ class OptimConfig:
     muon: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ("embedder/mask_token",)
     clip: float = 1.0
+    clip_modules: tuple[tuple[str, float], ...] = ()
     clip_by: Literal["module", "global"] = "module"
 
 
@@ -76,6 +79,9 @@ class Bucket:
     """One batch shape; every bucket is one compiled program.
 
     Attributes:
+      views: input views of a scene.
+      batch: scenes per slot.
+      targets: views to be rendered besides, for the state query.
       weight: relative frequency among the buckets open at a step.
       start, end: share of the run between which the bucket is open.
     """
@@ -84,24 +90,130 @@ class Bucket:
     height: int
     width: int
     batch: int = 1
+    targets: int = 0
     weight: float = 1.0
     start: float = 0.0
     end: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
+class SourceConfig:
+    """One data set of a mixture.
+
+    Attributes:
+      name: a name in the table of data sets, such as "scannet" or "procedural".
+      weight: relative frequency (the recipe counts it in thousands).
+      root: folder; empty = `DataConfig.root`/name.
+      video_prob, max_interval: of the frame sampler; None = the data set's own.
+    """
+
+    name: str
+    weight: float = 1.0
+    root: str = ""
+    video_prob: float | None = None
+    max_interval: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class CropConfig:
+    """Geometry augmentation of a frame (recipe, section 2.5).
+
+    Attributes:
+      scales: range of the random crop before everything else; None = no crop.
+      zoom: largest share by which the frame is resized beyond the target; 0 = none.
+    """
+
+    scales: tuple[float, float] | None = (0.8, 1.2)
+    zoom: float = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Procedural scenes drawn on the device.
+    """Where batches come from.
+
+    A batch is made of `slots`, each with `Bucket.batch` scenes and a loss of its own; the objective
+    is their mean. Slots are spread over the devices, and run one after another on a device that has
+    several: the numbers of a run do not depend on the number of its devices.
 
     Attributes:
       buckets: batch shapes, one drawn per step.
+      slots: parts of a batch (the recipe's number of GPUs).
+      engine: "device" draws procedural scenes on the accelerator, "loader" reads `mixture`.
+      mixture: data sets of the loader.
+      root: folder that holds the data sets.
+      crop: geometry augmentation of recorded frames; None = centre crops.
       jitter: colour augmentation; None = none.
-      shuffle_views: put the views of every scene in random order.
+      shuffle_views: put the views of every procedural scene in random order.
+      min_views: sequences with fewer frames are never drawn.
+      workers: processes that read; 0 = threads of the main process.
+      threads: reading threads of a process.
+      prefetch: batches kept ready.
+      retries: draws after a frame that cannot be read, before the run is given up.
     """
 
     buckets: tuple[Bucket, ...]
+    slots: int = 1
+    engine: Literal["device", "loader"] = "device"
+    mixture: tuple[SourceConfig, ...] = ()
+    root: str = "data"
+    crop: CropConfig | None = CropConfig()
     jitter: JitterConfig | None = JitterConfig()
     shuffle_views: bool = True
+    min_views: int = 2
+    workers: int = 0
+    threads: int = 2
+    prefetch: int = 2
+    retries: int = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """How devices are arranged.
+
+    Attributes:
+      data: copies of the model, each working on slots of its own; 0 = as many as devices allow.
+      fsdp: devices among which parameters, moments and moving average are split; they work on
+        different slots, too.
+      views: devices among which the views of a scene are split.
+    """
+
+    data: int = 0
+    fsdp: int = 1
+    views: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class StartConfig:
+    """The parameters a new run starts from.
+
+    Attributes:
+      kind: "random"; "vggt", a released VGGT-1B checkpoint; "weights", a model folder, a torch
+        checkpoint of ZipMap, or the work directory of an earlier run.
+      path: of the file or folder.
+      weights: which parameters of an earlier run; the recipe hands on the raw ones.
+    """
+
+    kind: Literal["random", "vggt", "weights"] = "random"
+    path: str = ""
+    weights: Literal["params", "ema"] = "params"
+
+
+@dataclasses.dataclass(frozen=True)
+class LogConfig:
+    """What a run tells, and how often.
+
+    Attributes:
+      every: steps between two lines.
+      writers: "console" and "json" always make sense; "tensorboard" and "wandb" need the packages.
+      pictures_every: steps between two sets of pictures (input, depth, error, points); 0 = none.
+      profile_at: step at which a trace of `profile_steps` steps is recorded; 0 = never.
+    """
+
+    every: int = 20
+    writers: tuple[str, ...] = ("console", "json")
+    pictures_every: int = 200
+    profile_at: int = 0
+    profile_steps: int = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,14 +222,17 @@ class TrainConfig:
 
     Attributes:
       steps: length of the run; the schedule spans it.
+      start: what a new run starts from.
+      mesh: arrangement of the devices.
       token_scale: initial standard deviation of the special tokens; None = the published 1e-6.
       policy: number formats, a name in `zipmap_jax.models.config.POLICIES`.
       remat: recompute blocks in the backward pass instead of keeping their activations.
-      microbatches: parts into which every batch is cut, one forward and backward each.
-      log_every, eval_every, save_every: intervals in steps, and at the end; 0 = not in between, and
-        for evaluation never.
+      compile_ahead: compile every bucket's program before the first step.
+      eval_every: steps between two evaluations, made at the end, too; 0 = never.
+      save_every: steps between two checkpoints, made at the end, too; 0 = not in between.
       save_minutes: a checkpoint is also due when this many minutes have passed since the last.
-      keep: checkpoints kept in the work directory.
+      keep: newest checkpoints kept in the work directory.
+      keep_every: checkpoints at multiples of this many steps are kept for good; 0 = none.
       held_out: shape of the held-out scenes.
       eval_scenes: number of them in the regular evaluation.
       notes: what users of the trained weights should know; they go into the exported card.
@@ -130,17 +245,20 @@ class TrainConfig:
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     ema: EmaConfig = EmaConfig()
+    start: StartConfig = StartConfig()
+    mesh: MeshConfig = MeshConfig()
+    log: LogConfig = LogConfig()
     steps: int = 1000
     seed: int = 42
     token_scale: float | None = None
     policy: str = "fp32"
     remat: bool = False
-    microbatches: int = 1
-    log_every: int = 20
+    compile_ahead: bool = False
     eval_every: int = 500
     save_every: int = 250
     save_minutes: float = 5.0
     keep: int = 3
+    keep_every: int = 0
     held_out: Bucket = Bucket(views=8, height=112, width=154, batch=4)
     eval_scenes: int = 16
     max_skipped: int = 50

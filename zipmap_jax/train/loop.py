@@ -87,12 +87,12 @@ def train(
         window.append(metrics)
         done = index + 1
         last = done == config.steps or stop.asked
-        if _due(done, config.log_every) or last:
+        if _due(done, config.log.every) or last:
             writer.train(done, summary(window), images)
             images, window = 0, []
         if _due(done, CHECK_EVERY) or last:
             _give_up_if_broken(metrics, config)
-            window = window if config.log_every else window[-1:]
+            window = window if config.log.every else window[-1:]
         at_end = config.eval_every > 0 and done == config.steps
         if evaluate is not None and (_due(done, config.eval_every) or at_end):
             writer.evaluation(done, evaluate(state))

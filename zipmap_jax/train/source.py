@@ -51,7 +51,7 @@ class ProceduralSource:
         scenes = ProceduralConfig(bucket.views, bucket.height, bucket.width)
         # A stream numbers its scenes by step * batch, so buckets of other batches need their own.
         stream = self._seed * len(self._config.buckets) + self._config.buckets.index(bucket)
-        batch = scene_batch(scenes, stream, step, bucket.batch)
+        batch = scene_batch(scenes, stream, step, self._config.slots * bucket.batch)
         key = jax.random.fold_in(jax.random.key(self._seed), step)
         return self._augment(key, batch)
 

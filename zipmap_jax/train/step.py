@@ -53,7 +53,7 @@ def train_step(
 
     Args:
       state: donate it when jitting.
-      batch: arrays with a leading scene axis, divisible by `config.microbatches`.
+      batch: arrays with a leading scene axis, divisible by `config.data.slots`.
       steps: length of the run. Traced, so that runs of any length share compiled programs.
       loss: objective, see `scene_loss`.
       config: the run.
@@ -64,7 +64,7 @@ def train_step(
 
     Source: training recipe, sections 5.1-5.3.
     """
-    (objective, parts), grads = _gradients(loss, state.params, batch, config.microbatches)
+    (objective, parts), grads = _gradients(loss, state.params, batch, config.data.slots)
     norms = gradient_norms(grads, config.optim.clip_by)
     ok = jnp.isfinite(objective)
     for norm in norms.values():
@@ -101,19 +101,19 @@ def train_step(
 
 
 def _gradients(
-    loss: LossFn, params: Any, batch: Batch, microbatches: int
+    loss: LossFn, params: Any, batch: Batch, slots: int
 ) -> tuple[tuple[jax.Array, Metrics], Any]:
-    """Value, parts and gradient of the objective, averaged over microbatches run one by one."""
+    """Value, parts and gradient of the objective, averaged over slots run one by one."""
     gradient = jax.value_and_grad(loss, has_aux=True)
-    if microbatches == 1:
+    if slots == 1:
         return gradient(params, batch)
     scenes = next(iter(batch.values())).shape[0]
-    if scenes % microbatches:
+    if scenes % slots:
         raise ValueError(
-            f"a batch of {scenes} scenes cannot be cut into {microbatches} equal microbatches: "
-            "change the bucket's batch or microbatches"
+            f"a batch of {scenes} scenes cannot be cut into {slots} equal slots: "
+            "change the bucket's batch or data.slots"
         )
-    cut = jax.tree.map(lambda x: x.reshape(microbatches, -1, *x.shape[1:]), batch)
+    cut = jax.tree.map(lambda x: x.reshape(slots, -1, *x.shape[1:]), batch)
     shapes = jax.eval_shape(gradient, params, jax.tree.map(lambda x: x[0], cut))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
@@ -121,7 +121,7 @@ def _gradients(
         return jax.tree.map(jnp.add, total, gradient(params, part)), None
 
     total, _ = jax.lax.scan(add, zeros, cut)
-    return jax.tree.map(lambda x: x / microbatches, total)
+    return jax.tree.map(lambda x: x / slots, total)
 
 
 def _moving_average(ema: Any, params: Any, step: jax.Array, config: EmaConfig) -> Any:
