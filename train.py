@@ -29,6 +29,7 @@ from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
 from zipmap_jax.train.config import TrainConfig
 from zipmap_jax.train.loop import stop_on_signals, train
+from zipmap_jax.train.sharding import VIEWS, make_mesh
 from zipmap_jax.train.source import ProceduralSource
 from zipmap_jax.train.start import random_parameters
 from zipmap_jax.train.state import TrainState, initial_state
@@ -99,20 +100,24 @@ def held_out(config: TrainConfig, count: int) -> Iterator[Batch]:
 
 def run(config: TrainConfig, workdir: Path) -> None:
     """Train to the end, or until asked to stop."""
+    # ------------------------------------------------------------- devices
+    mesh = make_mesh(config.mesh)
+
     # ---------------------------------------------------------------- data
-    source = ProceduralSource(config.data, config.steps, config.seed)
+    source = ProceduralSource(config.data, config.steps, config.seed, mesh)
 
     # --------------------------------------------------------------- model
     model = ZipMap(config.model, POLICIES[config.policy], config.remat)
+    axis = VIEWS if config.mesh.views > 1 else None
+    loss = scene_loss(dataclasses.replace(model, views_axis=axis), config.loss)
 
-    @jax.jit
     def new_state() -> TrainState:
         params = random_parameters(model, jax.random.key(config.seed), config.token_scale)
         return initial_state(params, config.optim)
 
     # ---------------------------------------------------------------- step
     program = jax.jit(
-        functools.partial(train_step, loss=scene_loss(model, config.loss), config=config),
+        functools.partial(train_step, loss=loss, config=config, mesh=mesh),
         donate_argnames="state",
     )
     step = functools.partial(program, steps=config.steps)
@@ -127,7 +132,7 @@ def run(config: TrainConfig, workdir: Path) -> None:
         stop_on_signals() as stop,
     ):
         check_same_model(checkpoints, config)
-        state, line = start_or_resume(checkpoints, new_state)
+        state, line = start_or_resume(checkpoints, new_state, mesh)
         count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         writer.say(f"{config.name}: {count / 1e6:.2f} M parameters on {jax.devices()[0]}; {line}")
         writer.say(f"{len(config.data.buckets)} shapes of batch; each compiles when first drawn")

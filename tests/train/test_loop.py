@@ -29,6 +29,7 @@ from zipmap_jax.train.config import (
     to_json,
 )
 from zipmap_jax.train.loop import Evaluate, Stop, stop_on_signals, summary, train
+from zipmap_jax.train.sharding import make_mesh
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import Batch, train_step
 from zipmap_jax.train.writer import Writer
@@ -46,6 +47,8 @@ CONFIG = TrainConfig(
     keep=2,
 )
 
+MESH = make_mesh(CONFIG.mesh, jax.devices()[:1])
+
 
 def loss(params: dict[str, jax.Array], batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
     error = jnp.mean((batch["images"] @ params["kernel"] - 0.3) ** 2)
@@ -53,7 +56,7 @@ def loss(params: dict[str, jax.Array], batch: Batch) -> tuple[jax.Array, dict[st
 
 
 def source(step: int) -> Batch:
-    return {"images": jax.random.uniform(jax.random.key(step), (1, 2, 6, 6, 3))}
+    return {"images": jax.random.uniform(jax.random.key(step), (1, 1, 2, 6, 6, 3))}
 
 
 def fresh() -> TrainState:
@@ -69,13 +72,13 @@ def go(
 ) -> tuple[TrainState, str]:
     """Start or resume in `workdir`; the end state and what was printed."""
     console = io.StringIO()
-    program = functools.partial(train_step, loss=loss, config=config)
+    program = functools.partial(train_step, loss=loss, config=config, mesh=MESH)
     step = functools.partial(jax.jit(program, donate_argnames="state"), steps=config.steps)
     with (
         Checkpoints(workdir / "checkpoints", config.keep) as checkpoints,
         Writer(workdir, config.steps, console) as writer,
     ):
-        state, line = start_or_resume(checkpoints, fresh)
+        state, line = start_or_resume(checkpoints, fresh, MESH)
         writer.say(line)
         state = train(state, step, source, config, checkpoints, writer, evaluate, stop)
     return state, console.getvalue()

@@ -5,16 +5,25 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 
+import jax
 import numpy as np
 import pytest
 
-from zipmap_jax.train.config import Bucket, DataConfig, JitterConfig
+from zipmap_jax.train.config import Bucket, DataConfig, JitterConfig, MeshConfig
+from zipmap_jax.train.sharding import make_mesh
 from zipmap_jax.train.source import ProceduralSource, bucket_of
 
 SMALL = DataConfig(
     buckets=(Bucket(2, 14, 28, batch=2),),
     jitter=JitterConfig(probability=1.0, independent=1.0),
 )
+
+
+ONE = MeshConfig()
+
+
+def source(config: DataConfig, mesh: MeshConfig = ONE, devices: int = 1) -> ProceduralSource:
+    return ProceduralSource(config, 10, 5, make_mesh(mesh, jax.devices()[:devices]))
 
 
 def test_shapes_follow_weights_and_opening_times() -> None:
@@ -39,21 +48,36 @@ def test_no_open_bucket_is_an_error() -> None:
 
 
 def test_a_step_always_gives_the_same_batch() -> None:
-    one, two = ProceduralSource(SMALL, 10, seed=5), ProceduralSource(SMALL, 10, seed=5)
+    one, two = source(SMALL), source(SMALL)
     two(0)
     a, b, other = one(3), two(3), one(4)
-    assert a["images"].shape == (2, 2, 14, 28, 3)
+    assert a["images"].shape == (1, 2, 2, 14, 28, 3)
     for name, array in a.items():
         np.testing.assert_array_equal(array, b[name])
     assert (np.asarray(a["images"]) != np.asarray(other["images"])).any()
     assert (np.asarray(a["w2c"]) != np.asarray(other["w2c"])).any()
 
 
+def test_the_mesh_does_not_change_the_batch() -> None:
+    config = dataclasses.replace(SMALL, slots=4)
+    one = source(config)(3)
+    many = source(config, MeshConfig(data=2, fsdp=2, views=2), devices=8)(3)
+    assert len({str(array) for array in np.asarray(one["w2c"][:, 0])}) == 4
+    for name, array in many.items():
+        assert array.sharding.shard_shape(array.shape)[:3] == (1, 2, 1)
+        np.testing.assert_allclose(array, one[name], atol=1e-5)
+
+
+def test_slots_and_views_must_divide_over_the_mesh() -> None:
+    with pytest.raises(ValueError, match="1 slots of 2 views do not divide evenly"):
+        source(SMALL, MeshConfig(data=2), devices=2)
+
+
 def test_augmentation_changes_colours_and_order_only() -> None:
     plain = dataclasses.replace(SMALL, jitter=None, shuffle_views=False)
-    raw, seen = ProceduralSource(plain, 10, seed=5)(3), ProceduralSource(SMALL, 10, seed=5)(3)
+    raw, seen = source(plain)(3), source(SMALL)(3)
     for scene in range(2):
-        rows = [np.asarray(d["depth"][scene]).reshape(2, -1) for d in (raw, seen)]
+        rows = [np.asarray(d["depth"][0, scene]).reshape(2, -1) for d in (raw, seen)]
         matches = [np.array_equal(rows[1], rows[0][list(o)]) for o in ([0, 1], [1, 0])]
         assert sum(matches) == 1
-    assert np.abs(np.sort(raw["images"], 1) - np.sort(seen["images"], 1)).max() > 1e-3
+    assert np.abs(np.sort(raw["images"], 2) - np.sort(seen["images"], 2)).max() > 1e-3

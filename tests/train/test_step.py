@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from zipmap_jax.models.presets import preset
-from zipmap_jax.train.config import Bucket, DataConfig, EmaConfig, OptimConfig, TrainConfig
+from zipmap_jax.train.config import (
+    Bucket,
+    DataConfig,
+    EmaConfig,
+    MeshConfig,
+    OptimConfig,
+    TrainConfig,
+)
+from zipmap_jax.train.sharding import make_mesh
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import Batch, train_step
 
@@ -36,20 +44,21 @@ def start() -> TrainState:
     return initial_state({"w": jnp.array([1.0, -1.0])}, CONFIG.optim)
 
 
-def with_slots(slots: int) -> TrainConfig:
-    return dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, slots=slots))
+def one_device() -> jax.sharding.Mesh:
+    return make_mesh(MeshConfig(), jax.devices()[:1])
 
 
 StepFn = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
 
 
 def make_step(config: TrainConfig = CONFIG) -> StepFn:
-    step = jax.jit(functools.partial(train_step, loss=quadratic, config=config))
+    program = functools.partial(train_step, loss=quadratic, config=config, mesh=one_device())
+    step = jax.jit(program)
     return functools.partial(step, steps=config.steps)
 
 
 def batch(value: float = 3.0) -> Batch:
-    return {"x": jnp.full((4, 2), value)}
+    return {"x": jnp.full((1, 4, 2), value)}
 
 
 def test_loss_falls() -> None:
@@ -103,14 +112,16 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counters(poison: floa
 
 
 def test_slots_give_the_gradient_of_the_whole_batch() -> None:
-    data = {"x": jnp.arange(8.0).reshape(4, 2)}
+    data = {"x": jnp.arange(8.0).reshape(1, 4, 2)}
     whole, _ = make_step()(start(), data)
-    cut, metrics = make_step(with_slots(2))(start(), data)
+    cut, metrics = make_step()(start(), {"x": data["x"].reshape(2, 2, 2)})
     np.testing.assert_allclose(cut.params["w"], whole.params["w"], rtol=1e-6)
     assert float(metrics["loss_square"]) == pytest.approx(float(metrics["loss"]))
 
 
-def test_slots_must_divide_the_batch() -> None:
-    step = make_step(with_slots(3))
-    with pytest.raises(ValueError, match="4 scenes cannot be cut into 3"):
-        step(start(), batch())
+def test_slots_must_divide_over_the_devices() -> None:
+    mesh = make_mesh(MeshConfig(data=2), jax.devices()[:2])
+    with pytest.raises(ValueError, match=r"\[3\] slots cannot be spread evenly over 2 devices"):
+        train_step(
+            start(), {"x": jnp.ones((3, 4, 2))}, 10, loss=quadratic, config=CONFIG, mesh=mesh
+        )

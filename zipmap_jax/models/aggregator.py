@@ -111,11 +111,13 @@ class Aggregator:
 
     Attributes:
       remat: recompute activations of each chunk in the backward pass instead of keeping them.
+      views_axis: mesh axis over which the views of the stream are split; see `ZipMap`.
     """
 
     config: ZipMapConfig
     policy: Policy
     remat: bool = False
+    views_axis: str | None = None
 
     @property
     def frame_block(self) -> TransformerBlock:
@@ -171,7 +173,8 @@ class Aggregator:
         """
         chunks, b, c, p, _ = x.shape
         tokens_valid = jnp.repeat(valid.reshape(chunks, b, c), p, axis=-1)
-        seen = jnp.any(valid, axis=(0, 2))[:, None, None, None]
+        count = self._over_devices(jnp.sum(valid, axis=(0, 2), dtype=jnp.int32))
+        seen = (count > 0)[:, None, None, None]
 
         def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], FastWeights]:
             stream, taps = carry
@@ -190,7 +193,7 @@ class Aggregator:
 
             zero = jax.tree.map(jnp.zeros_like, Gradients(w.w0, w.w2, w.w2))
             stream, total = _loop(chunks, write, (stream, zero))
-            stepped = self._step(w, total, n)
+            stepped = self._step(w, Gradients(*self._over_devices(jnp.stack(total))), n)
             if padded:  # a step without tokens would renormalise, which is not quite the identity
                 stepped = jax.tree.map(lambda new, old: jnp.where(seen, new, old), stepped, w)
             w = stepped
@@ -220,6 +223,10 @@ class Aggregator:
         blocks = (params["frame_blocks"], params["global_blocks"])
         init = (x, self._empty_taps(x))
         return lax.scan(layer, init, (blocks, weights, self._slots))[0][1]
+
+    def _over_devices(self, local: Array) -> Array:
+        """The sum over the devices that share the views of a scene."""
+        return local if self.views_axis is None else lax.psum(local, self.views_axis)
 
     @property
     def _slots(self) -> Array:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from zipmap_jax.models.aggregator import Aggregator, map_chunks, scan_windows
 from zipmap_jax.models.config import FP32, Policy, ZipMapConfig
@@ -44,11 +45,22 @@ class ZipMap:
       config: architecture.
       policy: number formats.
       remat: trade compute for memory in the backward pass.
+      views_axis: name of a mesh axis. Then every method runs inside `jax.shard_map` over it, on
+        this device's share of the views of each scene: the gradients of the fast weights are
+        all-reduced (once a layer), camera tokens gathered. Exact, as the gradient is a sum.
     """
 
     config: ZipMapConfig
     policy: Policy = FP32
     remat: bool = False
+    views_axis: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.views_axis is not None and self.config.window is not None:
+            raise ValueError(
+                f"a {self.config.variant} model zips {self.config.window} views after the other, "
+                "so devices cannot share them: leave mesh.views at 1"
+            )
 
     def init(self, key: Array) -> dict[str, Any]:
         """Random parameters, as a nested dictionary of fp32 arrays.
@@ -121,7 +133,9 @@ class ZipMap:
         count = images.shape[1]
         window = min(self.config.window or count, count)
         size = min(chunk or window, window)
-        first = jnp.broadcast_to((jnp.arange(count) == 0)[None], mask.shape)
+        first = jnp.broadcast_to(
+            (self._device() * count + jnp.arange(count) == 0)[None], mask.shape
+        )
         weights = FastWeights(*state.weights)
         norms = column_norms(weights)
 
@@ -139,10 +153,11 @@ class ZipMap:
         weights, outputs = scan_windows(one_window, weights, windows)
         restore = functools.partial(_from_windows, window=window, count=count)
         dense, camera, taps = jax.tree.map(restore, outputs)
-        poses = self.camera_head(params[self._camera_name], camera, mask)
+        poses = self.camera_head(params[self._camera_name], self._all(camera), self._all(mask))
+        poses = lax.dynamic_slice_in_dim(poses, self._device() * count, count, axis=2)
         (depth, conf), (points, _) = dense
         prediction = Prediction(depth[..., 0], conf, poses, points)
-        seen = state.views + mask.sum(1).astype(state.views.dtype)
+        seen = state.views + self._all(mask).sum(1).astype(state.views.dtype)
         if keep_taps:
             taps = jnp.moveaxis(taps, -1, 0)
         return SceneState(*weights, views=seen), prediction, taps
@@ -213,7 +228,7 @@ class ZipMap:
 
     @property
     def aggregator(self) -> Aggregator:
-        return Aggregator(self.config, self.policy, self.remat)
+        return Aggregator(self.config, self.policy, self.remat, self.views_axis)
 
     @property
     def camera_head(self) -> IterativeCameraHead | MlpCameraHead:
@@ -287,6 +302,16 @@ class ZipMap:
             return tuple(head(name, params[name], x) for name in names)
 
         return map_chunks(one_chunk, jnp.moveaxis(features, 1, 0))
+
+    def _device(self) -> Array | int:
+        """This device's number among those that share the views."""
+        return 0 if self.views_axis is None else lax.axis_index(self.views_axis)
+
+    def _all(self, x: Array) -> Array:
+        """The views of all devices, along axis 1."""
+        if self.views_axis is None:
+            return x
+        return lax.all_gather(x, self.views_axis, axis=1, tiled=True)
 
     def _grid(self, images: Array) -> tuple[int, int]:
         return images.shape[2] // self.config.patch, images.shape[3] // self.config.patch

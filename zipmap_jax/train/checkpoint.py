@@ -10,9 +10,12 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from zipmap_jax.train.config import TrainConfig, from_json, to_json
+from zipmap_jax.train.sharding import shardings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from jax.sharding import Mesh
 
     from zipmap_jax.train.state import TrainState
 
@@ -120,18 +123,24 @@ def _targets(like: Any) -> Any:
 
 
 def start_or_resume(
-    checkpoints: Checkpoints, initial: Callable[[], TrainState]
+    checkpoints: Checkpoints, initial: Callable[[], TrainState], mesh: Mesh
 ) -> tuple[TrainState, str]:
-    """The newest saved state, or the initial one; and a line that says which.
+    """The newest saved state, or the initial one, laid out on `mesh`; and a line that says which.
 
     Args:
-      checkpoints: the run's.
+      checkpoints: the run's; a state may have been saved from another mesh.
       initial: builds the state before the first step; only its shapes are used when resuming.
+      mesh: the devices.
     """
-    like = jax.eval_shape(initial)
+    shapes = jax.eval_shape(initial)
+    layout = shardings(shapes, mesh)
     if checkpoints.latest is None:
-        # Placed as a restored state is: otherwise a resumed run would compile every program anew.
-        state = jax.device_put(initial(), jax.tree.map(lambda leaf: leaf.sharding, _targets(like)))
+        state = jax.jit(initial, out_shardings=layout)()
         return state, f"starting from scratch, checkpoints in {checkpoints.directory}"
+    like = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        layout,
+    )
     state = checkpoints.restore(like)
     return state, f"resuming at step {checkpoints.latest} from {checkpoints.directory}"

@@ -125,8 +125,8 @@ def _due(step: int, every: int) -> bool:
 
 
 def _image_count(batch: Mapping[str, Any]) -> int:
-    scenes, views = batch["images"].shape[:2]
-    return scenes * views
+    slots, scenes, views = batch["images"].shape[:3]
+    return slots * scenes * views
 
 
 def _give_up_if_broken(metrics: Metrics, config: TrainConfig) -> None:

@@ -24,8 +24,8 @@ STACKED = frozenset({"blocks", "frame_blocks", "global_blocks", "trunk"})
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-    """`a/b/c` of a pytree key path."""
-    return "/".join(str(getattr(entry, "key", entry)) for entry in path)
+    """`a/b/c` of a pytree key path, of dictionaries, sequences and dataclasses alike."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def learning_rate(
@@ -99,9 +99,11 @@ def clip_gradients(grads: Params, norms: dict[str, jax.Array], config: OptimConf
     if not config.clip:
         return grads
 
+    bounds = dict(config.clip_modules)
+
     def clipped(path: tuple[Any, ...], grad: jax.Array) -> jax.Array:
-        norm = norms["all"] if config.clip_by == "global" else norms[module_of(path_name(path))]
-        return grad * jnp.minimum(1.0, config.clip / (norm + 1e-6))
+        unit = "all" if config.clip_by == "global" else module_of(path_name(path))
+        return grad * jnp.minimum(1.0, bounds.get(unit, config.clip) / (norms[unit] + 1e-6))
 
     return jax.tree_util.tree_map_with_path(clipped, grads)
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
+from jax.sharding import PartitionSpec
 
 from zipmap_jax.data.datasets.procedural import ProceduralConfig, scene_batch
 from zipmap_jax.train.augment import jitter_colours, shuffle_views
+from zipmap_jax.train.sharding import SLOTS, VIEWS, batch_spec, slot_devices
 
 if TYPE_CHECKING:
+    from jax import Array
+    from jax.sharding import Mesh
+
     from zipmap_jax.train.config import Bucket, DataConfig
     from zipmap_jax.train.step import Batch
 
@@ -34,31 +43,71 @@ def bucket_of(step: int, steps: int, seed: int, config: DataConfig) -> Bucket:
 
 
 class ProceduralSource:
-    """`source(step)` is the batch of that step, the same in every process and after a resume.
+    """`source(step)` is the batch of that step, the same on any mesh and after a resume.
+
+    Arrays have leading axes [slots, scenes, views]. Every device draws its own slots.
 
     Args:
-      config: buckets and augmentation.
+      config: buckets, slots and augmentation.
       steps: length of the run, to which the opening times of the buckets refer.
       seed: of shapes, scenes and augmentation.
+      mesh: the devices.
     """
 
-    def __init__(self, config: DataConfig, steps: int, seed: int) -> None:
-        self._config, self._steps, self._seed = config, steps, seed
-        self._augment = jax.jit(self._augmented)
+    def __init__(self, config: DataConfig, steps: int, seed: int, mesh: Mesh) -> None:
+        self._config, self._steps, self._seed, self._mesh = config, steps, seed, mesh
+        self._programs = {bucket: self._program(bucket) for bucket in config.buckets}
 
     def __call__(self, step: int) -> Batch:
         bucket = bucket_of(step, self._steps, self._seed, self._config)
-        scenes = ProceduralConfig(bucket.views, bucket.height, bucket.width)
-        # A stream numbers its scenes by step * batch, so buckets of other batches need their own.
-        stream = self._seed * len(self._config.buckets) + self._config.buckets.index(bucket)
-        batch = scene_batch(scenes, stream, step, self._config.slots * bucket.batch)
-        key = jax.random.fold_in(jax.random.key(self._seed), step)
-        return self._augment(key, batch)
+        return self._programs[bucket](np.uint32(step))
 
-    def _augmented(self, key: jax.Array, batch: Batch) -> Batch:
+    def slot(self, bucket: Bucket, step: Array, slot: Array) -> Batch:
+        """The scenes of one slot, a pure function of the numbers of step and slot.
+
+        Scene i of slot s is scene number `(step * slots + s) * batch + i` of the bucket's stream.
+        """
+        scenes = ProceduralConfig(bucket.views, bucket.height, bucket.width)
+        # A stream numbers its scenes by the batch, so buckets of other batches need their own.
+        stream = self._seed * len(self._config.buckets) + self._config.buckets.index(bucket)
+        batch = scene_batch(scenes, stream, step * self._config.slots + slot, bucket.batch)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self._seed), step), slot)
         order, colour = jax.random.split(key)
         if self._config.shuffle_views:
             batch = shuffle_views(order, batch)
         if self._config.jitter is not None:
             batch = batch | {"images": jitter_colours(colour, batch["images"], self._config.jitter)}
         return batch
+
+    def _program(self, bucket: Bucket) -> Callable[[np.uint32], Batch]:
+        per_device, rest = divmod(self._config.slots, slot_devices(self._mesh))
+        if rest or bucket.views % self._mesh.shape[VIEWS]:
+            raise ValueError(
+                f"{self._config.slots} slots of {bucket.views} views do not divide evenly over the "
+                f"mesh {dict(self._mesh.shape)}: change data.slots, the bucket or mesh"
+            )
+
+        def on_device(step: Array) -> Batch:
+            first = lax.axis_index(SLOTS) * per_device
+            slots = (first + jnp.arange(per_device)).astype(jnp.uint32)
+            batch = lax.map(lambda slot: self.slot(bucket, step, slot), slots)
+            return {name: _own_views(x) for name, x in batch.items()}
+
+        number = jax.ShapeDtypeStruct((), jnp.uint32)
+        shapes = jax.eval_shape(functools.partial(self.slot, bucket), number, number)
+        layout = {name: batch_spec(np.empty((1, *x.shape[:2]))) for name, x in shapes.items()}
+        return jax.jit(
+            jax.shard_map(
+                on_device,
+                mesh=self._mesh,
+                in_specs=PartitionSpec(),
+                out_specs=layout,
+                check_vma=False,
+            )
+        )
+
+
+def _own_views(x: Array) -> Array:
+    """This device's share of the views, the third axis."""
+    count = x.shape[2] // lax.axis_size(VIEWS)
+    return lax.dynamic_slice_in_dim(x, lax.axis_index(VIEWS) * count, count, axis=2)

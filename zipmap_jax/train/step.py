@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+from jax.sharding import PartitionSpec
 
 from zipmap_jax.losses import target_from_batch, total_loss
 from zipmap_jax.structs import Views
@@ -16,10 +18,22 @@ from zipmap_jax.train.optimizer import (
     clip_gradients,
     gradient_norms,
     learning_rate,
+    path_name,
     update_rule,
+)
+from zipmap_jax.train.sharding import (
+    AXES,
+    batch_specs,
+    gather,
+    mean_and_scatter,
+    shardings,
+    slot_devices,
+    specs,
 )
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
     from zipmap_jax.losses import LossConfig
     from zipmap_jax.models.zipmap import ZipMap
     from zipmap_jax.train.config import EmaConfig, TrainConfig
@@ -28,35 +42,68 @@ if TYPE_CHECKING:
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 LossFn = Callable[[Any, Batch], tuple[jax.Array, Metrics]]
-"""`loss(params, batch) -> (objective, named parts)`."""
+"""`loss(params, batch) -> (objective, named parts)` of the scenes of one slot."""
 
 
 def scene_loss(model: ZipMap, config: LossConfig) -> LossFn:
-    """Objective of a batch of posed views with depth, zipped by `model` from the empty scene."""
+    """Objective of one slot of posed views with depth, zipped by `model` from the empty scene.
+
+    With `model.views_axis` every device predicts its share of the views; the loss, which needs
+    medians and quantiles over all of them, is computed on every device from gathered predictions.
+    """
+    axis = model.views_axis
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
         images = batch["images"]
         state = model.init_state(params, images.shape[0])
         _, prediction = model.update(params, state, Views(images))
-        return total_loss(prediction, target_from_batch(batch), config)
+        truth = {name: x for name, x in batch.items() if name != "images"}
+        return total_loss(
+            gather_views(prediction, axis), target_from_batch(gather_views(truth, axis)), config
+        )
 
     return loss
 
 
+def gather_views(tree: Any, axis: str | None) -> Any:
+    """All views of a prediction or a batch, of which each device of mesh axis `axis` has a share.
+
+    Poses have their views on the third axis, everything else on the second.
+    """
+    if axis is None:
+        return tree
+
+    def whole(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        if leaf.ndim < 2:
+            return leaf
+        views = 2 if path_name(path).endswith("pose_enc") else 1
+        return lax.all_gather(leaf, axis, axis=views, tiled=True)
+
+    return jax.tree_util.tree_map_with_path(whole, tree)
+
+
 def train_step(
-    state: TrainState, batch: Batch, steps: int | jax.Array, *, loss: LossFn, config: TrainConfig
+    state: TrainState,
+    batch: Batch,
+    steps: int | jax.Array,
+    *,
+    loss: LossFn,
+    config: TrainConfig,
+    mesh: Mesh,
 ) -> tuple[TrainState, Metrics]:
     """Forward, backward, clip, AdamW and moving average.
 
     When the objective or a gradient norm is not finite, parameters, moments and moving average are
-    left as they were; the step counter, and with it the learning rate, advances all the same.
+    left as they were, on every device; the step counter, and with it the learning rate, advances
+    all the same.
 
     Args:
-      state: donate it when jitting.
-      batch: arrays with a leading scene axis, divisible by `config.data.slots`.
+      state: laid out as `sharding.shardings` says; donate it when jitting.
+      batch: arrays [slots, scenes, views, ...], laid out as `sharding.batch_shardings` says.
       steps: length of the run. Traced, so that runs of any length share compiled programs.
-      loss: objective, see `scene_loss`.
+      loss: objective of a slot, see `scene_loss`.
       config: the run.
+      mesh: the devices; the result does not depend on it (but for rounding).
 
     Returns:
       The next state, and metrics: the parts of the objective, "loss", "lr", "skipped" and one
@@ -64,7 +111,7 @@ def train_step(
 
     Source: training recipe, sections 5.1-5.3.
     """
-    (objective, parts), grads = _gradients(loss, state.params, batch, config.data.slots)
+    (objective, parts), grads = _gradients(loss, state.params, batch, mesh)
     norms = gradient_norms(grads, config.optim.clip_by)
     ok = jnp.isfinite(objective)
     for norm in norms.values():
@@ -97,31 +144,56 @@ def train_step(
         "skipped_in_row": new_state.skipped_in_row,
         **{f"norm/{unit}": norm for unit, norm in norms.items()},
     }
-    return new_state, metrics
+    return lax.with_sharding_constraint(new_state, shardings(new_state, mesh)), metrics
 
 
 def _gradients(
-    loss: LossFn, params: Any, batch: Batch, slots: int
+    loss: LossFn, params: Any, batch: Batch, mesh: Mesh
 ) -> tuple[tuple[jax.Array, Metrics], Any]:
-    """Value, parts and gradient of the objective, averaged over slots run one by one."""
-    gradient = jax.value_and_grad(loss, has_aux=True)
-    if slots == 1:
-        return gradient(params, batch)
-    scenes = next(iter(batch.values())).shape[0]
-    if scenes % slots:
+    """Value, parts and gradient of the objective, the mean over all slots.
+
+    Every device gathers the parameters, runs its own slots one after another, and keeps its part
+    of the mean gradient.
+    """
+    slots = {leaf.shape[0] for leaf in batch.values()}
+    groups = slot_devices(mesh)
+    if len(slots) != 1 or max(slots) % groups:
         raise ValueError(
-            f"a batch of {scenes} scenes cannot be cut into {slots} equal slots: "
-            "change the bucket's batch or data.slots"
+            f"{sorted(slots)} slots cannot be spread evenly over {groups} devices: make data.slots "
+            "a multiple of mesh.data * mesh.fsdp"
         )
-    cut = jax.tree.map(lambda x: x.reshape(slots, -1, *x.shape[1:]), batch)
-    shapes = jax.eval_shape(gradient, params, jax.tree.map(lambda x: x[0], cut))
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    layout = specs(params, mesh)
+    gradient = jax.value_and_grad(loss, has_aux=True)
 
-    def add(total: Any, part: Batch) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, gradient(params, part)), None
+    def on_device(params: Any, batch: Batch) -> tuple[tuple[jax.Array, Metrics], Any]:
+        whole = gather(params, layout)
+        mean = _mean_over_slots(lambda slot: gradient(whole, slot), batch)
+        # Devices that share the views of a scene have all summed the same objective: their
+        # gradients are of the sum of their copies of it, so the mean over them is right, too.
+        return lax.pmean(mean[0], AXES), mean_and_scatter(mean[1], layout)
 
-    total, _ = jax.lax.scan(add, zeros, cut)
-    return jax.tree.map(lambda x: x / slots, total)
+    return jax.shard_map(
+        on_device,
+        mesh=mesh,
+        in_specs=(layout, batch_specs(batch)),
+        out_specs=(PartitionSpec(), layout),
+        check_vma=False,
+    )(params, batch)
+
+
+def _mean_over_slots(f: Callable[[Batch], Any], batch: Batch) -> Any:
+    """The mean of `f` over the leading axis, one entry after another."""
+    number = next(iter(batch.values())).shape[0]
+    first = jax.tree.map(lambda x: x[0], batch)
+    if number == 1:
+        return f(first)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(f, first))
+
+    def add(total: Any, slot: Batch) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, f(slot)), None
+
+    total, _ = lax.scan(add, zeros, batch)
+    return jax.tree.map(lambda x: x / number, total)
 
 
 def _moving_average(ema: Any, params: Any, step: jax.Array, config: EmaConfig) -> Any:

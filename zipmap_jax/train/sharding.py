@@ -1,0 +1,134 @@
+"""Where everything lives on the mesh, as data, and the collectives that follow from it.
+
+Three axes: `data` and `fsdp` hold different slots of a batch, `views` different views of its
+scenes. Parameters, moments and moving average are split over `fsdp` alone (as FSDP or ZeRO do) and
+gathered for the length of a step.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from zipmap_jax.train.optimizer import path_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zipmap_jax.train.config import MeshConfig
+
+DATA, FSDP, VIEWS = "data", "fsdp", "views"
+AXES = (DATA, FSDP, VIEWS)
+SLOTS = (DATA, FSDP)
+"""Axes over which the slots of a batch are spread."""
+
+RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+    ("*_token", ()),
+    ("*_tokens", ()),
+    # Trailing axes [..., input, output]: of fast weights, dense layers and convolutions alike.
+    ("*/ttt/w?", (FSDP,)),
+    ("*kernel", (FSDP,)),
+    ("*/pos_embed", (FSDP,)),
+    ("*", ()),
+)
+"""(shell pattern of a path, axes of the array's last dimensions); the first match counts.
+
+A dimension that the axis does not divide stays whole.
+"""
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Devices as (data, fsdp, views), the views of a scene on neighbours.
+
+    Args:
+      config: sizes of the axes; `data=0` takes what the other two leave.
+      devices: default: all of them, of all processes.
+
+    Raises:
+      ValueError: the sizes do not multiply to the number of devices.
+    """
+    devices = jax.devices() if devices is None else devices
+    inner = config.fsdp * config.views
+    data = config.data or len(devices) // max(inner, 1)
+    if min(data, inner) < 1 or data * inner != len(devices):
+        raise ValueError(
+            f"a mesh of data={config.data}, fsdp={config.fsdp}, views={config.views} does not fit "
+            f"{len(devices)} devices: their product must be {len(devices)} (data=0: what is left)"
+        )
+    shape = (data, config.fsdp, config.views)
+    automatic = (jax.sharding.AxisType.Auto,) * len(AXES)
+    return Mesh(np.asarray(devices).reshape(shape), AXES, axis_types=automatic)
+
+
+def slot_devices(mesh: Mesh) -> int:
+    """Groups of devices that work on different slots."""
+    return mesh.shape[DATA] * mesh.shape[FSDP]
+
+
+def spec_of(path: tuple[Any, ...], leaf: Any, mesh: Mesh) -> PartitionSpec:
+    """How an array of the training state is split; moments fall under their parameter's rule."""
+    name = path_name(path)
+    axes = next(axes for pattern, axes in RULES if fnmatch.fnmatchcase(name, pattern))
+    if leaf.ndim < 2:
+        return PartitionSpec()
+    whole = (None,) * (leaf.ndim - len(axes))
+    sizes = leaf.shape[leaf.ndim - len(axes) :]
+    fitting = (
+        axis if axis and size % mesh.shape[axis] == 0 else None
+        for axis, size in zip(axes, sizes, strict=True)
+    )
+    return PartitionSpec(*whole, *fitting)
+
+
+def specs(tree: Any, mesh: Mesh) -> Any:
+    """`spec_of` every leaf."""
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: spec_of(path, leaf, mesh), tree)
+
+
+def shardings(tree: Any, mesh: Mesh) -> Any:
+    """Sharding of every leaf of a training state (arrays or their shapes)."""
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs(tree, mesh))
+
+
+def batch_spec(leaf: Any) -> PartitionSpec:
+    """How an array of a batch, [slots, scenes, views, ...], is split."""
+    return PartitionSpec(SLOTS, None, VIEWS) if leaf.ndim > 2 else PartitionSpec(SLOTS)
+
+
+def batch_specs(batch: Any) -> Any:
+    """`batch_spec` of every array."""
+    return jax.tree.map(batch_spec, batch)
+
+
+def batch_shardings(batch: Any, mesh: Mesh) -> Any:
+    """Sharding of every array of a batch."""
+    return jax.tree.map(lambda leaf: NamedSharding(mesh, batch_spec(leaf)), batch)
+
+
+def gather(tree: Any, layout: Any) -> Any:
+    """Inside `shard_map`: whole arrays from the parts that `layout` (of `specs`) gives devices."""
+
+    def whole(part: jax.Array, spec: PartitionSpec) -> jax.Array:
+        for axis, name in enumerate(spec):
+            if name is not None:
+                part = lax.all_gather(part, name, axis=axis, tiled=True)
+        return part
+
+    return jax.tree.map(whole, tree, layout)
+
+
+def mean_and_scatter(tree: Any, layout: Any) -> Any:
+    """Inside `shard_map`: the mean over all devices, of which each keeps its part of `layout`."""
+
+    def part(local: jax.Array, spec: PartitionSpec) -> jax.Array:
+        if FSDP not in spec:
+            return lax.pmean(local, AXES)
+        mean = lax.psum_scatter(local, FSDP, scatter_dimension=spec.index(FSDP), tiled=True)
+        return lax.pmean(mean / lax.axis_size(FSDP), (DATA, VIEWS))
+
+    return jax.tree.map(part, tree, layout)
