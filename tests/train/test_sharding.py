@@ -36,7 +36,7 @@ CONFIG = TrainConfig(
     name="test",
     model=MODEL.config,
     data=DataConfig(buckets=(Bucket(4, 28, 42),), slots=8),
-    optim=OptimConfig(lr=1e-2, warmup=0.0),
+    optim=OptimConfig(lr=1e-4, warmup=0.0),
     ema=EmaConfig(start=0),
     steps=10,
 )
@@ -61,13 +61,23 @@ def batch() -> dict[str, np.ndarray]:
 
 
 @functools.cache
+def start() -> TrainState:
+    def drawn() -> TrainState:
+        return initial_state(random_parameters(MODEL, jax.random.key(0), 0.02), CONFIG.optim)
+
+    return jax.device_get(jax.jit(drawn)())
+
+
+def flat(tree: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in jax.tree.leaves(tree)])
+
+
+@functools.cache
 def after_a_step(mesh: MeshConfig) -> tuple[TrainState, dict[str, jax.Array]]:
     devices = mesh.data * mesh.fsdp * mesh.views
     where = make_mesh(mesh, jax.devices()[:devices])
     model = dataclasses.replace(MODEL, views_axis=VIEWS if mesh.views > 1 else None)
-    params = random_parameters(MODEL, jax.random.key(0), 0.02)
-    state = initial_state(params, CONFIG.optim)
-    state = jax.device_put(state, shardings(state, where))
+    state = jax.device_put(start(), shardings(start(), where))
     data = jax.device_put(batch(), batch_shardings(batch(), where))
     step = functools.partial(
         train_step, loss=scene_loss(model, LossConfig()), config=CONFIG, mesh=where
@@ -75,30 +85,36 @@ def after_a_step(mesh: MeshConfig) -> tuple[TrainState, dict[str, jax.Array]]:
     return jax.jit(step, donate_argnames="state")(state, data, 10)
 
 
-@pytest.mark.parametrize("sizes", [(8, 1, 1), (1, 8, 1), (2, 2, 2), (1, 1, 4)])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (2, 2, 2),
+        pytest.param((8, 1, 1), marks=pytest.mark.slow),
+        pytest.param((1, 8, 1), marks=pytest.mark.slow),
+        pytest.param((1, 1, 4), marks=pytest.mark.slow),
+    ],
+)
 def test_a_step_is_the_same_on_every_mesh(sizes: tuple[int, int, int]) -> None:
     one, told = after_a_step(MeshConfig(1, 1, 1))
     many, also = after_a_step(MeshConfig(*sizes))
     for name in told:
         np.testing.assert_allclose(also[name], told[name], rtol=2e-4, atol=1e-6, err_msg=name)
-    # Adam's first step is the sign of the gradient, which amplifies rounding: its moments show it
-    # unamplified.
-    for part in ("opt_state", "ema", "params"):
-        both = zip(
-            jax.tree.leaves(getattr(one, part)), jax.tree.leaves(getattr(many, part)), strict=True
-        )
-        for a, b in both:
-            error = np.linalg.norm(np.float64(a) - np.float64(b))
-            assert error <= 1e-5 * max(np.linalg.norm(np.float64(a)), 1e-6)
+    # All tensors together: Adam's first step is the sign of the gradient, so single entries whose
+    # gradient is rounding noise go one way or the other.
+    for part in ("params", "opt_state", "ema"):
+        a, b = flat(getattr(one, part)), flat(getattr(many, part))
+        assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a)
+    # A step of all parameters by the learning rate is 1000 times what the meshes may differ by.
+    assert np.linalg.norm(flat(one.params) - flat(start().params)) > 1e-3
 
 
 def test_parameters_and_moments_are_split_over_fsdp() -> None:
-    state, _ = after_a_step(MeshConfig(1, 8, 1))
+    state, _ = after_a_step(MeshConfig(2, 2, 2))
     for part in (state.params, state.ema, state.opt_state):
         leaves = [leaf for leaf in jax.tree.leaves(part) if leaf.ndim]
         whole = sum(leaf.nbytes for leaf in leaves)
         own = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
-        assert own < 0.3 * whole
+        assert 0.5 * whole <= own < 0.55 * whole
 
 
 def test_large_parameters_fall_to_an_eighth() -> None:
@@ -145,13 +161,13 @@ def split_update() -> tuple[Any, str]:
             check_vma=False,
         )
     )
-    params = random_parameters(MODEL, jax.random.key(0), 0.02)
+    params = start().params
     compiled = program.lower(params, batch()["images"][0]).compile()
     return compiled(params, batch()["images"][0]), compiled.as_text()
 
 
 def test_devices_that_share_the_views_agree_with_one(split_update: tuple[Any, str]) -> None:
-    params = random_parameters(MODEL, jax.random.key(0), 0.02)
+    params = start().params
     images = Views(jnp.asarray(batch()["images"][0]))
     alone = jax.jit(MODEL.update)(params, MODEL.init_state(params), images)
     for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(split_update[0]), strict=True):

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
 import jax
 import numpy as np
+import pytest
+from safetensors.numpy import save_file
 
-from tests.models.conftest import MICRO
+from tests.models.conftest import MICRO, micro
+from zipmap_jax.convert.checkpoint import make_card, save
+from zipmap_jax.convert.rules import flatten
+from zipmap_jax.convert.zipmap import to_torch
+from zipmap_jax.models.config import Variant
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.train.start import random_parameters, sine_positions
+from zipmap_jax.train.checkpoint import Checkpoints
+from zipmap_jax.train.config import Bucket, DataConfig, StartConfig, TrainConfig
+from zipmap_jax.train.start import (
+    given_parameters,
+    merge_weights,
+    random_parameters,
+    sine_positions,
+)
+from zipmap_jax.train.state import initial_state
 
 
 def test_neighbouring_positions_are_alike() -> None:
@@ -35,3 +55,65 @@ def test_tokens_can_be_drawn_for_a_start_from_nothing() -> None:
         scratch["frame_blocks"]["mlp"]["fc1"]["kernel"],
         published["frame_blocks"]["mlp"]["fc1"]["kernel"],
     )
+
+
+@functools.cache
+def fresh(variant: Variant, seed: int = 0) -> tuple[ZipMap, Any]:
+    model = ZipMap(micro(variant))
+    return model, jax.device_get(jax.jit(model.init)(jax.random.key(seed)))
+
+
+def test_a_streaming_model_starts_from_an_offline_one(tmp_path: Path) -> None:
+    offline, weights = fresh("offline", 1)
+    save(tmp_path / "offline", weights, make_card(offline.config))
+    model, params = fresh("streaming")
+    merged, report = given_parameters(
+        model, StartConfig("weights", str(tmp_path / "offline")), params
+    )
+    for name in ("frame_blocks", "global_blocks", "depth_head"):
+        jax.tree.map(np.testing.assert_array_equal, merged[name], weights[name])
+    head = merged["camera_mlp_head"]
+    jax.tree.map(np.testing.assert_array_equal, head, params["camera_mlp_head"])
+    assert "freshly initialised: camera_mlp_head/" in report
+    assert "ignored: camera_head/" in report
+
+
+def test_a_run_starts_from_an_earlier_run(tmp_path: Path) -> None:
+    model, weights = fresh("offline", 1)
+    config = TrainConfig("run", model.config, DataConfig(buckets=(Bucket(2, 14, 14),)))
+    state = initial_state(weights, config.optim)
+    halved = jax.tree.map(lambda x: x / 2, weights)
+    with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
+        checkpoints.save(dataclasses.replace(state, step=state.step + 3, ema=halved), config)
+    fresh_params = fresh("offline")[1]
+    for which, expected in (("params", weights), ("ema", halved)):
+        start = StartConfig("weights", str(tmp_path), which)
+        merged, _ = given_parameters(model, start, fresh_params)
+        jax.tree.map(np.testing.assert_array_equal, merged, expected)
+
+
+def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
+    weights = flatten(fresh("offline", 1)[1]) | {"camera_token": np.zeros((1, 2, 1, 8), np.float32)}
+    with pytest.raises(ValueError, match=r"camera_token of shape \(1, 2, 1, 8\)"):
+        merge_weights(weights, fresh("offline")[1], "file")
+    with pytest.raises(ValueError, match="holds no tensor of this model"):
+        merge_weights({"other": np.zeros(3)}, fresh("offline")[1], "file")
+
+
+def test_vggt_leaves_the_new_parts_fresh(tmp_path: Path) -> None:
+    model, params = fresh("ref_view")
+    state = to_torch(fresh("ref_view", 1)[1], model.config)
+    theirs = {
+        name.replace("ttt_block.to_qkv", "attn.qkv").replace("ttt_block.c_proj", "attn.proj"): value
+        for name, value in state.items()
+        if "local_point_head" not in name and not re.search(r"ttt_block\.(w|lr|gate|o_norm)", name)
+    }
+    contiguous = {name: np.ascontiguousarray(value) for name, value in theirs.items()}
+    save_file(contiguous, tmp_path / "vggt.safetensors")
+    start = StartConfig("vggt", str(tmp_path / "vggt.safetensors"))
+    merged, report = given_parameters(model, start, params)
+    wanted = fresh("ref_view", 1)[1]["global_blocks"]["ttt"]["to_qkv"]["kernel"]
+    np.testing.assert_array_equal(merged["global_blocks"]["ttt"]["to_qkv"]["kernel"], wanted)
+    kept = params["local_point_head"]
+    jax.tree.map(np.testing.assert_array_equal, merged["local_point_head"], kept)
+    assert "loaded under a new name" in report

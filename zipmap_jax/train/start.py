@@ -2,18 +2,89 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zipmap_jax.convert.hub import find
+from zipmap_jax.convert.rules import collapse, flatten, nest
+from zipmap_jax.convert.state_file import read_state
+from zipmap_jax.convert.vggt import from_vggt
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.train.checkpoint import Checkpoints
 from zipmap_jax.train.optimizer import path_name
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Key
 
-    from zipmap_jax.models.zipmap import ZipMap
+    from zipmap_jax.train.config import StartConfig
+
+
+def given_parameters(model: ZipMap, config: StartConfig, fresh: Any) -> tuple[Any, str]:
+    """The parameters that `config` names, and for what they lack the fresh ones.
+
+    Args:
+      model: the model to be trained.
+      config: of kind "vggt" or "weights".
+      fresh: its freshly drawn parameters, on the host.
+
+    Returns:
+      NumPy parameters, and a report: what was loaded, what starts fresh, what was of no use.
+
+    Raises:
+      ValueError: nothing fits, or a tensor has another shape than the model's.
+    """
+    if config.kind == "vggt":
+        params, report = from_vggt(read_state(config.path), model.config, fresh)
+        return params, f"starting from VGGT, {config.path}\n{report}"
+    params, loaded, left, unused = merge_weights(_saved(config), fresh, config.path)
+    parts = ((loaded, "loaded"), (left, "freshly initialised"), (unused, "ignored"))
+    lines = [
+        f"{len(names)} {what}: {', '.join(collapse(dict.fromkeys(names, '')))}"
+        for names, what in parts
+        if names
+    ]
+    return params, "\n".join([f"starting from the weights of {config.path}", *lines])
+
+
+def _saved(config: StartConfig) -> dict[str, Any]:
+    """Saved parameters by path, of a run's work directory or of anything that `convert` reads."""
+    folder = Path(config.path) / "checkpoints"
+    if not folder.is_dir():
+        return dict(find(config.path, ema=config.weights == "ema").leaves)
+    with Checkpoints(folder) as checkpoints:
+        like = jax.eval_shape(ZipMap(checkpoints.config().model).init, jax.random.key(0))
+        return flatten(checkpoints.restore_weights(like, config.weights))
+
+
+def merge_weights(
+    saved: dict[str, Any], fresh: Any, path: str
+) -> tuple[Any, list[str], list[str], list[str]]:
+    """Saved leaves, by path, over fresh ones where names agree.
+
+    Returns:
+      NumPy parameters, and the paths that were loaded, that stay fresh, that were of no use.
+
+    Raises:
+      ValueError: no name agrees, or a shape does not; `path` is named.
+    """
+    merged = flatten(fresh)
+    wrong = [n for n, x in saved.items() if n in merged and np.shape(x) != np.shape(merged[n])]
+    if wrong:
+        raise ValueError(
+            f"{path} holds {wrong[0]} of shape {np.shape(saved[wrong[0]])}, but the model needs "
+            f"{np.shape(merged[wrong[0]])} ({len(wrong)} such tensors): start.path must name "
+            "weights of the same size"
+        )
+    loaded = [name for name in merged if name in saved]
+    if not loaded:
+        raise ValueError(f"{path} holds no tensor of this model: start.path must name its weights")
+    left = [name for name in merged if name not in saved]
+    merged |= {name: np.asarray(saved[name], np.float32) for name in loaded}
+    return nest(merged), loaded, left, [name for name in saved if name not in loaded]
 
 
 def random_parameters(

@@ -1,0 +1,93 @@
+"""One program on many machines: how processes find each other and agree when to stop.
+
+By hand:       train.py --coordinator HOST:PORT --processes N --process I    (or the environment
+               variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID)
+SLURM, cloud:  srun python train.py --distributed     (JAX asks SLURM, Open MPI, Kubernetes, TPUs)
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import jax
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jax.sharding import Mesh
+
+VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
+
+def join(
+    coordinator: str = "",
+    processes: int | None = None,
+    process: int | None = None,
+    *,
+    detect: bool = False,
+    environment: Mapping[str, str] = os.environ,
+) -> bool:
+    """Connect to the other processes of the run, if there are any; call it before anything else.
+
+    Args:
+      coordinator: HOST:PORT of process 0, which all can reach.
+      processes: their number.
+      process: this one's, from 0.
+      detect: let JAX ask the cluster (SLURM, Open MPI, Kubernetes, Cloud TPU) for all three.
+      environment: where what is not given is looked up, see `VARIABLES`.
+
+    Returns:
+      Whether the run has several processes.
+
+    Raises:
+      ValueError: only some of the three are known.
+    """
+    if detect:
+        jax.distributed.initialize()
+        return jax.process_count() > 1
+    values = (coordinator, processes, process)
+    given = [
+        environment.get(name) if value in ("", None) else str(value)
+        for name, value in zip(VARIABLES, values, strict=True)
+    ]
+    if not any(given):
+        return False
+    if not all(given):
+        missing = [name for name, value in zip(VARIABLES, given, strict=True) if not value]
+        raise ValueError(
+            f"this process cannot join a run without {', '.join(missing)}: set the variables, or "
+            "--coordinator, --processes and --process, or --distributed on a cluster"
+        )
+    address, count, number = (str(value) for value in given)
+    try:
+        sizes = int(count), int(number)
+    except ValueError:
+        raise ValueError(
+            f"{VARIABLES[1]}={count} and {VARIABLES[2]}={number} must be whole numbers"
+        ) from None
+    jax.distributed.initialize(address, *sizes)
+    return jax.process_count() > 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and talks."""
+    return jax.process_index() == 0
+
+
+def preempted(step: int) -> bool:
+    """Whether all processes stop after this step, because one of them got SIGTERM.
+
+    Every process calls it at every step. JAX catches the signal and agrees on a step that none has
+    passed yet.
+    """
+    return multihost_utils.reached_preemption_sync_point(step)
+
+
+def on_host(tree: Any, mesh: Mesh) -> Any:
+    """Whole arrays as NumPy, from wherever the mesh holds their parts; every process calls it."""
+    if jax.process_count() > 1:
+        tree = jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))(tree)
+    return jax.device_get(tree)
