@@ -11,6 +11,7 @@ or workers, gives the same batches.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -85,9 +86,7 @@ def loader(
         )
     share = slots // hosts
     source = SlotBatches(mixture, shape_of, range(host * share, (host + 1) * share), start, steps)
-    return Loader(
-        _pipeline(source, share, workers, threads, prefetch), mixture.names, start
-    )
+    return Loader(_pipeline(source, share, workers, threads, prefetch), mixture.names, start)
 
 
 class Loader:
@@ -118,6 +117,8 @@ class Loader:
         return self
 
     def __next__(self) -> HostBatch:
+        if self._batches is None:
+            raise ValueError("the loader is closed: open another one")
         batch = dict(next(self._batches))
         for source, count in zip(batch["source"], batch.pop("failures"), strict=True):
             self.failures[self.sources[source]] += int(count)
@@ -132,7 +133,13 @@ class Loader:
 
     def close(self) -> None:
         """Stop threads and processes, and give their shared memory back."""
+        if self._batches is None:
+            return
         self._batches.close()
+        # Batches that were read ahead keep their shared memory until they are garbage, and at the
+        # end of the data grain ties them into a cycle: the frames of a StopIteration.
+        self._batches = None
+        gc.collect()
 
 
 class SlotBatches:
@@ -210,9 +217,7 @@ def _pipeline(source: SlotBatches, share: int, workers: int, threads: int, prefe
     if workers:
         options = grain.MultiprocessingOptions(workers, -(-ahead // workers))
         slots = slots.mp_prefetch(options, _start_worker)
-    steps = slots.batch(share, drop_remainder=True, batch_fn=_join)
-    # Slots are joined in a thread of their own, not while the training loop waits.
-    return iter(grain.experimental.ThreadPrefetchIterDataset(steps, prefetch_buffer_size=1))
+    return iter(slots.batch(share, drop_remainder=True, batch_fn=_join))
 
 
 def _join(slots: Sequence[HostBatch]) -> HostBatch:

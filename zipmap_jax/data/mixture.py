@@ -68,9 +68,7 @@ class Mixture:
         self._sources, self._odds = tuple(sources), odds / odds.sum()
         self._seed, self._retries = seed, retries
 
-    def draw(
-        self, step: int, slot: int, scene: int, views: int, size: tuple[int, int]
-    ) -> Drawn:
+    def draw(self, step: int, slot: int, scene: int, views: int, size: tuple[int, int]) -> Drawn:
         """Scene `scene` of slot `slot` at step `step`, with `views` frames of (height, width).
 
         Raises:
