@@ -181,5 +181,5 @@ def test_the_loader_of_a_configuration(recording: Path) -> None:
     assert set(shapes) == {(4, 2, 14, 28, 3), (2, 3, 14, 14, 3)}
     with opened(start=19, host=1, hosts=2) as batches:
         assert [b["images"].shape[0] for b in batches] == [shapes[19][0] // 2]
-    with pytest.raises(ValueError, match="name data sets in data.mixture"):
+    with pytest.raises(ValueError, match=r"name data sets in data\.mixture"):
         open_loader(DataConfig(buckets=(Bucket(2, 14, 14),)), 1, 0)

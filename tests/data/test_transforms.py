@@ -184,7 +184,7 @@ def test_frames_smaller_than_the_target_are_padded() -> None:
 
 
 def test_a_principal_point_outside_is_a_broken_frame() -> None:
-    with pytest.raises(BrokenFrameError, match="principal point -3.0 is not inside its 100 pixels"):
+    with pytest.raises(BrokenFrameError, match=r"principal point -3\.0 is not inside"):
         fit_frame(coded(100, 100, (80.0, 80.0, -3.0, 50.0)), (56, 56), RNG)
 
 
