@@ -119,8 +119,10 @@ def test_workers_give_the_same_stream_and_leave_nothing_behind(
 ) -> None:
     command = [sys.executable, "-c", WORKERS, str(recording), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    # Shared memory that is not given back is reported here, when the process ends.
-    assert done.stderr == ""
+    # Shared memory that is not given back is reported when the process ends, and so are iterators
+    # that outlive the modules they need.
+    assert done.returncode == 0, done.stderr
+    assert not any(sign in done.stderr for sign in ("leaked", "ignored", "Traceback")), done.stderr
     # Reading files does not start JAX.
     assert done.stdout == "False\n"
     got = [dict(np.load(tmp_path / f"{step}.npz")) for step in range(3)]

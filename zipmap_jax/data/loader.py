@@ -119,7 +119,8 @@ class Loader:
     def __next__(self) -> HostBatch:
         if self._batches is None:
             raise ValueError("the loader is closed: open another one")
-        batch = dict(next(self._batches))
+        # From a worker arrays come as views of shared memory, which plain arrays keep alive.
+        batch = {name: np.asarray(array) for name, array in next(self._batches).items()}
         for source, count in zip(batch["source"], batch.pop("failures"), strict=True):
             self.failures[self.sources[source]] += int(count)
         self.step += 1

@@ -162,9 +162,10 @@ def walk(
         gaps[:] = rng.integers(1, min(left // (views - 1), widest) + 1)
     chosen = start + np.concatenate([[0], np.cumsum(gaps)])
     chosen = chosen[chosen < length]
-    unused = np.setdiff1d(np.arange(start, length), chosen)
-    more = rng.choice(unused, views - len(chosen), replace=False)
-    chosen = np.concatenate([chosen, more])
+    if len(chosen) < views:
+        unused = np.setdiff1d(np.arange(start, length), chosen)
+        more = rng.choice(unused, views - len(chosen), replace=False)
+        chosen = np.concatenate([chosen, more])
     return np.sort(chosen) if video else shuffle_blocks(rng, chosen, block)
 
 

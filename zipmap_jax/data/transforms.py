@@ -107,7 +107,7 @@ def resize_and_cut(frame: Frame, resized: Size, size: Size) -> Frame:
     )
     shrinks = resized[0] < have[0] or resized[1] < have[1]
     method = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
-    image = np.asarray(Image.fromarray(frame.image).resize(resized[::-1], method))
+    image = np.asarray(Image.fromarray(frame.image).resize((resized[1], resized[0]), method))
     image = image[top : top + size[0], left : left + size[1]]
     rows = _nearest(have[0], resized[0])[top : top + size[0]]
     columns = _nearest(have[1], resized[1])[left : left + size[1]]
