@@ -26,7 +26,8 @@ CORE = (
 )
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cuda": ("jax_cuda13_plugin",),
-    "data": ("grain", "tensorflow_datasets", "array_record"),
+    "data": ("grain",),
+    "prepare": ("tensorflow_datasets", "array_record"),
     "hub": ("huggingface_hub",),
     "viewer": ("viser", "trimesh"),
     "export": ("flatbuffers",),

@@ -1,7 +1,7 @@
 """Entry point of `zipmap`: parse, run one verb, turn users' mistakes into one sentence.
 
-Exit codes: 0 done, 1 a comparison found a difference, 2 a mistake in the input, 130 interrupted by
-Ctrl-C or SIGTERM.
+Exit codes: 0 done, 1 a comparison found a difference or a device would starve, 2 a mistake in the
+input, 130 interrupted by Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import zipmap_jax
 from zipmap_jax.cli.convert import Convert
 from zipmap_jax.cli.demo import Demo
 from zipmap_jax.cli.doctor import Doctor
+from zipmap_jax.cli.evaluate import Eval
 from zipmap_jax.cli.parity import Parity
 from zipmap_jax.cli.run import Run
 from zipmap_jax.errors import explain
@@ -31,6 +32,7 @@ Verb = (
     | Annotated[Demo, subcommand("demo")]
     | Annotated[Convert, subcommand("convert")]
     | Annotated[Parity, subcommand("parity")]
+    | Annotated[Eval, subcommand("eval")]
     | Annotated[Doctor, subcommand("doctor")]
 )
 

@@ -1,0 +1,248 @@
+"""Batches of a mixture on the host, read ahead by threads and processes: grain end to end.
+
+    with loader(mixture, shape_of, steps=1000, slots=8, workers=4) as batches:
+        for batch in batches:
+            ...
+
+The batch of a step is a function of (seed, step) alone. Slot i of step s is element
+`s * slots + i` of a random-access source, so starting at a step, or sharing the slots among hosts
+or workers, gives the same batches.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
+    from zipmap_jax.data.frame import Frame
+    from zipmap_jax.data.mixture import Mixture
+
+    HostBatch = dict[str, Shaped[np.ndarray, "..."]]
+
+
+class Shape(Protocol):
+    """A batch shape, such as `zipmap_jax.train.config.Bucket` or `buckets.BucketRow`."""
+
+    @property
+    def views(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def targets(self) -> int: ...
+
+
+ShapeOf = Callable[[int], Shape]
+"""Shape of the batch of a step, the same on every host; workers call it, so it can be pickled."""
+
+
+def loader(
+    mixture: Mixture,
+    shape_of: ShapeOf,
+    *,
+    steps: int,
+    start: int = 0,
+    slots: int = 1,
+    host: int = 0,
+    hosts: int = 1,
+    workers: int = 0,
+    threads: int = 2,
+    prefetch: int = 2,
+) -> Loader:
+    """Batches of the steps from `start` to `steps`.
+
+    Args:
+      mixture: draws the scenes.
+      shape_of: shape of every step's batch.
+      steps: length of the run.
+      start: first step wanted; what follows is what an uninterrupted run would have had.
+      slots: of a batch, over all hosts.
+      host, hosts: this process reads the `host`-th of `hosts` equal, contiguous shares of the
+        slots: the one `jax.make_array_from_process_local_data` expects from it. Processes that hold
+        the same part of the leading axis (different views, say) name the same share.
+      workers: processes that read; 0 = threads of this process.
+      threads: reading threads of a process.
+      prefetch: batches kept ready.
+
+    Raises:
+      ImportError: grain is not installed.
+      ValueError: the slots cannot be shared evenly.
+    """
+    if slots % hosts or not 0 <= host < hosts:
+        raise ValueError(
+            f"{hosts} hosts cannot share {slots} slots evenly (this is host {host}): "
+            "make data.slots a multiple of the number of hosts"
+        )
+    share = slots // hosts
+    source = SlotBatches(mixture, shape_of, range(host * share, (host + 1) * share), start, steps)
+    return Loader(_pipeline(source, share, workers, threads, prefetch), mixture.names, start)
+
+
+class Loader:
+    """Iterator over this host's part of the batches; close it, or use it in a `with` block.
+
+    A batch holds, with a leading axis of local slots times scenes of a slot:
+
+      images: uint8 RGB [b, v, h, w, 3].
+      depth: z-depth [b, v, h, w], 0 = invalid.
+      intrinsics: in pixels of the images [b, v, 3, 3].
+      w2c: world to camera [b, v, 4, 4].
+      ids: numbers of the frames in their sequence [b, v].
+      source, sequence: numbers of the source in the mixture and of the scene in the source [b].
+
+    Attributes:
+      sources: names that `source` counts.
+      step: of the next batch.
+      failures: by source, scenes that were drawn anew because a frame could not be used, in the
+        batches handed out so far.
+    """
+
+    def __init__(self, batches: Any, sources: Sequence[str], start: int) -> None:
+        self.sources, self.step = tuple(sources), start
+        self.failures = dict.fromkeys(self.sources, 0)
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[HostBatch]:
+        return self
+
+    def __next__(self) -> HostBatch:
+        if self._batches is None:
+            raise ValueError("the loader is closed: open another one")
+        # From a worker arrays come as views of shared memory, which plain arrays keep alive.
+        batch = {name: np.asarray(array) for name, array in next(self._batches).items()}
+        for source, count in zip(batch["source"], batch.pop("failures"), strict=True):
+            self.failures[self.sources[source]] += int(count)
+        self.step += 1
+        return batch
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop threads and processes, and give their shared memory back."""
+        if self._batches is None:
+            return
+        self._batches.close()
+        # Batches that were read ahead keep their shared memory until they are garbage, and at the
+        # end of the data grain ties them into a cycle: the frames of a StopIteration.
+        self._batches = None
+        gc.collect()
+
+
+class SlotBatches:
+    """Random access to the batches of single slots: element i is local slot i mod n of a step.
+
+    Args:
+      mixture: draws the scenes.
+      shape_of: shape of a step's batch.
+      slots: numbers of this host's slots, n of them.
+      start, steps: first step, and the one to stop before.
+    """
+
+    def __init__(
+        self, mixture: Mixture, shape_of: ShapeOf, slots: range, start: int, steps: int
+    ) -> None:
+        self._mixture, self._shape_of = mixture, shape_of
+        self._slots, self._start, self._steps = slots, start, steps
+
+    def __len__(self) -> int:
+        return max(self._steps - self._start, 0) * len(self._slots)
+
+    def __getitem__(self, index: int) -> HostBatch:
+        ahead, slot = divmod(int(index), len(self._slots))
+        step = self._start + ahead
+        shape = self._shape_of(step)
+        # A target that is an input view, too, is read once.
+        views = shape.views + max(shape.targets - 1, 0)
+        out = _empty_batch(shape.batch, views, shape.height, shape.width)
+        for scene in range(shape.batch):
+            size = (shape.height, shape.width)
+            drawn = self._mixture.draw(step, self._slots[slot], scene, views, size)
+            for view, frame in enumerate(drawn.views.frames):
+                _put(out, (scene, view), frame)
+            out["source"][scene] = drawn.source
+            out["sequence"][scene] = drawn.views.sequence
+            out["failures"][scene] = drawn.failures
+        return out
+
+
+def _empty_batch(scenes: int, views: int, height: int, width: int) -> HostBatch:
+    lead = (scenes, views)
+    return {
+        "images": np.empty((*lead, height, width, 3), np.uint8),
+        "depth": np.empty((*lead, height, width), np.float32),
+        "intrinsics": np.empty((*lead, 3, 3), np.float32),
+        "w2c": np.empty((*lead, 4, 4), np.float32),
+        "ids": np.empty(lead, np.int32),
+        "source": np.empty(scenes, np.int32),
+        "sequence": np.empty(scenes, np.int32),
+        "failures": np.empty(scenes, np.int32),
+    }
+
+
+def _put(batch: HostBatch, place: tuple[int, int], frame: Frame) -> None:
+    batch["images"][place] = frame.image
+    batch["depth"][place] = frame.depth
+    batch["intrinsics"][place] = frame.intrinsics
+    batch["w2c"][place] = frame.w2c
+    batch["ids"][place] = frame.id
+
+
+def _pipeline(source: SlotBatches, share: int, workers: int, threads: int, prefetch: int) -> Any:
+    """Iterator over the batches of whole steps.
+
+    Workers read slots, not scenes or steps: a slot is about 50 images in every bucket, and with
+    the joining of slots after the workers, their number does not change what a batch consists of.
+    """
+    grain = _grain()
+    ahead = max(prefetch, 1) * share
+    reading = grain.ReadOptions(
+        num_threads=max(threads, 1),
+        prefetch_buffer_size=max(threads, 1) if workers else max(ahead, threads, 1),
+    )
+    slots = grain.MapDataset.source(source).to_iter_dataset(reading)
+    if workers:
+        options = grain.MultiprocessingOptions(workers, -(-ahead // workers))
+        slots = slots.mp_prefetch(options, _start_worker)
+    return iter(slots.batch(share, drop_remainder=True, batch_fn=_join))
+
+
+def _join(slots: Sequence[HostBatch]) -> HostBatch:
+    """Slots one after another along the leading axis."""
+    if len(slots) == 1:
+        return slots[0]
+    return {name: np.concatenate([slot[name] for slot in slots]) for name in slots[0]}
+
+
+def _grain() -> Any:
+    try:
+        import grain
+        from absl import flags
+    except ImportError as error:
+        raise ImportError('reading data needs grain: pip install "zipmap-jax[data]"') from error
+    # Workers are told grain's command line flags, and a program without absl.app never parses them.
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    return grain
+
+
+def _start_worker(index: int, count: int) -> None:
+    """Keep JAX, which only procedural scenes use, off the accelerators in a worker."""
+    del index, count
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_platforms", "cpu")

@@ -1,0 +1,70 @@
+"""The loader of a configuration's mixture."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zipmap_jax.data.datasets.table import open_source
+from zipmap_jax.data.loader import loader
+from zipmap_jax.data.mixture import Mixture
+from zipmap_jax.train.source import bucket_of
+
+if TYPE_CHECKING:
+    from zipmap_jax.data.frame import Source
+    from zipmap_jax.data.loader import Loader
+    from zipmap_jax.train.config import DataConfig, SourceConfig
+
+
+def open_loader(
+    config: DataConfig, steps: int, seed: int, *, start: int = 0, host: int = 0, hosts: int = 1
+) -> Loader:
+    """Batches of `config.mixture` from step `start` on, in the shapes that `bucket_of` gives.
+
+    Args:
+      config: mixture, shapes, crops and processes.
+      steps: length of the run.
+      seed: of everything random.
+      start: first step wanted.
+      host, hosts: which contiguous share of the slots this process reads.
+
+    Raises:
+      ValueError: the mixture is empty, or one of its sources cannot be opened.
+    """
+    if not config.mixture:
+        raise ValueError("the loader has nothing to read: name data sets in data.mixture")
+    mixture = Mixture(
+        [_open(entry, config, seed) for entry in config.mixture],
+        [entry.weight for entry in config.mixture],
+        seed,
+        config.retries,
+    )
+    shape_of = functools.partial(bucket_of, steps=steps, seed=seed, config=config)
+    return loader(
+        mixture,
+        shape_of,
+        steps=steps,
+        start=start,
+        slots=config.slots,
+        host=host,
+        hosts=hosts,
+        workers=config.workers,
+        threads=config.threads,
+        prefetch=config.prefetch,
+    )
+
+
+def _open(entry: SourceConfig, config: DataConfig, seed: int) -> Source:
+    crop = config.crop
+    return open_source(
+        entry.name,
+        Path(entry.root or Path(config.root) / entry.name),
+        seed=seed,
+        min_views=config.min_views,
+        scales=crop.scales if crop else None,
+        zoom=crop.zoom if crop else 0.0,
+        shuffle_views=config.shuffle_views,
+        video_prob=entry.video_prob,
+        max_interval=entry.max_interval,
+    )
