@@ -1,8 +1,8 @@
 """Change any leaf of a configuration by its dotted name and a text: `optim.lr` = "3e-4".
 
-Names follow the dataclasses. An element of a tuple is named by its index, or by its `name` where it
-has one (`data.mixture.scannet.root`). A dataclass that may be None, or a whole tuple of dataclasses,
-can be set as well: `data.jitter none`, `data.buckets '[{"views": 2, ...}]'`.
+Names follow the dataclasses. An element of a tuple is named by its index, or by its `name` where
+all have one (`data.mixture.scannet.root`). What stands above the leaves can be set as well:
+`data.jitter none`, `data.buckets '[{"views": 2, ...}]'`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ class Leaf:
       path: dotted name.
       hint: its type.
       value: as it stands.
+      owner: the dataclass it is a field of.
       doc: what the dataclass says about it.
     """
 
     path: str
     hint: Any
     value: Any
+    owner: type
     doc: str
 
     @property
@@ -112,7 +114,7 @@ def _leaves(node: Any, prefix: str) -> Iterable[Leaf]:
             for name, item in zip(_element_names(value), value, strict=True):
                 yield from _leaves(item, f"{path}.{name}.")
         else:
-            yield Leaf(path, hints[field.name], value, docs.get(field.name, ""))
+            yield Leaf(path, hints[field.name], value, type(node), docs.get(field.name, ""))
 
 
 def _has_elements(value: Any) -> bool:
