@@ -45,6 +45,8 @@ def run_failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
         ["run", "photos", "-o", "x", "--mode", "stretch"],
         ["convert"],
         ["demo", "stray"],
+        ["config"],
+        ["config", "print"],
     ],
     ids=" ".join,
 )
@@ -57,7 +59,7 @@ def test_usage_errors_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture
     assert "--help" in err
 
 
-@pytest.mark.parametrize("verb", ["run", "demo", "convert", "parity", "doctor"])
+@pytest.mark.parametrize("verb", ["run", "demo", "convert", "parity", "config", "doctor"])
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([verb, "--help"])

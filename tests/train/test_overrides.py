@@ -119,7 +119,7 @@ def test_values_that_only_fit_together() -> None:
     ],
 )
 def test_wrong_values_are_one_sentence(path: str, text: str, sentence: str) -> None:
-    with pytest.raises(ValueError, match="^--") as caught:
+    with pytest.raises(ValueError, match=r"^--") as caught:
         apply(CONFIG, {path: text})
     assert sentence in str(caught.value)
 

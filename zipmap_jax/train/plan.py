@@ -15,6 +15,7 @@ from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.memory import peak_bytes, split_bytes, tree_bytes
 from zipmap_jax.train.optimizer import module_of, path_name
 from zipmap_jax.train.roots import PROCEDURAL, REMEDY, missing_sources, root_of
+from zipmap_jax.train.shapes import Shape, batch_shapes, images_of, largest, shape_shares
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import scene_loss
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from zipmap_jax.train.config import Bucket, TrainConfig
 
 GIB = 2**30
-Shape = tuple[int, int, int, int, int]
-"""Views, height, width, scenes per slot, targets: all that a compiled program depends on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +69,7 @@ def plan(config: TrainConfig, devices: int) -> Plan:
     model = ZipMap(config.model, POLICIES[config.policy], config.remat)
     state = jax.eval_shape(lambda key: initial_state(model.init(key), config.optim), _key())
     shapes = shape_shares(config)
-    sizes = {shape: config.data.slots * _images(shape) for shape in shapes}
+    sizes = {shape: config.data.slots * images_of(shape) for shape in shapes}
     return Plan(
         config=config,
         devices=devices,
@@ -84,66 +83,38 @@ def plan(config: TrainConfig, devices: int) -> Plan:
             max(sizes.values()),
         ),
         sources=_sources(config),
-        problems=tuple(_problems(config, devices, mesh)),
+        problems=tuple(problems(config, devices)),
     )
 
 
-def batch_shapes(bucket: Bucket, scenes: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """The batch of `scenes` scenes that a step is given; of a state query, its input views."""
-    views = (scenes, bucket.views)
-    picture = (*views, bucket.height, bucket.width)
-
-    def array(shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, dtype)
-
-    return {
-        "images": array((*picture, 3)),
-        "depth": array(picture),
-        "valid": array(picture, jnp.bool_),
-        "intrinsics": array((*views, 3, 3)),
-        "w2c": array((*views, 4, 4)),
-        "detailed": array((scenes,), jnp.bool_),
-    }
-
-
-def shape_shares(config: TrainConfig) -> dict[Shape, float]:
-    """Share of the steps that have each batch shape, over the whole run."""
-    buckets = config.data.buckets
-    times = sorted({0.0, 1.0, *(t for b in buckets for t in (b.start, b.end) if 0 < t < 1)})
-    shares = {_shape(bucket): 0.0 for bucket in buckets if bucket.weight > 0}
-    for begin, end in itertools.pairwise(times):
-        now = [b for b in buckets if b.start <= begin and b.end >= end and b.weight > 0]
-        total = sum(bucket.weight for bucket in now)
-        for bucket in now:
-            shares[_shape(bucket)] += (end - begin) * bucket.weight / total
-    return shares
-
-
-def largest(config: TrainConfig) -> tuple[Bucket, ...]:
-    """The buckets that may need the most memory: with the most pixels, and with the most scenes.
-
-    A scene costs memory whatever its size, since every layer keeps its fast weights.
-    """
-
-    def pixels(bucket: Bucket) -> int:
-        return _images(_shape(bucket)) * bucket.height * bucket.width
-
-    most_pixels = max(config.data.buckets, key=lambda b: (pixels(b), b.batch))
-    most_scenes = max(config.data.buckets, key=lambda b: (b.batch, pixels(b)))
-    return (most_pixels,) if most_pixels == most_scenes else (most_pixels, most_scenes)
+def problems(config: TrainConfig, devices: int) -> list[str]:
+    """What keeps a run from starting on a number of devices, one sentence each."""
+    out, mesh = [], _mesh(config, devices)
+    needed, parts = mesh["data"] * mesh["fsdp"] * mesh["views"], mesh["data"] * mesh["fsdp"]
+    if needed != devices:
+        axes = " x ".join(f"{name} {size}" for name, size in mesh.items())
+        out.append(f"the mesh {axes} is for {needed} devices, not {devices}: change --mesh.fsdp")
+    elif config.data.slots % parts:
+        out.append(
+            f"{config.data.slots} slots cannot be spread evenly over {parts} devices: "
+            f"change --data.slots, for example to {max(1, config.data.slots // parts + 1) * parts}"
+        )
+    uneven = sorted({b.views for b in config.data.buckets if b.views % mesh["views"]})
+    if uneven:
+        counts = ", ".join(map(str, uneven))
+        out.append(f"{counts} views cannot be split over mesh.views={mesh['views']} devices")
+    if config.start.kind != "random" and not Path(config.start.path).exists():
+        out.append(f"nothing to start from at {config.start.path!r}: give --start.path")
+    if missing := missing_sources(config):
+        out.append(
+            f"{len(missing)} of {len(config.data.mixture)} data sets are missing: "
+            f"{', '.join(s.name for s in missing)}; {REMEDY}"
+        )
+    return out
 
 
 def _key() -> jax.ShapeDtypeStruct:
     return jax.eval_shape(lambda: jax.random.key(0))
-
-
-def _shape(bucket: Bucket) -> Shape:
-    return bucket.views, bucket.height, bucket.width, bucket.batch, bucket.targets
-
-
-def _images(shape: Shape) -> int:
-    views, _, _, batch, targets = shape
-    return batch * (views + targets)
 
 
 def _mesh(config: TrainConfig, devices: int) -> dict[str, int]:
@@ -208,31 +179,6 @@ def _sources(config: TrainConfig) -> tuple[tuple[str, str, float, bool], ...]:
         (s.name, str(root_of(s, config.data)), s.weight / total, s not in missing)
         for s in config.data.mixture
     )
-
-
-def _problems(config: TrainConfig, devices: int, mesh: dict[str, int]) -> list[str]:
-    out = []
-    needed, parts = mesh["data"] * mesh["fsdp"] * mesh["views"], mesh["data"] * mesh["fsdp"]
-    if needed != devices:
-        axes = " x ".join(f"{name} {size}" for name, size in mesh.items())
-        out.append(f"the mesh {axes} is for {needed} devices, not {devices}: change --mesh.fsdp")
-    elif config.data.slots % parts:
-        out.append(
-            f"{config.data.slots} slots cannot be spread evenly over {parts} devices: "
-            f"change --data.slots, for example to {max(1, config.data.slots // parts + 1) * parts}"
-        )
-    uneven = sorted({b.views for b in config.data.buckets if b.views % mesh["views"]})
-    if uneven:
-        counts = ", ".join(map(str, uneven))
-        out.append(f"{counts} views cannot be split over mesh.views={mesh['views']} devices")
-    if config.start.kind != "random" and not Path(config.start.path).exists():
-        out.append(f"nothing to start from at {config.start.path!r}: give --start.path")
-    if missing := missing_sources(config):
-        out.append(
-            f"{len(missing)} of {len(config.data.mixture)} data sets are missing: "
-            f"{', '.join(s.name for s in missing)}; {REMEDY}"
-        )
-    return out
 
 
 # Text --------------------------------------------------------------------------------------------
