@@ -113,6 +113,9 @@ def test_problems_come_all_at_once(tmp_path: Path) -> None:
     assert "nothing to start from" in found[2]
     assert found[3].startswith("1 of 2 data sets are missing: scannet;")
     wrong = problems(dataclasses.replace(TINY, mesh=MeshConfig(fsdp=8)), 1)
+    gap = dataclasses.replace(TINY.data, buckets=TINY.data.buckets[:1])
+    (line,) = problems(dataclasses.replace(TINY, data=gap), 1)
+    assert line.startswith("no bucket is open during 50% of the run")
     assert wrong[0].startswith("the mesh data 1 x fsdp 8 x views 1 is for 8 devices, not 1")
 
 

@@ -103,8 +103,14 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
     if uneven:
         counts = ", ".join(map(str, uneven))
         out.append(f"{counts} views cannot be split over mesh.views={mesh['views']} devices")
-    if config.start.kind != "random" and not Path(config.start.path).exists():
-        out.append(f"nothing to start from at {config.start.path!r}: give --start.path")
+    if (covered := sum(shape_shares(config).values())) < 1 - 1e-6:
+        out.append(
+            f"no bucket is open during {1 - covered:.0%} of the run: "
+            "let the start and end of data.buckets cover 0 to 1"
+        )
+    start = config.start.path
+    if config.start.kind != "random" and "://" not in start and not Path(start).exists():
+        out.append(f"nothing to start from at {start!r}: give --start.path")
     if missing := missing_sources(config):
         out.append(
             f"{len(missing)} of {len(config.data.mixture)} data sets are missing: "
