@@ -1,17 +1,16 @@
 """Train ZipMap: configuration -> data -> model -> state -> step -> loop.
 
-    python train.py --config configs/tiny_procedural.py --workdir runs/tiny_procedural
-    python train.py --config configs/tiny_procedural.py --workdir runs/tiny_procedural --export DIR
+    python train.py --config tiny_procedural --workdir runs/tiny_procedural
+    python train.py --config tiny_procedural --workdir runs/tiny_procedural --export DIR
+    python train.py --config stage2_dynamic --optim.lr 2e-5 --dry-run --devices 8
 
+--config takes a name in configs/ or a file, every leaf of the configuration is a flag (see --help).
 A work directory that holds checkpoints is resumed; SIGTERM and Ctrl-C save before they end the run.
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import functools
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,60 +26,20 @@ from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
+from zipmap_jax.train.command_line import Options, parse
 from zipmap_jax.train.config import TrainConfig
 from zipmap_jax.train.loop import stop_on_signals, train
+<<<<<<< HEAD
 from zipmap_jax.train.sharding import VIEWS, make_mesh
+=======
+from zipmap_jax.train.plan import plan
+from zipmap_jax.train.roots import require_sources
+>>>>>>> configs
 from zipmap_jax.train.source import ProceduralSource
 from zipmap_jax.train.start import random_parameters
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import scene_loss, train_step
 from zipmap_jax.train.writer import Writer
-
-
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Train ZipMap.")
-    parser.add_argument("--config", type=Path, required=True, help="Python file with get_config()")
-    parser.add_argument("--workdir", type=Path, help="checkpoints and metrics [runs/NAME]")
-    parser.add_argument("--steps", type=int, help="length of the run and of its schedule")
-    parser.add_argument("--lr", type=float, help="peak learning rate")
-    parser.add_argument("--batch-scale", type=int, default=1, help="multiply every bucket's batch")
-    parser.add_argument("--policy", choices=sorted(POLICIES), help="number formats")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--log-every", type=int)
-    parser.add_argument("--eval-every", type=int)
-    parser.add_argument("--save-every", type=int)
-    parser.add_argument(
-        "--export", type=Path, help="write the newest checkpoint's weights there; trains nothing"
-    )
-    parser.add_argument("--export-weights", choices=("ema", "params"), default="ema")
-    parser.add_argument("--export-dtype", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--force", action="store_true", help="let --export overwrite")
-    parser.add_argument("--export-scenes", type=int, default=64, help="for the card's numbers")
-    return parser.parse_args(argv)
-
-
-def load_config(args: argparse.Namespace) -> TrainConfig:
-    """`get_config()` of the configuration file, with the command line's changes."""
-    spec = importlib.util.spec_from_file_location("zipmap_jax_user_config", args.config)
-    if spec is None or spec.loader is None or not args.config.is_file():
-        raise ValueError(f"no configuration {args.config}: give a Python file with get_config()")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses in the file look themselves up there
-    spec.loader.exec_module(module)
-    config: TrainConfig = module.get_config()
-
-    names = ("steps", "policy", "seed", "eval_every", "save_every")
-    changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    if args.log_every is not None:
-        changes["log"] = dataclasses.replace(config.log, every=args.log_every)
-    if args.lr is not None:
-        changes["optim"] = dataclasses.replace(config.optim, lr=args.lr)
-    buckets = (
-        dataclasses.replace(b, batch=b.batch * args.batch_scale) for b in config.data.buckets
-    )
-    changes["data"] = dataclasses.replace(config.data, buckets=tuple(buckets))
-    return dataclasses.replace(config, **changes)
 
 
 def check_same_model(checkpoints: Checkpoints, config: TrainConfig) -> None:
@@ -139,7 +98,7 @@ def run(config: TrainConfig, workdir: Path) -> None:
         train(state, step, source, config, checkpoints, writer, held_out_numbers, stop)
 
 
-def export(workdir: Path, args: argparse.Namespace) -> None:
+def export(workdir: Path, args: Options) -> None:
     """Write the newest weights and a card that says what they are worth."""
     require_free(args.export, args.force)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
@@ -177,15 +136,16 @@ def export(workdir: Path, args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
-    args = parse(argv)
     enable_compilation_cache()
     try:
-        config = load_config(args)
-        workdir = args.workdir or Path("runs") / config.name
-        if args.export is not None:
-            export(workdir, args)
+        options, config = parse(argv)
+        if options.dry_run:
+            print(plan(config, options.devices or jax.device_count()))
+        elif options.export is not None:
+            export(options.workdir, options)
         else:
-            run(config, workdir)
+            require_sources(config)
+            run(config, options.workdir)
     except Exception as error:
         sentence = str(error) if isinstance(error, FloatingPointError) else explain(error)
         if sentence is None:

@@ -1,6 +1,6 @@
 """The embedded `tiny` model, trained from scratch on procedural scenes.
 
-    python train.py --config configs/tiny_procedural.py --workdir runs/tiny_procedural
+    python train.py --config tiny_procedural --workdir runs/tiny_procedural
 
 Losses of stage 3 of ZipMap (pairwise, affine-invariant cameras) at a size that a laptop can train:
 50 minutes on two CPU cores. Expect AbsRel 0.34 and delta<1.25 0.52 (trivial answer 0.44 and 0.41)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from zipmap_jax.data.buckets import BucketRow
-from zipmap_jax.data.datasets.table import open_source
+from zipmap_jax.data.datasets.readers import open_source
 from zipmap_jax.data.loader import Loader, loader
 from zipmap_jax.data.mixture import Mixture
 

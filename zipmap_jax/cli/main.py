@@ -7,6 +7,7 @@ input, 130 interrupted by Ctrl-C or SIGTERM.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ import tyro
 from tyro.conf import subcommand
 
 import zipmap_jax
+from zipmap_jax.cli.config import Config, split_overrides
 from zipmap_jax.cli.convert import Convert
 from zipmap_jax.cli.demo import Demo
 from zipmap_jax.cli.doctor import Doctor
@@ -33,6 +35,7 @@ Verb = (
     | Annotated[Convert, subcommand("convert")]
     | Annotated[Parity, subcommand("parity")]
     | Annotated[Eval, subcommand("eval")]
+    | Annotated[Config, subcommand("config")]
     | Annotated[Doctor, subcommand("doctor")]
 )
 
@@ -53,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args == ["--version"]:
         print(f"zipmap-jax {zipmap_jax.__version__}")
         return 0
+    # Leaves of a configuration are flags that only the named configuration knows.
+    args, overrides = split_overrides(args) if args[:1] == ["config"] else (args, ())
     verb = tyro.cli(
         Verb,  # pyright: ignore[reportArgumentType]  a union is a type form
         prog="zipmap",
@@ -60,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args=args,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    if isinstance(verb, Config):
+        verb = dataclasses.replace(verb, overrides=overrides)
     with warnings.catch_warnings(), _sigterm_as_interrupt():
         warnings.showwarning = _show_warning
         try:

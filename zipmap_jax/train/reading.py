@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zipmap_jax.data.datasets.table import open_source
+from zipmap_jax.data.datasets.readers import open_source
 from zipmap_jax.data.loader import loader
 from zipmap_jax.data.mixture import Mixture
 from zipmap_jax.train.source import bucket_of

@@ -9,7 +9,7 @@ import pytest
 
 from tests.data.posed import HEIGHT, WIDTH, break_frame, write_scene
 from zipmap_jax.data.datasets.posed_folder import PosedFolder
-from zipmap_jax.data.datasets.table import open_source
+from zipmap_jax.data.datasets.readers import open_source
 from zipmap_jax.data.frame import BrokenFrameError, check_frame
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from zipmap_jax.data.datasets.procedural import ProceduralConfig, scene_batch
 from zipmap_jax.data.datasets.procedural.reader import ProceduralScenes
-from zipmap_jax.data.datasets.table import open_source
+from zipmap_jax.data.datasets.readers import open_source
 from zipmap_jax.data.frame import check_frame
 
 CONFIG = ProceduralConfig(

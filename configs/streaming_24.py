@@ -1,0 +1,18 @@
+"""Second online run of ZipMap: one fast-weight step per view, 24 views.
+
+    python train.py --config streaming_24 --data.root DATA
+    python train.py --config streaming_24 --dry-run --devices 8
+
+Starts from runs/streaming_12, everything at 1e-5; 2 scenes of 24 views in a slot; 30,000 steps, 12
+million images in 8 slots. Expect the model called `streaming`.
+"""
+
+from __future__ import annotations
+
+from zipmap_jax.train.config import TrainConfig
+from zipmap_jax.train.stages import stage
+
+
+def get_config() -> TrainConfig:
+    """The row "streaming_24" of `zipmap_jax.train.stages`."""
+    return stage("streaming_24")

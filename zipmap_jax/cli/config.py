@@ -1,0 +1,69 @@
+"""`zipmap config`: the configurations of training runs, as they resolve."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, Suppress, arg
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """List training configurations, or show one with every value it resolves to.
+
+    Any value can be changed on the way: zipmap config show stage1_static --optim.lr 3e-4
+
+    Attributes:
+      action: "list" names the configurations, "show" prints one.
+      name: of a configuration, or a Python file with get_config(); for "show".
+      json: print one JSON object instead of text.
+      overrides: changes of single values.
+    """
+
+    action: Annotated[Positional[Literal["list", "show"]], arg(help_behavior_hint="")]
+    name: Annotated[Positional[str], arg(metavar="NAME", help_behavior_hint="")] = ""
+    json: bool = False
+    overrides: Suppress[tuple[str, ...]] = ()
+
+    def __call__(self) -> int:
+        if self.action == "show":
+            return self._show()
+        if self.name or self.overrides:
+            raise ValueError("`zipmap config list` takes no name and no values: did you mean show?")
+        from zipmap_jax.train.named import available
+
+        found = available()
+        if self.json:
+            print(json.dumps(found))
+        else:
+            width = max(map(len, found))
+            print("\n".join(f"{name:<{width}}  {about}" for name, about in found.items()))
+        return 0
+
+    def _show(self) -> int:
+        if not self.name:
+            raise ValueError("no configuration named: give a name that `zipmap config list` prints")
+        from zipmap_jax.train.command_line import configured, leaf_values
+        from zipmap_jax.train.config import to_json
+
+        config = configured(self.name, self.overrides, ("json", "help"))
+        print(json.dumps(to_json(config)) if self.json else "\n".join(leaf_values(config)))
+        return 0
+
+
+def split_overrides(args: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Arguments of this verb, and the flags with their values that name leaves."""
+    own, overrides = [], []
+    words = list(args)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--") or word in ("--json", "--help"):
+            own.append(word)
+            continue
+        overrides.append(word)
+        if "=" not in word and words and not words[0].startswith("--"):
+            overrides.append(words.pop(0))
+    return own, tuple(overrides)

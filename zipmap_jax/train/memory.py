@@ -1,0 +1,78 @@
+"""How much memory a program needs, estimated from its trace: nothing is compiled or allocated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax.extend import core
+
+
+def peak_bytes(function: Callable[..., Any], *shapes: Any) -> int:
+    """An estimate of the memory that `function` needs besides its arguments.
+
+    Every value counts from the operation that makes it to the last that reads it, loops and
+    recomputed parts included. XLA fuses operations and reorders them, so that it usually needs
+    less; it pads and copies, so that it may need more. Measure with `compiled.memory_analysis()`.
+
+    Args:
+      function: a JAX function.
+      shapes: its arguments, as arrays or `jax.ShapeDtypeStruct`s.
+    """
+    return _peak(jax.make_jaxpr(function)(*shapes).jaxpr)
+
+
+def tree_bytes(tree: Any) -> int:
+    """Bytes of all arrays of a tree."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def split_bytes(tree: Any, parts: int) -> int:
+    """Bytes of one part when every array with two or more axes is cut along one of them.
+
+    Arrays without an axis divisible by `parts` are held whole.
+    """
+
+    def share(leaf: Any) -> int:
+        whole = leaf.size * leaf.dtype.itemsize
+        cut = leaf.ndim > 1 and any(size % parts == 0 for size in leaf.shape)
+        return whole // parts if cut else whole
+
+    return sum(map(share, jax.tree.leaves(tree)))
+
+
+def _peak(jaxpr: core.Jaxpr) -> int:
+    last: dict[core.Var, int] = {}
+    for index, equation in enumerate(jaxpr.eqns):
+        last |= dict.fromkeys(_variables(equation.invars), index)
+    outside = {*jaxpr.invars, *jaxpr.constvars, *_variables(jaxpr.outvars)}
+    live = peak = 0
+    for index, equation in enumerate(jaxpr.eqns):
+        made = sum(map(_bytes, equation.outvars))
+        inside = max(map(_peak, _bodies(equation)), default=0)
+        peak = max(peak, live + made + inside)
+        read = {v for v in _variables(equation.invars) if last[v] == index} - outside
+        unread = {v for v in equation.outvars if v not in last} - outside
+        live += made - sum(map(_bytes, read | unread))
+    return peak
+
+
+def _variables(atoms: Any) -> Iterator[core.Var]:
+    return (atom for atom in atoms if not isinstance(atom, core.Literal))
+
+
+def _bodies(equation: core.JaxprEqn) -> Iterator[core.Jaxpr]:
+    """Programs within an operation: of a loop, a branch, a recomputed part."""
+    for value in equation.params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, core.ClosedJaxpr):
+                yield item.jaxpr
+            elif isinstance(item, core.Jaxpr):
+                yield item
+
+
+def _bytes(variable: core.Var) -> int:
+    shape, dtype = (getattr(variable.aval, name, None) for name in ("shape", "dtype"))
+    return 0 if shape is None or dtype is None else math.prod(shape) * dtype.itemsize

@@ -1,0 +1,65 @@
+"""Where the data sets of a run lie, and which are not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zipmap_jax.data.datasets.table import DATA_SETS
+from zipmap_jax.train.overrides import nearest
+
+if TYPE_CHECKING:
+    from zipmap_jax.train.config import DataConfig, SourceConfig, TrainConfig
+
+PROCEDURAL = "procedural"
+"""The one source that needs no files."""
+
+
+REMEDY = (
+    "give --data.root for all, or --data.mixture.NAME.root for one, or leave one out with "
+    "--data.mixture.NAME.weight 0"
+)
+
+
+def root_of(source: SourceConfig, data: DataConfig) -> Path:
+    """Folder of a data set."""
+    return Path(source.root) if source.root else Path(data.root) / source.name
+
+
+def missing_sources(config: TrainConfig) -> list[SourceConfig]:
+    """The data sets of a mixture that are drawn from and whose folder does not exist.
+
+    A run on procedural scenes ("device") has none, whatever its mixture.
+
+    Raises:
+      ValueError: the mixture names a data set that is not in the table.
+    """
+    if config.data.engine == "device":
+        return []
+    for source in config.data.mixture:
+        if source.name not in (*DATA_SETS, PROCEDURAL):
+            near = nearest(source.name, (*DATA_SETS, PROCEDURAL))
+            raise ValueError(f"there is no data set {source.name!r}: did you mean {near!r}?")
+    return [
+        source
+        for source in config.data.mixture
+        if source.weight > 0
+        and source.name != PROCEDURAL
+        and not root_of(source, config.data).is_dir()
+    ]
+
+
+def require_sources(config: TrainConfig) -> None:
+    """Refuse a run whose data is not there, all data sets at once and before anything is compiled.
+
+    Raises:
+      ValueError: naming every data set that is missing.
+    """
+    if config.data.engine == "loader" and not any(s.weight > 0 for s in config.data.mixture):
+        raise ValueError("the mixture is empty: name data sets, or choose --data.engine device")
+    if missing := missing_sources(config):
+        where = ", ".join(f"{s.name} ({root_of(s, config.data)})" for s in missing)
+        raise ValueError(
+            f"{len(missing)} of the {len(config.data.mixture)} data sets of {config.name} are "
+            f"missing: {where}; {REMEDY}"
+        )
