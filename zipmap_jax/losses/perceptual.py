@@ -64,7 +64,8 @@ def perceptual_loss(
     learned channel weights: `sum over stages of mean over pixels of sum_c w_c (y_c - z_c)^2`.
 
     Args:
-      params: `vgg` as `Vgg` has them, and `linear/stage0` ... `linear/stage4`: w, [c].
+      params: `vgg` as `Vgg` has them, and `linear/stage0/kernel` ... `linear/stage4/kernel`: w,
+        [1, 1, c, 1].
       rgb: rendered colours in [0, 1].
       images: true colours in [0, 1], at least 16 x 16 pixels.
       dtype: number format of the convolutions; published is bfloat16. The rest is float32.
@@ -91,7 +92,7 @@ def perceptual_loss(
         # Apart, so that the true image gets no backward pass.
         first, second = (_unit_features(params, image, dtype) for image in pair)
         terms = [
-            jnp.mean(jnp.square(y - z) @ params["linear"][f"stage{i}"])
+            jnp.mean(jnp.square(y - z) @ params["linear"][f"stage{i}"]["kernel"].reshape(-1))
             for i, (y, z) in enumerate(zip(first, second, strict=True))
         ]
         return jnp.sum(jnp.stack(terms))
@@ -103,7 +104,7 @@ def _unit_features(
     params: Mapping[str, Any], image: Float[Array, "h w 3"], dtype: Any
 ) -> list[Float[Array, "h2 w2 c"]]:
     """Features of all stages, of unit length at every pixel."""
-    widths = tuple(params["linear"][f"stage{i}"].shape[0] for i in range(len(DEPTHS)))
+    widths = tuple(params["linear"][f"stage{i}"]["kernel"].shape[2] for i in range(len(DEPTHS)))
     shift, scale = (jnp.asarray(v)[None, None] for v in (SHIFT, SCALE))
     x = ((2 * image - 1 - shift) / scale)[None]
     features = Vgg(widths, dtype).apply({"params": params["vgg"]}, x)
