@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.losses.recorded import arrays
 from zipmap_jax.convert.perceptual import rules
 from zipmap_jax.convert.rules import nest, our_shapes
-from zipmap_jax.losses import LossConfig, colour_note, perceptual_loss
+from zipmap_jax.losses import LossConfig, colour_note, perceptual_loss, total_loss
 from zipmap_jax.losses.perceptual import CHUNK, DEPTHS
+from zipmap_jax.parity.losses import recorded_prediction, recorded_query, recorded_target
 
 FEW = (4, 6, 8, 5, 3)
 
@@ -125,3 +127,26 @@ def test_note() -> None:
     assert colour_note(LossConfig(perceptual=0)) == "colour loss: L2 only, as loss.perceptual is 0"
     given = LossConfig(perceptual_weights="weights/lpips")
     assert colour_note(given) == "colour loss: L2 + 0.5 LPIPS of weights/lpips"
+
+
+def test_objective_with_the_perceptual_term() -> None:
+    z = arrays("loss_plain")
+    query, config = recorded_query(z), LossConfig(camera_kind="absolute")
+
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def loss(params: Any) -> Any:
+        prediction, target = recorded_prediction(z), recorded_target(z)
+        return total_loss(prediction, target, config, query, params)
+
+    objective, parts = loss(parameters())
+    rendered, truth = query
+    assert rendered.rgb is not None
+    distance = float(jax.jit(perceptual_loss)(parameters(), rendered.rgb, truth.images))
+    assert distance > 0.01
+    assert float(parts["loss_nvs_lpips"]) == pytest.approx(distance, rel=1e-2)  # bfloat16
+    assert float(parts["weighted/nvs_lpips"]) == pytest.approx(5 * distance, rel=1e-2)
+    rgb = float(parts["loss_nvs_l2"]) + 0.5 * float(parts["loss_nvs_lpips"])
+    assert float(parts["loss_nvs_rgb"]) == pytest.approx(rgb, rel=1e-6)
+    # The recorded objective is the one without it.
+    rest = float(objective) - float(parts["weighted/nvs_lpips"])
+    assert rest == pytest.approx(float(z["nvs.loss.loss_objective"]), rel=1e-4)

@@ -107,7 +107,7 @@ def _unit_features(
     widths = tuple(params["linear"][f"stage{i}"]["kernel"].shape[2] for i in range(len(DEPTHS)))
     shift, scale = (jnp.asarray(v)[None, None] for v in (SHIFT, SCALE))
     x = ((2 * image - 1 - shift) / scale)[None]
-    features = Vgg(widths, dtype).apply({"params": params["vgg"]}, x)
+    features: Any = Vgg(widths, dtype).apply({"params": params["vgg"]}, x)
     plain = [y[0].astype(jnp.float32) for y in features]
     # A pixel may have no active feature at all, hence the safe norm.
     return [y / (safe_norm(y)[..., None] + EPSILON) for y in plain]

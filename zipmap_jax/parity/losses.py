@@ -39,16 +39,15 @@ def recorded_target(arrays: Arrays) -> Target:
     """Normalised ground truth of the input views."""
     height, width = (int(n) for n in arrays["in.image_hw"])
     w2c, intrinsics = arrays["in.extrinsics"], arrays["in.intrinsics"]
-    record = Target(
-        w2c=homogeneous(w2c),
-        intrinsics=intrinsics,
-        pose_enc=encode_pose(w2c, intrinsics, (height, width)),
-        depth=arrays["in.depths"],
-        cam_points=arrays["in.cam_points"],
-        mask=arrays["in.point_masks"],
-        detailed=arrays["in.dataset_name"] == DETAILED,
+    return Target(
+        w2c=jnp.asarray(homogeneous(w2c)),
+        intrinsics=jnp.asarray(intrinsics),
+        pose_enc=jnp.asarray(encode_pose(w2c, intrinsics, (height, width))),
+        depth=jnp.asarray(arrays["in.depths"]),
+        cam_points=jnp.asarray(arrays["in.cam_points"]),
+        mask=jnp.asarray(arrays["in.point_masks"]),
+        detailed=jnp.asarray(arrays["in.dataset_name"] == DETAILED),
     )
-    return jax.tree.map(jnp.asarray, record)
 
 
 def recorded_prediction(arrays: Arrays, poses: str = "pose_enc_list") -> Prediction:
@@ -157,7 +156,7 @@ def _row(
     if kind == "loss":
         return compare(key, np.asarray(parts[name]), recorded, TERMS)
     if kind == "gnorm":
-        return compare(key, np.linalg.norm(gradients[name]), recorded, NORMS)
+        return compare(key, np.asarray(np.linalg.norm(gradients[name])), recorded, NORMS)
     if kind == "grad":
         # Dense gradients were recorded at every second row and column.
         dense = "pose" not in name
@@ -166,5 +165,6 @@ def _row(
     if kind == "align_scale":
         points = recorded_prediction(arrays).local_points
         assert points is not None
-        return compare(key, own_scale(points, recorded_target(arrays)), recorded, SCALES)
+        scale = own_scale(points, recorded_target(arrays))
+        return compare(key, np.asarray(scale), recorded, SCALES)
     raise ValueError(f"{key!r} is none of loss, grad, gnorm and align_scale: rename or remove it")
