@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.losses.recorded import parts_and_gradients
 from zipmap_jax.losses import LossConfig, QueryTarget, Target, target_from_batch
 from zipmap_jax.losses.normalise import alignment_scale, prediction_unit
 from zipmap_jax.losses.target import normalise_target
+from zipmap_jax.parity.losses import parts_and_gradients
 from zipmap_jax.structs import Prediction
 
 B, S, H, W = 2, 3, 28, 42

@@ -18,6 +18,7 @@ from zipmap_jax.losses.depth import depth_loss, gradient_loss
 from zipmap_jax.losses.normalise import _weighted_median_scale, point_weights
 from zipmap_jax.losses.points import depth_edges, normal_loss
 from zipmap_jax.losses.target import normalise_target
+from zipmap_jax.parity.losses import parts_and_gradients, recorded_prediction, recorded_target
 from zipmap_jax.structs import Prediction
 
 # Compiling takes longer than running, and running operation by operation compiles each.
@@ -161,7 +162,7 @@ def test_edges():
 
 def test_normals_of_equal_points():
     """Every angle is raised to one degree, the lower end of the clip."""
-    target = recorded.target(recorded.arrays("loss_plain"))
+    target = recorded_target(recorded.arrays("loss_plain"))
     all_detailed = dataclasses.replace(target, detailed=jnp.ones(2, bool))
     loss = quick(normal_loss)(target.cam_points, all_detailed)
     theta, beta = np.radians(1.0), np.radians(3.0)
@@ -171,7 +172,7 @@ def test_normals_of_equal_points():
 
 def test_objective_does_not_depend_on_the_unit_of_the_prediction():
     z = recorded.arrays("loss_plain")
-    given, target = recorded.prediction(z), recorded.target(z)
+    given, target = recorded_prediction(z), recorded_target(z)
     scaled = Prediction(
         depth=7 * given.depth,
         depth_conf=given.depth_conf,
@@ -179,14 +180,14 @@ def test_objective_does_not_depend_on_the_unit_of_the_prediction():
         local_points=7 * given.local_points,
     )
     config = LossConfig(camera_kind="absolute")
-    loss, _ = recorded.parts_and_gradients((given, None), target, None, config)
-    again, _ = recorded.parts_and_gradients((scaled, None), target, None, config)
+    loss, _ = parts_and_gradients((given, None), target, None, config)
+    again, _ = parts_and_gradients((scaled, None), target, None, config)
     assert float(again["loss_objective"]) == pytest.approx(float(loss["loss_objective"]), rel=1e-5)
 
 
 def test_mistakes():
     z = recorded.arrays("loss_plain")
-    given, target = recorded.prediction(z), recorded.target(z)
+    given, target = recorded_prediction(z), recorded_target(z)
     with pytest.raises(ValueError, match="local points"):
         total_loss(dataclasses.replace(given, local_points=None), target, LossConfig())
     with pytest.raises(ValueError, match="relative"):

@@ -20,6 +20,8 @@ class Convert:
       to: direction.
       variant: what the checkpoint is, where its tensors leave that open.
       ema: take the averaged weights.
+      lpips: CHECKPOINT is torchvision's VGG-16, and this the lpips package's vgg.pth: make the
+        weights of the perceptual loss.
       dtype: number format of the result.
       force: replace OUT if it exists.
       json: print one JSON object instead of text.
@@ -36,6 +38,7 @@ class Convert:
         ),
     ] = None
     ema: bool = False
+    lpips: Annotated[Path | None, arg(metavar="VGG.pth", help_behavior_hint="")] = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     force: bool = False
     json: bool = False
@@ -51,6 +54,7 @@ class Convert:
             ema=self.ema,
             dtype=self.dtype,
             force=self.force,
+            lpips=self.lpips,
         )
         if self.json:
             print(json.dumps({"report": report.splitlines(), "out": str(self.out)}))

@@ -89,13 +89,9 @@ def make_card(
       licence: under which terms they may be used.
       notes: anything a user should know.
     """
-    try:
-        version = importlib.metadata.version("zipmap-jax")
-    except importlib.metadata.PackageNotFoundError:
-        version = "(not installed)"
     return {
         "format": FORMAT,
-        "created_by": f"zipmap-jax {version}",
+        "created_by": created_by(),
         "preset": config.preset,
         "variant": config.variant,
         "dtype": dtype,
@@ -104,6 +100,15 @@ def make_card(
         "notes": list(notes),
         "config": config_to_dict(config),
     }
+
+
+def created_by() -> str:
+    """This package and its version, for cards."""
+    try:
+        version = importlib.metadata.version("zipmap-jax")
+    except importlib.metadata.PackageNotFoundError:
+        version = "(not installed)"
+    return f"zipmap-jax {version}"
 
 
 def save(
@@ -144,6 +149,11 @@ def save_leaves(
     shapes = our_shapes(rules(config_from_dict(card["config"])))
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / WEIGHTS, shapes, leaves, DTYPES[card["dtype"]])
+    write_card(folder, card)
+
+
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """Write the card of a folder; it appears only when it is complete."""
     partial = folder / f"{CARD}.partial"
     partial.write_text(json.dumps(card, indent=2) + "\n", "utf-8")
     os.replace(partial, folder / CARD)

@@ -19,8 +19,9 @@ from zipmap_jax.convert.checkpoint import (
     save_leaves,
 )
 from zipmap_jax.convert.hub import embedded
+from zipmap_jax.convert.perceptual import convert_perceptual, is_perceptual
 from zipmap_jax.convert.rules import nest, shapes_of
-from zipmap_jax.convert.state_file import open_zipmap
+from zipmap_jax.convert.state_file import open_zipmap, read_state
 from zipmap_jax.convert.torch_writer import write_torch
 from zipmap_jax.convert.zipmap import to_torch
 from zipmap_jax.models.config import ZipMapConfig
@@ -41,6 +42,7 @@ def convert_command(
     dtype: Literal["float32", "bfloat16"] = "float32",
     force: bool = False,
     licence: str = SOURCE_LICENCE,
+    lpips: Path | None = None,
 ) -> str:
     """Convert a PyTorch checkpoint to a checkpoint folder, or back.
 
@@ -54,6 +56,8 @@ def convert_command(
       dtype: number format of the parameters in the output.
       force: overwrite an existing output.
       licence: note for the card.
+      lpips: file of LPIPS's linear layers, where `source` is VGG-16: both together become the
+        weights of the perceptual loss.
 
     Returns:
       A short report of a few lines.
@@ -65,15 +69,28 @@ def convert_command(
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
     if to == "torch":
-        if variant is not None or ema:
+        if variant is not None or ema or lpips is not None:
             raise ValueError(
-                "variant and ema describe a PyTorch file, but the source is a folder whose card "
-                "says what it is: leave them out"
+                "variant, ema and lpips describe a PyTorch file, but the source is a folder whose "
+                "card says what it is: leave them out"
             )
         return _to_torch(Path(source), Path(output), dtype, force)
     if to != "zipmap":
         raise ValueError(f"unknown target {to!r}: choose zipmap or torch")
-    return _to_zipmap(Path(source), Path(output), variant, ema, dtype, force, licence)
+    source, output = Path(source), Path(output)
+    if source.is_dir():
+        raise ValueError(f"{source} is a folder: pass the .pt or .safetensors file itself")
+    require_free(output, force)
+    if is_perceptual(read_state(source, ema=ema)):
+        if variant is not None or ema:
+            raise ValueError(
+                f"{source} holds VGG-16, which has no variants and no averaged weights: leave "
+                "variant and ema out"
+            )
+        return convert_perceptual(source, output, linear=lpips, dtype=dtype, force=force)
+    if lpips is not None:
+        raise ValueError(f"{source} is no VGG-16, which lpips belongs to: leave lpips out")
+    return _to_zipmap(source, output, variant, ema, dtype, force, licence)
 
 
 def _to_zipmap(
@@ -85,9 +102,6 @@ def _to_zipmap(
     force: bool,
     licence: str,
 ) -> str:
-    if source.is_dir():
-        raise ValueError(f"{source} is a folder: pass the .pt or .safetensors file itself")
-    require_free(output, force)
     found = open_zipmap(source, variant=variant, ema=ema)
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from zipmap_jax.geometry.namespace import Array
 
 
-def quaternion_to_matrix(quaternion: Float[Array, "*b 4"]) -> Float[Array, "*b 3 3"]:
+def quaternion_to_matrix(
+    quaternion: Float[Array, "*b 4"], smallest: float = 0.0
+) -> Float[Array, "*b 3 3"]:
     """Rotation matrix of a quaternion of any non-zero length.
 
     `R = I + s [..]` with `s = 2 / (q . q)`: the length cancels. The zero quaternion, where the
@@ -20,6 +22,8 @@ def quaternion_to_matrix(quaternion: Float[Array, "*b 4"]) -> Float[Array, "*b 3
 
     Args:
       quaternion: (x, y, z, w).
+      smallest: squared length below which the length no longer cancels, which bounds the gradient;
+        the matrix then shrinks towards the identity and is no exact rotation.
 
     Returns:
       Rotation matrices.
@@ -29,7 +33,7 @@ def quaternion_to_matrix(quaternion: Float[Array, "*b 4"]) -> Float[Array, "*b 3
     xp = array_namespace(quaternion)
     x, y, z, w = (quaternion[..., i] for i in range(4))
     square = x * x + y * y + z * z + w * w
-    s = 2.0 / xp.where(square > 0, square, 1.0)
+    s = 2.0 / xp.where(square > smallest, square, smallest or 1.0)
     rows = (
         (1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)),
         (s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)),

@@ -1,9 +1,11 @@
 """Training losses: `(prediction, target) -> scalar and named parts`, jit-able, of fixed shape."""
 
+from zipmap_jax.losses.perceptual import colour_note, perceptual_loss
 from zipmap_jax.losses.target import (
     QueryTarget,
     Target,
     normalise_target,
+    query_targets_from_batch,
     target_from_batch,
     valid_samples,
 )
@@ -13,7 +15,10 @@ __all__ = [
     "LossConfig",
     "QueryTarget",
     "Target",
+    "colour_note",
     "normalise_target",
+    "perceptual_loss",
+    "query_targets_from_batch",
     "target_from_batch",
     "total_loss",
     "valid_samples",

@@ -64,7 +64,7 @@ def point_weights(
 
 
 def prediction_unit(
-    points: Float[Array, "b v h w 3"], mask: Bool[Array, "b v h w"]
+    points: Float[Array, "b v h w 3"], mask: Bool[Array, "b v h w"], *, parity: bool = True
 ) -> Float[Array, " b"]:
     """Mean distance of the predicted points from their own cameras, per sample.
 
@@ -74,6 +74,7 @@ def prediction_unit(
     Args:
       points: predicted points in camera frames.
       mask: valid pixels of the ground truth.
+      parity: without a valid pixel the unit is 1e-6, else 1.
 
     Returns:
       The unit to divide predictions by.
@@ -82,7 +83,8 @@ def prediction_unit(
     """
     distance = safe_norm(jnp.where(mask[..., None], points, 0.0))
     number = jnp.sum(mask, axis=(1, 2, 3), dtype=jnp.int32)
-    return jnp.clip(jnp.sum(distance, axis=(1, 2, 3)) / (number + 1e-6), 1e-6, 1e6)
+    unit = jnp.clip(jnp.sum(distance, axis=(1, 2, 3)) / (number + 1e-6), 1e-6, 1e6)
+    return unit if parity else jnp.where(number > 0, unit, 1.0)
 
 
 def alignment_scale(
@@ -116,12 +118,15 @@ def alignment_scale(
     return jnp.where(jnp.any(target.valid), jnp.abs(scale), 1.0)
 
 
-def normalise_prediction(prediction: Prediction, target: Target) -> tuple[Prediction, Scales]:
+def normalise_prediction(
+    prediction: Prediction, target: Target, *, parity: bool = True
+) -> tuple[Prediction, Scales]:
     """Bring a prediction into the unit of the ground truth.
 
     Args:
       prediction: with local points; everything metric is rescaled.
       target: ground truth.
+      parity: see `prediction_unit`.
 
     Returns:
       The rescaled prediction, and the two scales, for predictions of other views of the scenes.
@@ -134,7 +139,7 @@ def normalise_prediction(prediction: Prediction, target: Target) -> tuple[Predic
             "Losses need local points to find the scale, got a prediction without; "
             "pass the prediction of the input views."
         )
-    unit = prediction_unit(prediction.local_points, target.mask)
+    unit = prediction_unit(prediction.local_points, target.mask, parity=parity)
     points = prediction.local_points / unit[:, None, None, None, None]
     scales = Scales(unit, alignment_scale(points, target))
     return rescale(prediction, scales), scales

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from zipmap_jax.losses.normalise import point_weights
-from zipmap_jax.losses.robust import clamp, masked_mean
+from zipmap_jax.losses.robust import clamp, count, masked_mean
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
@@ -23,6 +23,8 @@ Vector = tuple[jax.Array, jax.Array, jax.Array]
 EDGE_THRESHOLD = 0.03
 HUBER_ANGLE = math.radians(3.0)
 MIN_ANGLE, MAX_ANGLE = math.radians(1.0), math.radians(90.0)
+MEAN_ANGLE_WEIGHT = 0.1
+"""Of the mean over valid corners: 10 degrees weigh as much as an error of the points of 1.5 %."""
 
 
 def point_loss(points: Float[Array, "b v h w 3"], target: Target) -> Float[Array, ""]:
@@ -48,17 +50,22 @@ def point_loss(points: Float[Array, "b v h w 3"], target: Target) -> Float[Array
     return masked_mean(error, jnp.broadcast_to(selected, error.shape))
 
 
-def normal_loss(points: Float[Array, "b v h w 3"], target: Target) -> Float[Array, ""]:
+def normal_loss(
+    points: Float[Array, "b v h w 3"], target: Target, *, parity: bool = True
+) -> Float[Array, ""]:
     """Angles between predicted and true normals, in samples with detailed depth.
 
     Every 2 x 2 cell of pixels has four corner normals; pixels at depth edges are left out.
 
     Parity: the mean is over all cells, valid or not, and is divided by four times the longer side
-    of the image, which makes the term small.
+    of the image, which makes the term small (1e-4 of the objective) and dependent on the size.
+    Without parity it is `MEAN_ANGLE_WEIGHT` times the mean over valid corners, and pixels next to
+    invalid ones are not taken for edges.
 
     Args:
       points: predicted points in the unit of the target.
       target: ground truth.
+      parity: see above.
 
     Returns:
       The loss; 0 if no sample has detailed depth or none is valid.
@@ -66,10 +73,10 @@ def normal_loss(points: Float[Array, "b v h w 3"], target: Target) -> Float[Arra
     Source: ZipMap, local-point loss; after MoGe (Wang et al., CVPR 2025).
     """
     truth = clamp(target.cam_points)
-    usable = target.mask & ~depth_edges(truth[..., 2])
+    usable = target.mask & ~depth_edges(truth[..., 2], None if parity else target.mask)
     usable = usable & (target.detailed & jnp.any(target.valid))[:, None, None, None]
     points = jnp.where(target.mask[..., None], points, 0.0)
-    total = jnp.zeros((), points.dtype)
+    total, number = jnp.zeros((), points.dtype), jnp.zeros((), jnp.int32)
     predicted = [_corners(points[..., i]) for i in range(3)]
     true = [_corners(truth[..., i]) for i in range(3)]
     corners = _corners(usable)
@@ -78,27 +85,33 @@ def normal_loss(points: Float[Array, "b v h w 3"], target: Target) -> Float[Arra
         a = _corner_normal(predicted, apex, left, right)
         b = _corner_normal(true, apex, left, right)
         total = total + jnp.sum(_angle_penalty(a, b, valid))
+        number = number + count(valid)
+    if not parity:
+        return MEAN_ANGLE_WEIGHT * total / jnp.maximum(number, 1)
     _, views, height, width = target.mask.shape
     detailed = jnp.sum(target.detailed, dtype=jnp.int32)
     cells = detailed * (views * (height - 1) * (width - 1))
     return total / jnp.maximum(cells, 1) / (4 * max(height, width))
 
 
-def depth_edges(z: Float[Array, "b v h w"]) -> Bool[Array, "b v h w"]:
+def depth_edges(
+    z: Float[Array, "b v h w"], mask: Bool[Array, "b v h w"] | None = None
+) -> Bool[Array, "b v h w"]:
     """Pixels where depth varies by more than 3 % within their 3 x 3 neighbourhood.
-
-    Invalid neighbours, whose depth is 0, make an edge too.
 
     Args:
       z: ground-truth depth, 0 where invalid.
+      mask: neighbours to look at; None = all, so that invalid ones, whose depth is 0, make an edge.
 
     Returns:
       The edges.
     """
     window, strides = (1, 1, 3, 3), (1, 1, 1, 1)
     padding = ((0, 0), (0, 0), (1, 1), (1, 1))
-    largest = jax.lax.reduce_window(z, -jnp.inf, jax.lax.max, window, strides, padding)
-    smallest = jax.lax.reduce_window(z, jnp.inf, jax.lax.min, window, strides, padding)
+    seen = jnp.ones(z.shape, bool) if mask is None else mask
+    high, low = jnp.where(seen, z, -jnp.inf), jnp.where(seen, z, jnp.inf)
+    largest = jax.lax.reduce_window(high, -jnp.inf, jax.lax.max, window, strides, padding)
+    smallest = jax.lax.reduce_window(low, jnp.inf, jax.lax.min, window, strides, padding)
     known = z > 0
     return ~known | ((largest - smallest) / jnp.where(known, z, 1.0) > EDGE_THRESHOLD)
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from zipmap_jax.geometry import encode_pose, homogeneous, rebase_poses, transform_points, unproject
-from zipmap_jax.losses.robust import safe_norm
+from zipmap_jax.losses.robust import LIMIT, safe_norm
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
@@ -143,6 +143,36 @@ def target_from_batch(batch: Mapping[str, Any]) -> Target:
         batch["w2c"], batch["intrinsics"], batch["depth"], batch["valid"], batch.get("detailed")
     )
     return target
+
+
+def query_targets_from_batch(batch: Mapping[str, Any]) -> tuple[Target, QueryTarget]:
+    """Targets of a batch whose views were split into those to zip and those to render.
+
+    Args:
+      batch: as for `target_from_batch`, and `target_images` [b, q, h, w, 3] in [0, 1],
+        `target_depth` [b, q, h, w] in the unit of the poses, `target_valid` [b, q, h, w] bool.
+
+    Returns:
+      Ground truth of the input views, and that of the views to render in the same unit.
+    """
+    target, sigma = normalise_target(
+        batch["w2c"], batch["intrinsics"], batch["depth"], batch["valid"], batch.get("detailed")
+    )
+    depth = _finite(batch["target_depth"] / sigma[:, None, None, None])
+    return target, QueryTarget(batch["target_images"], depth, batch["target_valid"])
+
+
+def without_far_pixels(target: Target) -> Target:
+    """Mark pixels as invalid that the losses would otherwise bend, clamping their coordinates."""
+    near = jnp.all(jnp.abs(target.cam_points) <= LIMIT, axis=-1)
+    return dataclasses.replace(target, mask=target.mask & near)
+
+
+def without_far_queries(query: QueryTarget, target: Target) -> QueryTarget:
+    """The same for views to render; scenes whose input gave no scale do not count at all."""
+    near = jnp.abs(query.depth) <= LIMIT
+    mask = query.mask & near & target.valid[:, None, None, None]
+    return dataclasses.replace(query, mask=mask)
 
 
 def _finite(x: Float[Array, "*n"]) -> Float[Array, "*n"]:

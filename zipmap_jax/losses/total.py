@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax.numpy as jnp
 
 from zipmap_jax.losses.camera import absolute_pose_loss, pairwise_pose_loss
 from zipmap_jax.losses.depth import depth_loss
 from zipmap_jax.losses.normalise import normalise_prediction, rescale
+from zipmap_jax.losses.perceptual import perceptual_loss
 from zipmap_jax.losses.points import normal_loss, point_loss
 from zipmap_jax.losses.rendering import colour_loss, peak_signal_to_noise
-from zipmap_jax.losses.target import valid_samples
+from zipmap_jax.losses.target import valid_samples, without_far_pixels, without_far_queries
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -32,16 +34,25 @@ POSE_WEIGHTS: dict[CameraKind, tuple[float, float, float]] = {
 class LossConfig:
     """Weights of the objective; the defaults are the published ones.
 
-    Of the published colour loss, L2 + 0.5 LPIPS, this has the L2 term: LPIPS needs the weights of
-    a pretrained VGG.
+    What `parity` decides, with the behaviour of the reference first:
+
+    - pixels further than 100 units: clamped to 100, or left out;
+    - angle between rotations: a clipped arccos, or exact (`camera.rotation_angle`);
+    - normals: divided by the size of the image, holes being edges, or the mean over all corners
+      between valid pixels (`points.normal_loss`);
+    - unit of a prediction without a valid pixel: 1e-6, or 1, and what it renders is left out;
+    - cameras: supervised only if the first view has valid pixels, or if any view has.
 
     Attributes:
       camera_kind: "absolute" for models with a reference view, "pairwise" for those without.
       camera, depth, points, normals: weights for the input views.
       colour, query_depth: weights for queried views.
+      perceptual: weight of LPIPS beside the squared error within the colour loss; it needs weights.
+      perceptual_weights: folder of the LPIPS weights (`zipmap convert`); empty = no LPIPS.
       pose: weights of translation, rotation and field of view; None = those of `camera_kind`.
       conf_gamma, conf_alpha: `gamma e C - alpha log C`.
       quantile: share of the pixels the depth terms keep.
+      parity: keep the quirks of the published losses, see above.
     """
 
     camera_kind: CameraKind = "pairwise"
@@ -51,10 +62,13 @@ class LossConfig:
     normals: float = 1.0
     colour: float = 10.0
     query_depth: float = 1.0
+    perceptual: float = 0.5
+    perceptual_weights: str = ""
     pose: tuple[float, float, float] | None = None
     conf_gamma: float = 1.0
     conf_alpha: float = 0.2
     quantile: float = 0.98
+    parity: bool = True
 
     def __post_init__(self) -> None:
         if self.camera_kind not in POSE_WEIGHTS:
@@ -65,11 +79,30 @@ class LossConfig:
             raise ValueError(f"quantile must lie between 0 and 1, got {self.quantile}.")
 
 
+Terms = dict[str, "Float[Array, '']"]
+
+
+def term_weights(config: LossConfig) -> dict[str, float]:
+    """Weight of every term in the objective, by its name after "raw/" and "weighted/"."""
+    pose = config.pose or POSE_WEIGHTS[config.camera_kind]
+    depths = {f"{name}_depth": config.depth for name in ("conf", "reg", "grad")}
+    return {
+        **{name: config.camera * w for name, w in zip(("T", "R", "FL"), pose, strict=True)},
+        **depths,
+        "local_pts": config.points,
+        "local_pts_normal": config.normals,
+        "nvs_l2": config.colour,
+        "nvs_lpips": config.colour * config.perceptual,
+        **{f"nvs_{name}": config.query_depth for name in depths},
+    }
+
+
 def total_loss(
     prediction: Prediction,
     target: Target,
     config: LossConfig,
     query: tuple[Prediction, QueryTarget] | None = None,
+    perceptual: Mapping[str, Any] | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Objective of one batch, in float32.
 
@@ -81,84 +114,99 @@ def total_loss(
       target: ground truth of the input views.
       config: weights (static under jit).
       query: prediction and ground truth of queried views, for models that can render.
+      perceptual: weights of LPIPS; None = the colour loss is the squared error alone.
 
     Returns:
       The objective, and its parts by name:
 
-      - `loss_objective`;
-      - `loss_camera` and its terms `loss_T`, `loss_R`, `loss_FL` (parity: in the pairwise loss T
-        and R are reported with their weights, in the absolute loss without);
-      - `loss_conf_depth`, `loss_reg_depth`, `loss_grad_depth`;
-      - `loss_local_pts`, `loss_local_pts_normal`;
-      - with queries `loss_nvs_rgb`, `loss_nvs_l2`, `loss_nvs_psnr` (decibels), and
-        `loss_nvs_conf_depth`, `loss_nvs_reg_depth`, `loss_nvs_grad_depth`.
+      - for every term X of `term_weights`, "raw/X", the term itself, and "weighted/X", what it
+        adds to the objective: the latter sum to it. Of rotations, "raw/R" is an angle in radians
+        in the pairwise loss, a distance of quaternions in the absolute one;
+      - under the reference's names "loss_objective"; "loss_camera" without its weight; "loss_T",
+        "loss_R" (parity: in the pairwise loss with their weights within "loss_camera", in the
+        absolute loss without) and "loss_FL" (without); "loss_X" of the other terms, unweighted;
+      - with queries also "loss_nvs_rgb", the colour loss, and "loss_nvs_psnr" in decibels.
 
     Raises:
       ValueError: the prediction lacks poses or local points.
 
     Source: ZipMap, training losses.
     """
-    aligned, scales = normalise_prediction(prediction, target)
-    parts = {**_point_parts(aligned, target), **_camera_parts(aligned, target, config)}
-    mask = target.mask & target.valid[:, None, None, None]
-    parts |= _depth_parts("loss_", aligned, target.depth, mask, config)
-    objective = (
-        config.camera * parts["loss_camera"]
-        + config.depth * _sum_of(parts, "loss_{}_depth")
-        + config.points * parts["loss_local_pts"]
-        + config.normals * parts["loss_local_pts_normal"]
-    )
+    if not config.parity:
+        target = without_far_pixels(target)
+    aligned, scales = normalise_prediction(prediction, target, parity=config.parity)
+    terms = {
+        **_point_terms(aligned, target, config),
+        **_camera_terms(aligned, target, config),
+        **_depth_terms("", aligned, target.depth, target.mask, target.valid, config),
+    }
     if query is not None:
-        parts |= _query_parts(rescale(query[0], scales), query[1], config)
-        objective = (
-            objective
-            + config.colour * parts["loss_nvs_rgb"]
-            + config.query_depth * _sum_of(parts, "loss_nvs_{}_depth")
-        )
-    return objective, {**parts, "loss_objective": objective}
+        rendered, truth = rescale(query[0], scales), query[1]
+        truth = truth if config.parity else without_far_queries(truth, target)
+        terms |= _query_terms(rendered, truth, config, perceptual)
+    weights = term_weights(config)
+    weighted = {name: weights[name] * term for name, term in terms.items()}
+    objective = sum(weighted.values(), jnp.zeros(()))
+    parts = {
+        **_reference_parts(terms, config),
+        "loss_objective": objective,
+        **{f"raw/{name}": term for name, term in terms.items()},
+        **{f"weighted/{name}": term for name, term in weighted.items()},
+    }
+    return objective, parts
 
 
-def _point_parts(aligned: Prediction, target: Target) -> dict[str, Float[Array, ""]]:
+def _reference_parts(terms: Terms, config: LossConfig) -> Terms:
+    """Terms under the names, and with the weights, of the reference's log."""
+    parts = {f"loss_{name}": term for name, term in terms.items()}
+    weights = config.pose or POSE_WEIGHTS[config.camera_kind]
+    pose = [w * terms[name] for name, w in zip(("T", "R", "FL"), weights, strict=True)]
+    parts["loss_camera"] = pose[0] + pose[1] + pose[2]
+    if config.camera_kind == "pairwise":
+        parts["loss_T"], parts["loss_R"] = pose[:2]
+    if "nvs_l2" in terms:
+        squared = terms["nvs_l2"]
+        parts["loss_nvs_rgb"] = squared + config.perceptual * terms.get("nvs_lpips", 0.0)
+        parts["loss_nvs_psnr"] = peak_signal_to_noise(squared)
+    return parts
+
+
+def _point_terms(aligned: Prediction, target: Target, config: LossConfig) -> Terms:
     assert aligned.local_points is not None  # normalise_prediction has checked
     return {
-        "loss_local_pts": point_loss(aligned.local_points, target),
-        "loss_local_pts_normal": normal_loss(aligned.local_points, target),
+        "local_pts": point_loss(aligned.local_points, target),
+        "local_pts_normal": normal_loss(aligned.local_points, target, parity=config.parity),
     }
 
 
-def _camera_parts(
-    aligned: Prediction, target: Target, config: LossConfig
-) -> dict[str, Float[Array, ""]]:
+def _camera_terms(aligned: Prediction, target: Target, config: LossConfig) -> Terms:
     if aligned.pose_enc is None:
         raise ValueError(
             "The camera loss needs pose encodings, got a prediction without; "
             "pass the prediction of the input views."
         )
-    pairwise = config.camera_kind == "pairwise"
-    loss = pairwise_pose_loss if pairwise else absolute_pose_loss
-    translation, rotation, fov = loss(aligned.pose_enc, target.pose_enc, target.valid_cameras)
-    weights = config.pose or POSE_WEIGHTS[config.camera_kind]
-    weighted = (weights[0] * translation, weights[1] * rotation, weights[2] * fov)
-    return {
-        "loss_camera": weighted[0] + weighted[1] + weighted[2],
-        "loss_T": weighted[0] if pairwise else translation,
-        "loss_R": weighted[1] if pairwise else rotation,
-        "loss_FL": fov,
-    }
+    valid = target.valid_cameras if config.parity else target.valid
+    if config.camera_kind == "absolute":
+        terms = absolute_pose_loss(aligned.pose_enc, target.pose_enc, valid)
+    else:
+        truth = target.pose_enc
+        terms = pairwise_pose_loss(aligned.pose_enc, truth, valid, parity=config.parity)
+    return dict(zip(("T", "R", "FL"), terms, strict=True))
 
 
-def _depth_parts(
+def _depth_terms(
     prefix: str,
     aligned: Prediction,
     depth: Float[Array, "b v h w"],
     mask: Array,
+    valid: Array,
     config: LossConfig,
-) -> dict[str, Float[Array, ""]]:
+) -> Terms:
     terms = depth_loss(
         aligned.depth,
         aligned.depth_conf,
         depth,
-        mask,
+        mask & valid[:, None, None, None],
         gamma=config.conf_gamma,
         alpha=config.conf_alpha,
         quantile=config.quantile,
@@ -167,20 +215,16 @@ def _depth_parts(
     return dict(zip(names, terms, strict=True))
 
 
-def _query_parts(
-    aligned: Prediction, target: QueryTarget, config: LossConfig
-) -> dict[str, Float[Array, ""]]:
+def _query_terms(
+    aligned: Prediction,
+    target: QueryTarget,
+    config: LossConfig,
+    perceptual: Mapping[str, Any] | None,
+) -> Terms:
     if aligned.rgb is None:
         raise ValueError("The colour loss needs rgb, got a prediction without; query the model.")
-    squared = colour_loss(aligned.rgb, target.images)
-    mask = target.mask & valid_samples(target.mask)[:, None, None, None]
-    return {
-        "loss_nvs_rgb": squared,
-        "loss_nvs_l2": squared,
-        "loss_nvs_psnr": peak_signal_to_noise(squared),
-        **_depth_parts("loss_nvs_", aligned, target.depth, mask, config),
-    }
-
-
-def _sum_of(parts: dict[str, Float[Array, ""]], pattern: str) -> Float[Array, ""]:
-    return sum((parts[pattern.format(name)] for name in ("conf", "reg", "grad")), jnp.zeros(()))
+    terms = {"nvs_l2": colour_loss(aligned.rgb, target.images)}
+    if perceptual is not None:
+        terms["nvs_lpips"] = perceptual_loss(perceptual, aligned.rgb, target.images)
+    mask, valid = target.mask, valid_samples(target.mask)
+    return terms | _depth_terms("nvs_", aligned, target.depth, mask, valid, config)

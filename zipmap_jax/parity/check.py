@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from zipmap_jax.parity import end_to_end, fast_weights, gradients, units
+from zipmap_jax.parity import end_to_end, fast_weights, geometry, gradients, losses, units
 from zipmap_jax.parity.report import Row
 
 Checker = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], list[Row]]
@@ -22,6 +22,8 @@ CHECKERS: dict[str, Checker] = {
     "unit_ttt_grad": gradients.check_fast_weight_gradients,
     "unit_ttt_": fast_weights.check_fast_weights,
     **units.CHECKERS,
+    "unit_geometry": geometry.check_geometry,
+    "loss_": losses.check_losses,
 }
 
 

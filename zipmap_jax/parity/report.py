@@ -18,10 +18,12 @@ class Tolerance:
     Attributes:
       value: largest allowed error.
       criterion: "max" = max|a - b| / max|b|; "rms" = rms(a - b) / rms(b).
+      ignored: largest absolute difference that "max" takes for none.
     """
 
     value: float
     criterion: Criterion = "max"
+    ignored: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +69,8 @@ def compare(name: str, actual: np.ndarray, recorded: np.ndarray, tolerance: Tole
     difference, size = np.abs(a - b), np.abs(b)
     l2 = _ratio(float(np.linalg.norm(difference)), float(np.linalg.norm(b)))
     worst = float(difference.max(initial=0.0))
-    error = l2 if tolerance.criterion == "rms" else _ratio(worst, size.max(initial=0.0))
+    counted = max(worst - tolerance.ignored, 0.0) if np.isfinite(worst) else worst
+    error = l2 if tolerance.criterion == "rms" else _ratio(counted, size.max(initial=0.0))
     return Row(name, b.shape, l2, worst, error, tolerance)
 
 

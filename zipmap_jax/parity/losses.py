@@ -1,0 +1,170 @@
+"""Training losses of recorded batches: every term, and the gradient of the objective."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zipmap_jax.geometry import encode_pose, homogeneous
+from zipmap_jax.losses import LossConfig, QueryTarget, Target, total_loss
+from zipmap_jax.losses.normalise import alignment_scale, prediction_unit
+from zipmap_jax.losses.total import CameraKind
+from zipmap_jax.parity.report import Row, Tolerance, compare
+from zipmap_jax.structs import Prediction
+
+Arrays = Mapping[str, np.ndarray]
+
+# float32 against float64 in the reference: 2e-6 for terms, 1.5e-5 for gradients.
+TERMS = Tolerance(1e-5, ignored=1e-8)
+SCALES = Tolerance(1e-5)
+GRADIENTS = Tolerance(1e-4, "rms")
+NORMS = Tolerance(1e-4)
+
+STAGES: dict[str, CameraKind] = {
+    "stage2": "absolute",
+    "stage3": "pairwise",
+    "online": "pairwise",
+    "nvs": "absolute",
+}
+DETAILED = "hypersim"
+"""The data set, of those recorded, whose depth supervises normals."""
+
+
+def recorded_target(arrays: Arrays) -> Target:
+    """Normalised ground truth of the input views."""
+    height, width = (int(n) for n in arrays["in.image_hw"])
+    w2c, intrinsics = arrays["in.extrinsics"], arrays["in.intrinsics"]
+    return Target(
+        w2c=jnp.asarray(homogeneous(w2c)),
+        intrinsics=jnp.asarray(intrinsics),
+        pose_enc=jnp.asarray(encode_pose(w2c, intrinsics, (height, width))),
+        depth=jnp.asarray(arrays["in.depths"]),
+        cam_points=jnp.asarray(arrays["in.cam_points"]),
+        mask=jnp.asarray(arrays["in.point_masks"]),
+        detailed=jnp.asarray(arrays["in.dataset_name"] == DETAILED),
+    )
+
+
+def recorded_prediction(arrays: Arrays, poses: str = "pose_enc_list") -> Prediction:
+    """Prediction of the input views, with the poses of one of the camera heads."""
+    return Prediction(
+        depth=jnp.asarray(arrays["in.pred.depth"][..., 0]),
+        depth_conf=jnp.asarray(arrays["in.pred.depth_conf"]),
+        pose_enc=jnp.asarray(arrays[f"in.pred.{poses}"]),
+        local_points=jnp.asarray(arrays["in.pred.local_points"]),
+    )
+
+
+def recorded_query(arrays: Arrays) -> tuple[Prediction, QueryTarget]:
+    """Prediction and ground truth of the queried views."""
+    rendered = Prediction(
+        depth=jnp.asarray(arrays["in.pred.nvs_pred"][..., 3]),
+        depth_conf=jnp.asarray(arrays["in.pred.nvs_depth_conf"]),
+        rgb=jnp.asarray(arrays["in.pred.nvs_pred"][..., :3]),
+    )
+    truth = QueryTarget(
+        images=jnp.asarray(np.moveaxis(arrays["in.nvs_target_images"], 2, -1)),
+        depth=jnp.asarray(arrays["in.nvs_target_depths"]),
+        mask=jnp.asarray(arrays["in.nvs_target_point_masks"]),
+    )
+    return rendered, truth
+
+
+# Compiling takes longer than running: leave out the slow passes.
+@functools.partial(
+    jax.jit,
+    static_argnames=("config",),
+    compiler_options={"xla_backend_optimization_level": 0},
+)
+def parts_and_gradients(
+    predicted: tuple[Prediction, Prediction | None],
+    truth: Target,
+    query_truth: QueryTarget | None,
+    config: LossConfig,
+) -> tuple[dict[str, jax.Array], tuple[Prediction, Prediction | None]]:
+    """Parts of the loss, and its gradient by the prediction and, if any, the rendered one."""
+
+    def objective(predicted: tuple[Prediction, Prediction | None]) -> Any:
+        rendered = predicted[1]
+        queries = None if rendered is None or query_truth is None else (rendered, query_truth)
+        return total_loss(predicted[0], truth, config, queries)
+
+    (_, parts), gradients = jax.value_and_grad(objective, has_aux=True)(predicted)
+    return parts, gradients
+
+
+@jax.jit
+def own_scale(points: jax.Array, target: Target) -> jax.Array:
+    """Scale between points, in their own unit, and the ground truth."""
+    unit = prediction_unit(points, target.mask)
+    return alignment_scale(points / unit[:, None, None, None, None], target)
+
+
+def run(arrays: Arrays, stage: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Parts of a recorded batch by name, and gradients named and laid out as recorded."""
+    poses = "pose_enc_mlp_list" if stage == "online" else "pose_enc_list"
+    rendered, query_truth = recorded_query(arrays) if stage == "nvs" else (None, None)
+    config = LossConfig(camera_kind=STAGES[stage])
+    predicted = (recorded_prediction(arrays, poses), rendered)
+    parts, (first, second) = parts_and_gradients(
+        predicted, recorded_target(arrays), query_truth, config
+    )
+    gradients: dict[str, Any] = {
+        poses: first.pose_enc,
+        "depth": first.depth[..., None],
+        "depth_conf": first.depth_conf,
+        "local_points": first.local_points,
+    }
+    if second is not None and second.rgb is not None:
+        gradients["nvs_pred"] = jnp.concatenate([second.rgb, second.depth[..., None]], -1)
+        gradients["nvs_depth_conf"] = second.depth_conf
+    return (
+        {name: float(value) for name, value in parts.items()},
+        {name: np.asarray(value, np.float64) for name, value in gradients.items()},
+    )
+
+
+def check_losses(arrays: Arrays, meta: Mapping[str, Any]) -> list[Row]:
+    """Rows for every term, scale and gradient of one batch.
+
+    The perceptual term is left out: it was recorded with weight 0, so without its network.
+    """
+    rows = []
+    for stage in (s for s in STAGES if any(key.startswith(f"{s}.") for key in arrays)):
+        parts, gradients = run(arrays, stage)
+        for key in [k for k in arrays if k.startswith(f"{stage}.")]:
+            _, kind, name = (*key.split(".", 2), "")[:3]
+            if name != "loss_nvs_lpips":
+                rows.append(_row(key, kind, name, parts, gradients, arrays))
+    return rows
+
+
+def _row(
+    key: str,
+    kind: str,
+    name: str,
+    parts: Mapping[str, float],
+    gradients: Mapping[str, np.ndarray],
+    arrays: Arrays,
+) -> Row:
+    recorded = arrays[key]
+    if kind == "loss":
+        return compare(key, np.asarray(parts[name]), recorded, TERMS)
+    if kind == "gnorm":
+        return compare(key, np.asarray(np.linalg.norm(gradients[name])), recorded, NORMS)
+    if kind == "grad":
+        # Dense gradients were recorded at every second row and column.
+        dense = "pose" not in name
+        shown = gradients[name][:, :, ::2, ::2] if dense else gradients[name]
+        return compare(key, shown, recorded, GRADIENTS)
+    if kind == "align_scale":
+        points = recorded_prediction(arrays).local_points
+        assert points is not None
+        scale = own_scale(points, recorded_target(arrays))
+        return compare(key, np.asarray(scale), recorded, SCALES)
+    raise ValueError(f"{key!r} is none of loss, grad, gnorm and align_scale: rename or remove it")

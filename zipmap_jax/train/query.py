@@ -1,0 +1,160 @@
+"""State query: some views of a scene are zipped, others rendered from the state.
+
+A batch is drawn with all the views and split before the step, by `split_batch`; the objective of
+the split batch is `query_scene_loss`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from zipmap_jax.geometry import query_frame, ray_conditions
+from zipmap_jax.losses import query_targets_from_batch, total_loss
+from zipmap_jax.structs import Views
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Int, Key
+
+    from zipmap_jax.losses import LossConfig
+    from zipmap_jax.models.zipmap import ZipMap
+    from zipmap_jax.train.step import Batch, LossFn, Metrics
+
+VIEW_ARRAYS = ("images", "depth", "valid", "intrinsics", "w2c")
+"""Entries of a batch with a view axis; all others belong to the scene."""
+
+
+def views_to_draw(views: int, targets: int) -> int:
+    """Views a scene needs, so that `views` are zipped and `targets` rendered, one of them both."""
+    return views + targets - 1 if targets else views
+
+
+def split_views(
+    key: Key[Array, ""], total: int, views: int, targets: int
+) -> tuple[Int[Array, " v"], Int[Array, " q"]]:
+    """Draw which views are zipped and which are rendered.
+
+    Zipped are, in this order, the first view, the last, and others at multiples of
+    `total // (views - 1)` in random order. Rendered are views that are not zipped, and possibly
+    one that is.
+
+    Args:
+      key: random key.
+      total: views of the scene.
+      views: number of views to zip, at least 2.
+      targets: number of views to render, at least 1.
+
+    Returns:
+      Indices of the views to zip, and of those to render.
+
+    Raises:
+      ValueError: a number is too small, or the scene has too few views.
+
+    Source: training recipe, section 3.2.
+    """
+    if views < 2 or targets < 1 or total < views_to_draw(views, targets):
+        raise ValueError(
+            f"a state query needs at least 2 views and 1 target, and views + targets - 1 views in "
+            f"a scene, got {views}, {targets} and {total}: change the bucket or draw more views"
+        )
+    inner, extra, rest = jax.random.split(key, 3)
+    step = total // (views - 1)
+    # There are never fewer than views - 2 of them, as total >= views.
+    between = jnp.arange(step, total - 1, step)
+    between = jax.random.permutation(inner, between)[: views - 2]
+    zipped = jnp.concatenate([jnp.array([0, total - 1]), between])
+    again = zipped[jax.random.randint(extra, (), 0, views)]
+    taken = jnp.zeros(total, bool).at[zipped].set(True).at[again].set(False)
+    order = jnp.argsort(jnp.where(taken, jnp.inf, jax.random.uniform(rest, (total,))))
+    return zipped, order[:targets]
+
+
+def split_batch(
+    key: Key[Array, ""], batch: Mapping[str, Any], views: int, targets: int, slots: int = 1
+) -> Batch:
+    """Split the views of a batch into those to zip and those to render.
+
+    The scenes of a slot share the split.
+
+    Args:
+      key: random key.
+      batch: `images` [b, s, h, w, 3], `depth` and `valid` [b, s, h, w], `intrinsics`
+        [b, s, 3, 3], `w2c` [b, s, 4, 4]; other entries pass through.
+      views: number of views to zip.
+      targets: number of views to render; 0 = the batch is returned as it is.
+      slots: parts of the batch that are split on their own.
+
+    Returns:
+      The batch with the views to zip, and those to render as `target_images`, `target_depth` ...
+
+    Raises:
+      ValueError: see `split_views`.
+
+    Source: training recipe, section 3.2.
+    """
+    if targets == 0:
+        return dict(batch)
+
+    def one_slot(key: Array, arrays: Batch) -> Batch:
+        zipped, rendered = split_views(key, batch["images"].shape[1], views, targets)
+        inputs = {name: array[:, zipped] for name, array in arrays.items()}
+        return inputs | {f"target_{name}": a[:, rendered] for name, a in arrays.items()}
+
+    cut = {name: _cut(batch[name], slots) for name in VIEW_ARRAYS}
+    split = jax.vmap(one_slot)(jax.random.split(key, slots), cut)
+    joined = {name: array.reshape(-1, *array.shape[2:]) for name, array in split.items()}
+    return dict(batch) | joined
+
+
+def query_rays(batch: Mapping[str, Any]) -> Float[Array, "b q h w 9"]:
+    """Ray conditions of the views to render.
+
+    The world is the first zipped view's frame. Its unit is the largest absolute coordinate of the
+    zipped views' centres, another than that of the depth.
+
+    Args:
+      batch: of `split_batch`.
+
+    Source: training recipe, section 3.2.
+    """
+    _, rendered, _ = query_frame(batch["w2c"], batch["target_w2c"])
+    height, width = batch["target_images"].shape[2:4]
+    return ray_conditions(rendered, batch["target_intrinsics"], (height, width))
+
+
+def query_scene_loss(
+    model: ZipMap, config: LossConfig, perceptual: Mapping[str, Any] | None = None
+) -> LossFn:
+    """Objective of a batch of `split_batch`: zip its views, then render the others from the state.
+
+    Args:
+      model: a state-query model.
+      config: weights of the objective.
+      perceptual: weights of LPIPS, 15 million numbers: hand them to the jitted function as an
+        argument and make the loss inside it, so that they do not become constants of the program.
+
+    Returns:
+      `loss(params, batch) -> (objective, named parts)`.
+    """
+
+    def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
+        images = batch["images"]
+        state = model.init_state(params, images.shape[0])
+        state, prediction = model.update(params, state, Views(images))
+        rendered = model.read(params, state, query_rays(batch))
+        target, truth = query_targets_from_batch(batch)
+        return total_loss(prediction, target, config, (rendered, truth), perceptual)
+
+    return loss
+
+
+def _cut(array: Any, slots: int) -> Any:
+    if array.shape[0] % slots:
+        raise ValueError(
+            f"a batch of {array.shape[0]} scenes cannot be cut into {slots} equal slots: "
+            "change the bucket's batch or data.slots"
+        )
+    return array.reshape(slots, -1, *array.shape[1:])
