@@ -73,7 +73,7 @@ def go(
     step = functools.partial(jax.jit(program, donate_argnames="state"), steps=config.steps)
     with (
         Checkpoints(workdir / "checkpoints", config.keep) as checkpoints,
-        Writer(workdir, config.steps, console) as writer,
+        Writer(workdir, config.steps, config.log, console) as writer,
     ):
         state, line = start_or_resume(checkpoints, fresh)
         writer.say(line)
