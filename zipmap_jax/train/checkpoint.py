@@ -41,9 +41,7 @@ class Checkpoints:
       ValueError: there is no such directory to read.
     """
 
-    def __init__(
-        self, directory: str | Path, keep: int | None = None, keep_every: int = 0
-    ) -> None:
+    def __init__(self, directory: str | Path, keep: int | None = None, keep_every: int = 0) -> None:
         self.directory = Path(directory).absolute()
         if keep is None and not self.directory.is_dir():
             raise ValueError(_NOTHING.format(self.directory))

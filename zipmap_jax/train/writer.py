@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from zipmap_jax.train.writers import Sink
 
+_DEFAULT = LogConfig()
+
 
 class Writer:
     """All writers of one run; use as a context manager.
@@ -45,7 +47,7 @@ class Writer:
         self,
         directory: str | Path,
         steps: int,
-        log: LogConfig = LogConfig(),
+        log: LogConfig = _DEFAULT,
         console: TextIO | None = None,
     ) -> None:
         self.directory = Path(directory)
