@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,28 @@ def test_the_steps_after_a_save_do_not_reach_into_it(tmp_path: Path) -> None:
         for step in (7, 9, 11):
             found = checkpoints.restore(jax.eval_shape(draw, 0), step)
             assert (np.asarray(found.params["kernel"]) == step).all()
+
+
+def test_a_save_that_fails_is_told_and_costs_nothing_older(tmp_path: Path) -> None:
+    tree = {"kernel": jax.random.normal(jax.random.key(0), (1 << 20,))}
+    large = dataclasses.replace(state_of(2), params=tree)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(state_of(1), CONFIG)
+        checkpoints.wait()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))  # no file may be larger
+        try:
+            checkpoints.save(large, CONFIG)
+            with pytest.raises(
+                OSError, match=r"could not be written .* the ones before it are good"
+            ):
+                checkpoints.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        assert checkpoints.latest == 1
+        found = checkpoints.restore(jax.eval_shape(state_of, 0))
+        assert (np.asarray(found.params["kernel"]) == 1).all()
 
 
 def test_saving_a_step_twice_is_no_mistake(tmp_path: Path) -> None:

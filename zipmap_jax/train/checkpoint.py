@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 from pathlib import Path
@@ -59,7 +60,9 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._orbax.close()
+            # What closing can raise is the error of a save, which was raised once.
+            with contextlib.suppress(Exception):
+                self._orbax.close()
 
     @property
     def latest(self) -> int | None:
@@ -85,10 +88,21 @@ class Checkpoints:
         return step
 
     def wait(self) -> None:
-        """Wait until the last save is in its place, or raise what kept it from getting there."""
+        """Wait until the last save is in its place.
+
+        Raises:
+          OSError: it did not get there.
+        """
         pending, self._pending = self._pending, None
-        if pending is not None:
+        if pending is None:
+            return
+        try:
             pending.result()
+        except Exception as error:
+            raise OSError(
+                f"a checkpoint could not be written to {self.directory}, the ones before it are "
+                f"good: make room or check the disk ({error})"
+            ) from error
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
         """The state of a step (default: the newest), placed and typed as `like`.

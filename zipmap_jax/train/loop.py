@@ -88,9 +88,8 @@ def train(
       FloatingPointError: after `config.max_skipped` non-finite steps in a row.
     """
     stop, log = stop or Stop(), config.log
-    saved_at = time.monotonic()
+    saved_at, first = time.monotonic(), int(state.step)
     images, work, window = 0, 0.0, []
-    first = int(state.step)
     writer.start_clock(first)
     with Profile(writer.directory, log) as profile:
         for index in range(first, config.steps):
@@ -109,10 +108,11 @@ def train(
             if _due(done, CHECK_EVERY) or last:
                 give_up_if_broken(metrics, batch, index, config, writer.directory)
                 window = window if log.every else window[-1:]
-            if evaluate is not None and _due(done, config.eval_every, config.steps):
+            # A machine that is about to be taken away has time for a save, not for more.
+            if evaluate and not asked and _due(done, config.eval_every, config.steps):
                 with writer.paused(after=metrics):
                     writer.evaluation(done, evaluate(state))
-            if picture is not None and _due(done, log.pictures_every, config.steps):
+            if picture and not asked and _due(done, log.pictures_every, config.steps):
                 with writer.paused(after=metrics):
                     writer.picture(done, picture(state))
             minutes = (time.monotonic() - saved_at) / 60

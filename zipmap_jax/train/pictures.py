@@ -163,7 +163,7 @@ def _mapped(
     values: Float[np.ndarray, "h w"], known: Bool[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "h w 3"]:
     return np.where(
-        known[..., None], apply_colormap(np.where(known, values, 0)), np.uint8(_UNKNOWN)
+        known[..., None], apply_colormap(np.where(known, values, 0)), np.array(_UNKNOWN, np.uint8)
     )
 
 

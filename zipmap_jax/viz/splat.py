@@ -104,7 +104,7 @@ def _paint(
 ) -> None:
     """Squares with their first pixel at `corner`, from the farthest to the nearest."""
     height, width = canvas.shape[:2]
-    offsets = np.stack(np.mgrid[:dot, :dot], -1).reshape(-1, 2)
+    offsets = np.indices((dot, dot)).reshape(2, -1).T
     order = np.argsort(-depth, kind="stable")
     where = (corner[order, None] + offsets).reshape(-1, 2)
     owner = np.repeat(order, len(offsets))
