@@ -29,12 +29,9 @@ from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
 from zipmap_jax.train.command_line import Options, parse
 from zipmap_jax.train.config import TrainConfig
 from zipmap_jax.train.loop import stop_on_signals, train
-<<<<<<< HEAD
-from zipmap_jax.train.sharding import VIEWS, make_mesh
-=======
 from zipmap_jax.train.plan import plan
 from zipmap_jax.train.roots import require_sources
->>>>>>> configs
+from zipmap_jax.train.sharding import VIEWS, make_mesh
 from zipmap_jax.train.source import ProceduralSource
 from zipmap_jax.train.start import random_parameters
 from zipmap_jax.train.state import TrainState, initial_state

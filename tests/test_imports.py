@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "losses": {"geometry", "structs"},
     "data": {"geometry"},
     "convert": BASE | {"models", "ttt3r"},
-    "train": BASE | {"models", "ttt3r", "losses", "data", "plain_json"},
+    "train": BASE | {"models", "ttt3r", "losses", "data", "plain_json", "viz"},
     "inference": BASE | {"models", "ttt3r", "convert", "errors"},
     "export": {"structs", "geometry", "viz"},
     "viz": {"structs", "geometry", "export"},
@@ -62,11 +62,13 @@ OPTIONAL = {
     "jaxtyping",
     "pycolmap",
     "rerun",
+    "tensorboardX",
     "tensorflow",
     "tensorflow_datasets",
     "torch",
     "trimesh",
     "viser",
+    "wandb",
 }
 """Imported only inside the function that needs them."""
 

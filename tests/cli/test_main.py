@@ -45,13 +45,10 @@ def run_failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
         ["run", "photos", "-o", "x", "--mode", "stretch"],
         ["convert"],
         ["demo", "stray"],
-<<<<<<< HEAD
         ["eval"],
         ["eval", "nothing"],
-=======
         ["config"],
         ["config", "print"],
->>>>>>> configs
     ],
     ids=" ".join,
 )
@@ -64,11 +61,7 @@ def test_usage_errors_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture
     assert "--help" in err
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("verb", ["run", "demo", "convert", "parity", "eval", "doctor"])
-=======
-@pytest.mark.parametrize("verb", ["run", "demo", "convert", "parity", "config", "doctor"])
->>>>>>> configs
+@pytest.mark.parametrize("verb", ["run", "demo", "convert", "parity", "eval", "config", "doctor"])
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([verb, "--help"])

@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,7 @@ from zipmap_jax.train.loop import Evaluate, Stop, stop_on_signals, summary, trai
 from zipmap_jax.train.sharding import make_mesh
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import Batch, train_step
+from zipmap_jax.train.validation import both_weights
 from zipmap_jax.train.writer import Writer
 
 CONFIG = TrainConfig(
@@ -69,6 +71,7 @@ def go(
     source: Callable[[int], Batch] = source,
     evaluate: Evaluate | None = None,
     stop: Stop | None = None,
+    **options: Any,
 ) -> tuple[TrainState, str]:
     """Start or resume in `workdir`; the end state and what was printed."""
     console = io.StringIO()
@@ -76,11 +79,11 @@ def go(
     step = functools.partial(jax.jit(program, donate_argnames="state"), steps=config.steps)
     with (
         Checkpoints(workdir / "checkpoints", config.keep) as checkpoints,
-        Writer(workdir, config.steps, console) as writer,
+        Writer(workdir, config.steps, config.log, console) as writer,
     ):
         state, line = start_or_resume(checkpoints, fresh, MESH)
         writer.say(line)
-        state = train(state, step, source, config, checkpoints, writer, evaluate, stop)
+        state = train(state, step, source, config, checkpoints, writer, evaluate, stop, **options)
     return state, console.getvalue()
 
 
@@ -97,24 +100,36 @@ def assert_same_bits(a: TrainState, b: TrainState) -> None:
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+def loss_curve(workdir: Path) -> list[tuple[int, float]]:
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [(row["step"], row["loss"]) for row in rows if row["kind"] == "train"]
+
+
 def test_resumed_run_equals_uninterrupted_one_to_the_last_bit(tmp_path: Path) -> None:
-    whole, text = go(tmp_path / "whole")
+    config = dataclasses.replace(CONFIG, steps=40, log=LogConfig(every=1))
+    whole, text = go(tmp_path / "whole", config)
     assert "starting from scratch" in text
     stop = Stop()
     ask = functools.partial(setattr, stop, "asked", True)
-    part, text = go(tmp_path / "parts", source=stopping_source(4, ask), stop=stop)
-    assert int(part.step) == 5
-    assert "asked to stop: saved step 5" in text
-    rest, text = go(tmp_path / "parts")
-    assert "resuming at step 5" in text
+    part, text = go(tmp_path / "parts", config, stopping_source(19, ask), stop=stop)
+    assert int(part.step) == 20
+    assert "asked to stop: saved step 20" in text
+    rest, text = go(tmp_path / "parts", config)
+    assert "resuming at step 20" in text
     assert_same_bits(rest, whole)
+    # JSON keeps every bit of a number.
+    assert loss_curve(tmp_path / "parts") == loss_curve(tmp_path / "whole")
+    assert [step for step, _ in loss_curve(tmp_path / "whole")] == list(range(1, 41))
 
 
 def test_sigterm_saves_and_returns(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with stop_on_signals() as stop:
         kill = functools.partial(os.kill, os.getpid(), signal.SIGTERM)
-        state, _ = go(tmp_path, source=stopping_source(6, kill), stop=stop)
+        # What takes long is left out: soon the machine will be gone.
+        config = dataclasses.replace(CONFIG, eval_every=7, log=LogConfig(pictures_every=7))
+        slow = {"evaluate": pytest.fail, "picture": pytest.fail}
+        state, _ = go(tmp_path, config, stopping_source(6, kill), stop=stop, **slow)
     assert signal.getsignal(signal.SIGTERM) == before
     assert int(state.step) == 7
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
@@ -188,15 +203,85 @@ def test_summary_averages_what_is_finite_and_keeps_counters() -> None:
     assert np.isnan(out["bad"])
 
 
+def test_metrics_that_only_some_steps_have_are_averaged_over_those() -> None:
+    window = [{"loss": jnp.float32(1.0), "loss_rgb": jnp.float32(3.0)}, {"loss": jnp.float32(2.0)}]
+    assert summary(window) == {"loss": 1.5, "loss_rgb": 3.0}
+
+
 @pytest.mark.parametrize("log_every", [0, 2])
-def test_a_run_that_stays_broken_is_given_up(log_every: int, tmp_path: Path) -> None:
+def test_a_run_that_stays_broken_is_given_up_with_the_batch(log_every: int, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, max_skipped=4, log=LogConfig(every=log_every), steps=200)
 
     def broken(step: int) -> Batch:
-        return jax.tree.map(lambda x: x * jnp.nan, source(step))
+        return jax.tree.map(lambda x: x * jnp.nan, source(step)) if step >= 3 else source(step)
 
-    with pytest.raises(FloatingPointError, match=r"\d+ steps in a row"):
+    with pytest.raises(FloatingPointError, match=r"7 steps in a row .*broken_step_9\.npz"):
         go(tmp_path, config, source=broken)
+    with np.load(tmp_path / "broken_step_9.npz") as kept:
+        assert kept["step"] == 9
+        assert kept["seed"] == config.seed
+        assert kept["metric/skipped_in_row"] == 7
+        np.testing.assert_array_equal(kept["images"], broken(9)["images"])
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        state = checkpoints.restore(jax.eval_shape(fresh))
+    assert np.isfinite(state.params["kernel"]).all()
+
+
+def test_steps_that_are_broken_now_and_then_are_counted(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, max_skipped=4, steps=20)
+
+    def broken(step: int) -> Batch:
+        return jax.tree.map(lambda x: x * jnp.nan, source(step)) if step % 3 else source(step)
+
+    state, text = go(tmp_path, config, source=broken)
+    assert int(state.step) == 20
+    assert int(state.skipped) == 13
+    assert "skipped 13 |" in text
+    assert not list(tmp_path.glob("broken*"))
+
+
+def test_a_trace_of_some_steps(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, log=LogConfig(profile_at=4, profile_steps=2))
+    go(tmp_path, config)
+    (trace,) = (tmp_path / "profile").rglob("*.xplane.pb")
+    assert trace.stat().st_size > 1000
+    # A resumed run that is past these steps records nothing.
+    go(tmp_path, dataclasses.replace(config, steps=14))
+    assert len(list((tmp_path / "profile").rglob("*.xplane.pb"))) == 1
+
+
+def test_pictures_and_arithmetic_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zipmap_jax.train.writer.peak_flops", lambda _: 1e3)
+    config = dataclasses.replace(CONFIG, log=LogConfig(every=4, pictures_every=5))
+
+    def picture(state: TrainState) -> np.ndarray:
+        return np.full((4, 4, 3), int(state.step), np.uint8)
+
+    go(tmp_path, config, picture=picture, flops=lambda batch: float(batch["images"].size))
+    assert {p.name for p in (tmp_path / "pictures").iterdir()} == {
+        "step_5.png",
+        "step_10.png",
+        "step_12.png",
+    }
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for row in (row for row in rows if row["kind"] == "train"):
+        used = 216 / row["seconds_per_step"] / (1e3 * jax.device_count())
+        assert row["mfu"] == pytest.approx(used, rel=1e-6)
+
+
+def test_parameters_and_their_average_are_evaluated(tmp_path: Path) -> None:
+    def numbers(params: dict[str, jax.Array]) -> dict[str, dict[str, float]]:
+        return {"model": {"mean": float(params["kernel"].mean())}, "trivial": {"mean": 0.0}}
+
+    state, text = go(
+        tmp_path, dataclasses.replace(CONFIG, eval_every=12), evaluate=both_weights(numbers)
+    )
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    (row,) = [row for row in rows if row["kind"] == "eval"]
+    assert row["ema"]["mean"] == float(state.ema["kernel"].mean())
+    assert row["raw"]["mean"] == float(state.params["kernel"].mean())
+    assert row["raw"] != row["ema"]
+    assert "held out, raw, trivial in brackets: mean" in text
 
 
 def test_configuration_survives_json() -> None:

@@ -82,6 +82,33 @@ def losses(workdir: Path) -> list[float]:
 
 
 @pytest.mark.slow
+def test_a_preempted_run_has_the_loss_curve_of_an_uninterrupted_one(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("XLA_FLAGS", QUICK)
+    train = ("train.py", "--config", config, "--steps", 40, "--log-every", 1, "--workdir")
+    run(*train, tmp_path / "whole")
+    process = subprocess.Popen(
+        command(*train, tmp_path / "parts"), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step 20/40"):
+            process.send_signal(signal.SIGTERM)
+            break
+    rest, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    stopped = re.search(r"asked to stop: saved step (\d+)", rest)
+    assert stopped is not None
+    assert 20 <= int(stopped[1]) < 40
+    assert f"resuming at step {stopped[1]}" in run(*train, tmp_path / "parts")
+    curve = losses(tmp_path / "whole")
+    assert len(curve) == 40
+    assert losses(tmp_path / "parts") == curve
+
+
+@pytest.mark.slow
 def test_train_stop_resume_export_and_evaluate(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

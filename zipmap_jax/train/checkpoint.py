@@ -1,7 +1,9 @@
-"""Checkpoints of a run: atomic orbax folders, the last few kept, each with its configuration."""
+"""Checkpoints of a run: written in the background, atomic, each with its configuration."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +12,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from zipmap_jax.train.config import TrainConfig, from_json, to_json
+from zipmap_jax.train.resume import config_digest
 from zipmap_jax.train.sharding import shardings
 
 if TYPE_CHECKING:
@@ -20,35 +23,36 @@ if TYPE_CHECKING:
     from zipmap_jax.train.state import TrainState
 
 Weights = Literal["ema", "params"]
+_PACKAGES = ("zipmap-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _NOTHING = "no checkpoint in {}: give the folder of a training run"
 
 
 class Checkpoints:
     """The checkpoints of one run, `DIRECTORY/STEP/`; use as a context manager.
 
-    A step folder appears under its name only when it is complete; a run killed while saving leaves
-    the earlier steps untouched.
+    A step folder appears under its name only when it is complete, and older ones go after that: a
+    run killed while saving has all steps it had before. The number of the step is also the position
+    in the data, whose randomness is addressed by it.
 
     Args:
       directory: of the step folders.
       keep: newest steps that a save leaves; what a killed run left unfinished is removed by the
         first save. None = for reading: nothing is removed, so that a run may be looked at while it
         goes on.
+      keep_every: multiples of this many steps stay for good; 0 = none.
 
     Raises:
       ValueError: there is no such directory to read.
     """
 
-    def __init__(self, directory: str | Path, keep: int | None = None) -> None:
-        policies = ocp.training.preservation_policies
+    def __init__(self, directory: str | Path, keep: int | None = None, keep_every: int = 0) -> None:
         self.directory = Path(directory).absolute()
         if keep is None and not self.directory.is_dir():
             raise ValueError(_NOTHING.format(self.directory))
-        # Any: these classes do not match their own protocol.
-        policy: Any = policies.PreserveAll() if keep is None else policies.LatestN(keep)
+        self._pending: ocp.AsyncResponse[bool] | None = None
         self._orbax = ocp.training.Checkpointer(
             str(self.directory),
-            preservation_policy=policy,
+            preservation_policy=_policy(keep, keep_every),
             cleanup_tmp_directories=keep is not None,
         )
 
@@ -56,24 +60,52 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._orbax.close()
+        try:
+            self.wait()
+        finally:
+            # What closing can raise is the error of a save, which was raised once.
+            with contextlib.suppress(Exception):
+                self._orbax.close()
 
     @property
     def latest(self) -> int | None:
-        """Newest complete step, None when there is none."""
+        """Newest complete step, None when there is none; waits for a save under way."""
+        self.wait()
         newest = self._orbax.latest
         return None if newest is None else newest.step
 
     def save(self, state: TrainState, config: TrainConfig) -> int:
-        """Write `state` as its step and drop the oldest; returns the step.
+        """Write `state` as its step, in the background, and drop what is not kept.
 
-        It blocks until the folder is in place: the next step donates the state's buffers.
+        It returns the step as soon as the state is copied to the host, so that the next step may
+        overwrite the state's buffers. A save still under way is waited for first; if it failed, its
+        error is raised here.
         """
         step = int(state.step)
         if step != self.latest:
-            note: dict[str, Any] = {"config": json.dumps(to_json(config))}
-            self._orbax.save(step, state, force=True, custom_metadata=note)
+            # Orbax holds every buffer on the host before it returns; on the CPU it holds the buffer
+            # itself, and JAX then copies instead of overwriting a donated one.
+            self._pending = self._orbax.save_async(
+                step, state, force=True, custom_metadata=_note(config)
+            )
         return step
+
+    def wait(self) -> None:
+        """Wait until the last save is in its place.
+
+        Raises:
+          OSError: it did not get there.
+        """
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            pending.result()
+        except Exception as error:
+            raise OSError(
+                f"a checkpoint could not be written to {self.directory}, the ones before it are "
+                f"good: make room or check the disk ({error})"
+            ) from error
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
         """The state of a step (default: the newest), placed and typed as `like`.
@@ -95,20 +127,51 @@ class Checkpoints:
         with context:
             return self._orbax.load(self._chosen(step), {which: _targets(like)})[which]
 
-    def config(self, step: int | None = None) -> TrainConfig:
-        """The configuration a step was saved with."""
+    def note(self, step: int | None = None) -> dict[str, Any]:
+        """What a step was saved with: `config` as JSON, `config_digest` and `versions`."""
         note: Any = self._orbax.metadata(self._chosen(step)).custom_metadata
         if not isinstance(note, dict) or "config" not in note:
             raise ValueError(
                 f"checkpoint {self.directory} holds no configuration: it is not a run's"
             )
-        return from_json(TrainConfig, json.loads(note["config"]))
+        return note
+
+    def config(self, step: int | None = None) -> TrainConfig:
+        """The configuration a step was saved with."""
+        return from_json(TrainConfig, json.loads(self.note(step)["config"]))
 
     def _chosen(self, step: int | None) -> int:
         chosen = self.latest if step is None else step
         if chosen is None:
             raise ValueError(_NOTHING.format(self.directory))
         return chosen
+
+
+def _policy(keep: int | None, keep_every: int) -> Any:
+    """What a save leaves. Any: Orbax's classes do not match their own protocol."""
+    policies = ocp.training.preservation_policies
+    if keep is None:
+        return policies.PreserveAll()
+    if not keep_every:
+        return policies.LatestN(keep)
+    return policies.AnyPreservationPolicy(
+        [policies.LatestN(keep), policies.EveryNSteps(keep_every)]
+    )
+
+
+def _note(config: TrainConfig) -> dict[str, Any]:
+    return {
+        "config": json.dumps(to_json(config)),
+        "config_digest": config_digest(config),
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # run from a folder, not installed
+        return "unknown"
 
 
 def _targets(like: Any) -> Any:

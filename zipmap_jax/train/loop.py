@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from zipmap_jax.train.broken import give_up_if_broken
+from zipmap_jax.train.profile import Profile
+
 if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
     from zipmap_jax.train.checkpoint import Checkpoints
     from zipmap_jax.train.config import TrainConfig
     from zipmap_jax.train.state import TrainState
@@ -27,7 +32,10 @@ StepFn = Callable[["TrainState", "Batch"], tuple["TrainState", "Metrics"]]
 Source = Callable[[int], "Batch"]
 """The batch of a step: a function of the step's number alone, so that resuming repeats nothing."""
 Evaluate = Callable[["TrainState"], Mapping[str, Mapping[str, float]]]
-"""Metrics of a state by the name of the answer: "model", and "trivial" to compare with."""
+"""Metrics of a state by the name of the answer, such as "ema", "raw" and "trivial"; the one that
+matters comes first."""
+Picture = Callable[["TrainState"], "UInt8[np.ndarray, 'h w 3']"]
+"""A picture of what a state predicts."""
 
 
 class Stop:
@@ -62,6 +70,8 @@ def train(
     writer: Writer,
     evaluate: Evaluate | None = None,
     stop: Stop | None = None,
+    picture: Picture | None = None,
+    flops: Callable[[Batch], float] | None = None,
 ) -> TrainState:
     """Run the steps that are left; saves at intervals, at the end and when asked to stop.
 
@@ -71,68 +81,70 @@ def train(
       source: batch of a step.
       evaluate: held-out numbers of a state.
       stop: request to end early; the state is saved before returning.
+      picture: of a state, for the log.
+      flops: floating-point operations of a step with such a batch, all devices together.
 
     Raises:
       FloatingPointError: after `config.max_skipped` non-finite steps in a row.
     """
-    stop = stop or Stop()
-    saved_at = time.monotonic()
-    images, window = 0, []
-    first = int(state.step)
+    stop, log = stop or Stop(), config.log
+    saved_at, first = time.monotonic(), int(state.step)
+    images, work, window = 0, 0.0, []
     writer.start_clock(first)
-    for index in range(first, config.steps):
-        batch = source(index)
-        images += _image_count(batch)
-        state, metrics = step(state, batch)
-        window.append(metrics)
-        done = index + 1
-        last = done == config.steps or stop.asked
-        if _due(done, config.log.every) or last:
-            writer.train(done, summary(window), images)
-            images, window = 0, []
-        if _due(done, CHECK_EVERY) or last:
-            _give_up_if_broken(metrics, config)
-            window = window if config.log.every else window[-1:]
-        at_end = config.eval_every > 0 and done == config.steps
-        if evaluate is not None and (_due(done, config.eval_every) or at_end):
-            writer.evaluation(done, evaluate(state))
-            writer.start_clock(done)
-        minutes = (time.monotonic() - saved_at) / 60
-        if _due(done, config.save_every) or minutes >= config.save_minutes or last or stop.asked:
-            checkpoints.save(state, config)
-            saved_at = time.monotonic()
-        if stop.asked:
-            writer.say(f"asked to stop: saved step {done}, start again to resume")
-            break
+    with Profile(writer.directory, log) as profile:
+        for index in range(first, config.steps):
+            profile.before(index)
+            batch = source(index)
+            images += _image_count(batch)
+            work += flops(batch) if flops else 0.0
+            state, metrics = step(state, batch)
+            window.append(metrics)
+            done, asked = index + 1, stop.asked
+            last = asked or done == config.steps
+            profile.after(done, metrics)
+            if _due(done, log.every) or last:
+                writer.train(done, summary(window), images, work)
+                images, work, window = 0, 0.0, []
+            if _due(done, CHECK_EVERY) or last:
+                give_up_if_broken(metrics, batch, index, config, writer.directory)
+                window = window if log.every else window[-1:]
+            # A machine that is about to be taken away has time for a save, not for more.
+            if evaluate and not asked and _due(done, config.eval_every, config.steps):
+                with writer.paused(after=metrics):
+                    writer.evaluation(done, evaluate(state))
+            if picture and not asked and _due(done, log.pictures_every, config.steps):
+                with writer.paused(after=metrics):
+                    writer.picture(done, picture(state))
+            minutes = (time.monotonic() - saved_at) / 60
+            if _due(done, config.save_every) or minutes >= config.save_minutes or last:
+                checkpoints.save(state, config)
+                saved_at = time.monotonic()
+            if asked:
+                checkpoints.wait()
+                writer.say(f"asked to stop: saved step {done}, start again to resume")
+                break
+    checkpoints.wait()
     return state
 
 
 def summary(window: list[Metrics]) -> dict[str, float]:
     """Means over the steps of a window, without values that are not finite; counters as of its end.
 
-    A window in which a metric is never finite reports NaN.
+    A metric that is never finite is NaN; one that only some steps have is their mean.
     """
     rows = jax.device_get(window)
-    out = {name: float(value) for name, value in rows[-1].items()}
+    out = {name: float(row[name]) for row in rows for name in row}
     for name in out.keys() - set(COUNTERS):
-        values = [float(row[name]) for row in rows if np.isfinite(row[name])]
+        values = [float(row[name]) for row in rows if name in row and np.isfinite(row[name])]
         out[name] = float(np.mean(values)) if values else float("nan")
     return out
 
 
-def _due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0
+def _due(step: int, every: int, end: int = 0) -> bool:
+    """Whether something is due that happens every so many steps, and at the `end` if it ever is."""
+    return every > 0 and (step % every == 0 or step == end)
 
 
 def _image_count(batch: Mapping[str, Any]) -> int:
     slots, scenes, views = batch["images"].shape[:3]
     return slots * scenes * views
-
-
-def _give_up_if_broken(metrics: Metrics, config: TrainConfig) -> None:
-    row = int(metrics["skipped_in_row"])
-    if row >= config.max_skipped:
-        raise FloatingPointError(
-            f"{row} steps in a row were not finite: lower optim.lr or look at the data; "
-            "the last checkpoint is good"
-        )

@@ -1,0 +1,152 @@
+"""Checkpoints: in the background, never lost to a kill, and they know what they are of."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from zipmap_jax.models.presets import preset
+from zipmap_jax.train.checkpoint import Checkpoints
+from zipmap_jax.train.config import Bucket, DataConfig, LogConfig, MeshConfig, TrainConfig
+from zipmap_jax.train.resume import check_resumable, config_digest, differences
+from zipmap_jax.train.state import TrainState
+
+HERE = Path(__file__).parent
+CONFIG = TrainConfig("test", preset("tiny"), DataConfig((Bucket(2, 42, 42),)))
+
+
+def state_of(step: int, size: int = 4) -> TrainState:
+    tree = {"kernel": jnp.full((size,), step, jnp.float32)}
+    number = jnp.int32(step)
+    return TrainState(number, tree, jax.tree.map(jnp.copy, tree), {}, number, number)
+
+
+def folders(directory: Path) -> set[int]:
+    return {int(path.name) for path in directory.iterdir()}
+
+
+def test_the_newest_and_the_periodic_ones_are_kept(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path, keep=2, keep_every=20) as checkpoints:
+        for step in (10, 20, 30, 35, 40, 50, 60, 65, 70):
+            checkpoints.save(state_of(step), CONFIG)
+    assert folders(tmp_path) == {20, 40, 60, 65, 70}
+    # Another process goes on as the first one would have.
+    with Checkpoints(tmp_path, keep=2, keep_every=20) as checkpoints:
+        checkpoints.save(state_of(75), CONFIG)
+    assert folders(tmp_path) == {20, 40, 60, 70, 75}
+
+
+def test_the_steps_after_a_save_do_not_reach_into_it(tmp_path: Path) -> None:
+    size = 1 << 21  # large enough to be written while the next steps run
+
+    @jax.jit
+    def draw(step: int) -> TrainState:
+        return state_of(step, size)
+
+    following = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
+    with Checkpoints(tmp_path, keep=3) as checkpoints:
+        state = following(draw(6))
+        for _ in range(3):
+            checkpoints.save(state, CONFIG)
+            state = following(following(state))
+        assert checkpoints.latest == 11
+        for step in (7, 9, 11):
+            found = checkpoints.restore(jax.eval_shape(draw, 0), step)
+            assert (np.asarray(found.params["kernel"]) == step).all()
+
+
+def test_a_save_that_fails_is_told_and_costs_nothing_older(tmp_path: Path) -> None:
+    tree = {"kernel": jax.random.normal(jax.random.key(0), (1 << 20,))}
+    large = dataclasses.replace(state_of(2), params=tree)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(state_of(1), CONFIG)
+        checkpoints.wait()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))  # no file may be larger
+        try:
+            checkpoints.save(large, CONFIG)
+            with pytest.raises(
+                OSError, match=r"could not be written .* the ones before it are good"
+            ):
+                checkpoints.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        assert checkpoints.latest == 1
+        found = checkpoints.restore(jax.eval_shape(state_of, 0))
+        assert (np.asarray(found.params["kernel"]) == 1).all()
+
+
+def test_saving_a_step_twice_is_no_mistake(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        assert checkpoints.save(state_of(5), CONFIG) == 5
+        assert checkpoints.save(state_of(5), CONFIG) == 5
+        assert checkpoints.latest == 5
+
+
+def test_a_kill_during_a_save_never_costs_the_step_before(tmp_path: Path) -> None:
+    kills = 8
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "XLA_FLAGS": ""}
+    done = subprocess.run(
+        [sys.executable, HERE / "killed_while_saving.py", tmp_path, str(kills)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    saved, begun = map(int, done.stdout.split())
+    assert saved >= 2 * kills
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest in range(saved, begun + 1)
+
+
+def test_the_note_says_what_a_step_was_made_with(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(state_of(1), CONFIG)
+        note = checkpoints.note()
+        assert checkpoints.config() == CONFIG
+    assert note["config_digest"] == config_digest(CONFIG)
+    assert note["versions"]["jax"] == jax.__version__
+
+
+def test_the_digest_is_of_what_determines_the_numbers() -> None:
+    assert config_digest(CONFIG) == config_digest(dataclasses.replace(CONFIG))
+    told = dataclasses.replace(
+        CONFIG, log=LogConfig(every=3), keep=9, name="x", mesh=MeshConfig(fsdp=2)
+    )
+    assert config_digest(told) == config_digest(CONFIG)
+    assert config_digest(dataclasses.replace(CONFIG, seed=1)) != config_digest(CONFIG)
+
+
+def test_differences_are_named() -> None:
+    optim = dataclasses.replace(CONFIG.optim, lr=2e-5, lr_groups=(("camera/*", 1e-4),))
+    data = DataConfig((Bucket(2, 42, 42, batch=2), Bucket(3, 42, 42)))
+    new = dataclasses.replace(CONFIG, optim=optim, data=data, keep=9)
+    lines = differences(CONFIG, new)
+    assert "optim.lr 1e-05 -> 2e-05" in lines
+    assert "optim.lr_groups.0.1 nothing -> 0.0001" in lines
+    assert "data.buckets.0.batch 1 -> 2" in lines
+    assert "data.buckets.1.views nothing -> 3" in lines
+    assert not any("keep" in line for line in lines)
+
+
+def test_a_run_goes_on_with_another_schedule_but_not_with_another_model(tmp_path: Path) -> None:
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        assert check_resumable(checkpoints, CONFIG) is None
+        checkpoints.save(state_of(1), CONFIG)
+        assert check_resumable(checkpoints, dataclasses.replace(CONFIG, keep=7)) is None
+        line = check_resumable(checkpoints, dataclasses.replace(CONFIG, steps=7))
+        assert line is not None
+        assert line.endswith("saved with: steps 1000 -> 7")
+        model = dataclasses.replace(CONFIG.model, layer_scale_init=0.7)
+        with pytest.raises(ValueError, match=r"another model .*\(model.layer_scale_init .* -> 0.7"):
+            check_resumable(checkpoints, dataclasses.replace(CONFIG, model=model))

@@ -1,0 +1,197 @@
+"""One picture of what a model makes of a scene: images, depth, errors and points."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from zipmap_jax.geometry import decode_pose, rebase_poses, unproject_to_world
+from zipmap_jax.viz.colormaps import apply_colormap, view_colors
+from zipmap_jax.viz.splat import overview, splat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from jaxtyping import Bool, Float, UInt8
+
+    from zipmap_jax.structs import Prediction
+    from zipmap_jax.train.loop import Picture
+    from zipmap_jax.train.state import TrainState
+
+WORST = 0.5
+"""Relative depth error at the bright end of the scale."""
+CELL = 224
+"""Width of the picture of one view, in pixels."""
+MOST_POINTS = 200_000
+"""Points drawn of a cloud."""
+_GAP, _LABEL = 6, 22
+_GROUND, _INK, _UNKNOWN = (20, 21, 26), (205, 208, 215), (46, 47, 54)
+
+
+def painter(predict: Callable[[Any, Any], Prediction], batch: Mapping[str, Any]) -> Picture:
+    """What a state's moving average predicts of the first scene of a batch, as a picture.
+
+    Args:
+      predict: `predict(params, images) -> prediction`, jitted.
+      batch: `images`, `depth`, `valid`, `intrinsics` and `w2c`.
+    """
+
+    def picture(state: TrainState) -> UInt8[np.ndarray, "h w 3"]:
+        return sheet(jax.device_get(batch), jax.device_get(predict(state.ema, batch["images"])))
+
+    return picture
+
+
+def sheet(
+    batch: Mapping[str, np.ndarray], prediction: Prediction, scene: int = 0, most: int = 4
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A row per view (input, predicted and true depth, relative error), then both point clouds.
+
+    All depth of the scene is scaled by one ratio of medians, as in the evaluation, and coloured
+    alike: linear in its logarithm, near is bright, between the 2 % and 98 % quantiles of the
+    truth.
+    The clouds are seen from behind and above the first camera.
+
+    Args:
+      batch: host arrays `images`, `depth`, `valid`, `intrinsics` and `w2c`.
+      prediction: host arrays; poses are those of the last iteration.
+      scene: which one of the batch.
+      most: views shown, evenly spread; the clouds contain them all.
+    """
+    truth = {name: np.asarray(array[scene]) for name, array in batch.items()}
+    answer = _answer(prediction, scene, truth)
+    views = np.unique(np.linspace(0, len(truth["images"]) - 1, most).round().astype(int))
+    near, far = _range(truth["depth"], truth["valid"])
+    rows = []
+    for i in views:
+        depth, known = truth["depth"][i], truth["valid"][i]
+        error = np.abs(answer.depth[i] - depth) / np.where(known, depth, 1)
+        finite = np.isfinite(answer.depth[i])
+        rows.append(
+            [
+                _eight_bit(truth["images"][i]),
+                _depth_picture(answer.depth[i], finite, near, far),
+                _depth_picture(depth, known, near, far),
+                _mapped(error / WORST, known & finite),
+            ]
+        )
+    named = ("input", "predicted depth", "true depth", f"relative error, 0 to {WORST:.0%}")
+    return _join(named, rows, _clouds(answer, truth))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answer:
+    """A prediction in the unit and the first camera's frame of the truth."""
+
+    depth: Float[np.ndarray, "v h w"]
+    w2c: Float[np.ndarray, "v 4 4"]
+    intrinsics: Float[np.ndarray, "v 3 3"]
+
+
+def _answer(prediction: Prediction, scene: int, truth: Mapping[str, np.ndarray]) -> _Answer:
+    """NaN is the depth where none was predicted; an impossible camera becomes a possible one."""
+    depth = np.asarray(prediction.depth[scene], np.float64)
+    depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)
+    seen = truth["valid"] & np.isfinite(depth)
+    ratio = np.median(truth["depth"][seen]) / np.median(depth[seen]) if seen.any() else 1.0
+    assert prediction.pose_enc is not None
+    encoding = np.array(prediction.pose_enc[-1, scene], np.float64)
+    encoding[~np.isfinite(encoding)] = 0
+    lost = np.linalg.norm(encoding[:, 3:7], axis=-1) < 1e-6
+    encoding[lost, 3:7] = (0, 0, 0, 1)
+    encoding[:, 7:] = encoding[:, 7:].clip(np.radians(1), np.radians(179))
+    w2c, intrinsics = decode_pose(encoding, depth.shape[-2:])
+    w2c = rebase_poses(w2c)
+    w2c[:, :3, 3] *= ratio
+    return _Answer(depth * ratio, w2c, intrinsics)
+
+
+def _clouds(
+    answer: _Answer, truth: Mapping[str, np.ndarray]
+) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
+    """The predicted and the true points from the same viewpoint, with the cameras."""
+    poses = rebase_poses(truth["w2c"].astype(np.float64))
+    true = unproject_to_world(
+        truth["depth"].astype(np.float64), truth["intrinsics"].astype(np.float64), poses
+    )
+    told = unproject_to_world(answer.depth, answer.intrinsics, answer.w2c)
+    seen = np.flatnonzero(truth["valid"])
+    if not len(seen):
+        return {}
+    seen = seen[:: -(-len(seen) // MOST_POINTS)]
+    viewer = overview(true.reshape(-1, 3)[seen])
+    reach = float(np.median(truth["depth"].ravel()[seen]))
+    colors = _eight_bit(truth["images"].reshape(-1, 3)[seen])
+
+    def render(points: np.ndarray, cameras: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+        return splat(
+            points.reshape(-1, 3)[seen],
+            colors,
+            viewer,
+            (int(0.75 * CELL * 2), CELL * 2 + _GAP),
+            background=_UNKNOWN,
+            cameras=cameras,
+            camera_colors=view_colors(len(cameras)),
+            camera_size=0.06 * reach,
+        )
+
+    return {
+        "predicted points and cameras": render(told, answer.w2c),
+        "true points and cameras": render(true, poses),
+    }
+
+
+def _range(depth: Float[np.ndarray, "*s"], known: Bool[np.ndarray, "*s"]) -> tuple[float, float]:
+    if not known.any():
+        return 1.0, 2.0
+    near, far = np.percentile(depth[known], [2, 98])
+    return float(near), float(max(far, near * 1.001))
+
+
+def _depth_picture(
+    depth: Float[np.ndarray, "h w"], known: Bool[np.ndarray, "h w"], near: float, far: float
+) -> UInt8[np.ndarray, "h w 3"]:
+    distance = np.log(far / np.where(known & (depth > 0), depth, far))
+    return _mapped(distance / np.log(far / near), known)
+
+
+def _mapped(
+    values: Float[np.ndarray, "h w"], known: Bool[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "h w 3"]:
+    return np.where(
+        known[..., None], apply_colormap(np.where(known, values, 0)), np.array(_UNKNOWN, np.uint8)
+    )
+
+
+def _eight_bit(image: Float[np.ndarray, "*s 3"]) -> UInt8[np.ndarray, "*s 3"]:
+    return (255 * np.clip(image, 0, 1) + 0.5).astype(np.uint8)
+
+
+def _join(
+    names: tuple[str, ...],
+    rows: list[list[UInt8[np.ndarray, "h w 3"]]],
+    wide: Mapping[str, UInt8[np.ndarray, "y x 3"]],
+) -> UInt8[np.ndarray, "t s 3"]:
+    """Cells under their names, wide ones below, on a dark ground."""
+    height = round(CELL * rows[0][0].shape[0] / rows[0][0].shape[1])
+    width = len(names) * (CELL + _GAP) + _GAP
+    top = _LABEL + len(rows) * (height + _GAP)
+    below = max((_LABEL + picture.shape[0] + _GAP for picture in wide.values()), default=_GAP)
+    page = Image.new("RGB", (width, top + below), _GROUND)
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    for column, name in enumerate(names):
+        left = _GAP + column * (CELL + _GAP)
+        pen.text((left + 2, 4), name, fill=_INK, font=font)
+        for row, cells in enumerate(rows):
+            cell = Image.fromarray(cells[column]).resize((CELL, height), Image.Resampling.BICUBIC)
+            page.paste(cell, (left, _LABEL + row * (height + _GAP)))
+    left = _GAP
+    for name, picture in wide.items():
+        pen.text((left + 2, top + 4), name, fill=_INK, font=font)
+        page.paste(Image.fromarray(picture), (left, top + _LABEL))
+        left += picture.shape[1] + _GAP
+    return np.asarray(page)
