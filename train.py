@@ -3,6 +3,7 @@
     python train.py --config tiny_procedural --workdir runs/tiny_procedural
     python train.py --config tiny_procedural --workdir runs/tiny_procedural --export DIR
     python train.py --config stage2_dynamic --optim.lr 2e-5 --dry-run --devices 8
+    srun python train.py --config stage2_dynamic --data.root DATA --distributed
 
 --config takes a name in configs/ or a file, every leaf of the configuration is a flag (see --help).
 A work directory that holds checkpoints is resumed; SIGTERM and Ctrl-C save before they end the run.
@@ -10,10 +11,12 @@ A work directory that holds checkpoints is resumed; SIGTERM and Ctrl-C save befo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -21,31 +24,28 @@ from zipmap_jax.convert.checkpoint import make_card, require_free
 from zipmap_jax.convert.checkpoint import save as save_weights
 from zipmap_jax.errors import explain
 from zipmap_jax.eval.comparison import MEANING, Numbers, table
-from zipmap_jax.eval.held_out import Batch, evaluate, held_out_scenes
+from zipmap_jax.eval.held_out import Batch, evaluate, held_out_scenes, predict
 from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.structs import Prediction
 from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
 from zipmap_jax.train.command_line import Options, parse
 from zipmap_jax.train.config import TrainConfig
+from zipmap_jax.train.distributed import is_first, join, on_one_device
+from zipmap_jax.train.loaded import LoadedSource
 from zipmap_jax.train.loop import stop_on_signals, train
+from zipmap_jax.train.pictures import painter
 from zipmap_jax.train.plan import plan
+from zipmap_jax.train.program import Program
+from zipmap_jax.train.resume import check_resumable
 from zipmap_jax.train.roots import require_sources
-from zipmap_jax.train.sharding import VIEWS, make_mesh
+from zipmap_jax.train.sharding import describe, make_mesh
 from zipmap_jax.train.source import ProceduralSource
-from zipmap_jax.train.start import random_parameters
+from zipmap_jax.train.start import given_parameters, random_parameters
 from zipmap_jax.train.state import TrainState, initial_state
-from zipmap_jax.train.step import scene_loss, train_step
+from zipmap_jax.train.validation import both_weights
 from zipmap_jax.train.writer import Writer
-
-
-def check_same_model(checkpoints: Checkpoints, config: TrainConfig) -> None:
-    """A run can be resumed with another schedule, not with another model."""
-    if checkpoints.latest is not None and checkpoints.config().model != config.model:
-        raise ValueError(
-            f"{checkpoints.directory} holds checkpoints of another model than {config.name}: "
-            "choose another --workdir"
-        )
 
 
 def held_out(config: TrainConfig, count: int) -> Iterator[Batch]:
@@ -60,39 +60,50 @@ def run(config: TrainConfig, workdir: Path) -> None:
     mesh = make_mesh(config.mesh)
 
     # ---------------------------------------------------------------- data
-    source = ProceduralSource(config.data, config.steps, config.seed, mesh)
+    engine = ProceduralSource if config.data.engine == "device" else LoadedSource
+    source = engine(config.data, config.steps, config.seed, mesh)
 
     # --------------------------------------------------------------- model
     model = ZipMap(config.model, POLICIES[config.policy], config.remat)
-    axis = VIEWS if config.mesh.views > 1 else None
-    loss = scene_loss(dataclasses.replace(model, views_axis=axis), config.loss)
 
     def new_state() -> TrainState:
         params = random_parameters(model, jax.random.key(config.seed), config.token_scale)
         return initial_state(params, config.optim)
 
-    # ---------------------------------------------------------------- step
-    program = jax.jit(
-        functools.partial(train_step, loss=loss, config=config, mesh=mesh),
-        donate_argnames="state",
-    )
-    step = functools.partial(program, steps=config.steps)
+    fresh = config.start.kind == "random"
+    given = None if fresh else functools.partial(given_parameters, model, config.start)
 
-    def held_out_numbers(state: TrainState) -> Numbers:
-        return evaluate(model, state.ema, held_out(config, config.eval_scenes))
+    # ---------------------------------------------------------------- step
+    step = Program(config, mesh)
+
+    # ---------------------------------------------------------- evaluation
+    @both_weights
+    def numbers(params: Any) -> Numbers:
+        whole = on_one_device(params, mesh)  # all processes take part in it, one goes on
+        return evaluate(model, whole, held_out(config, config.eval_scenes if is_first() else 0))
+
+    def answer(params: Any, images: Any) -> Prediction:
+        return predict(model, on_one_device(params, mesh), images)
+
+    picture = painter(answer, next(held_out(config, 1))) if config.log.pictures_every else None
 
     # ---------------------------------------------------------------- loop
     with (
-        Checkpoints(workdir / "checkpoints", config.keep) as checkpoints,
-        Writer(workdir, config.steps) as writer,
+        Checkpoints(workdir / "checkpoints", config.keep, config.keep_every) as checkpoints,
+        Writer(workdir, config.steps, config.log) as writer,
         stop_on_signals() as stop,
+        contextlib.closing(source),
     ):
-        check_same_model(checkpoints, config)
-        state, line = start_or_resume(checkpoints, new_state, mesh)
+        changed = check_resumable(checkpoints, config)
+        state, line = start_or_resume(checkpoints, new_state, mesh, given)
         count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-        writer.say(f"{config.name}: {count / 1e6:.2f} M parameters on {jax.devices()[0]}; {line}")
-        writer.say(f"{len(config.data.buckets)} shapes of batch; each compiles when first drawn")
-        train(state, step, source, config, checkpoints, writer, held_out_numbers, stop)
+        writer.say(f"{config.name}: {count / 1e6:.2f} M parameters on {describe(mesh)}; {line}")
+        for note in (*step.notes, changed):
+            if note:
+                writer.say(note)
+        if config.compile_ahead:
+            step.compile_all(state, source, writer.say)
+        train(state, step, source, config, checkpoints, writer, numbers, stop, picture, step.flops)
 
 
 def export(workdir: Path, args: Options) -> None:
@@ -136,6 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     enable_compilation_cache()
     try:
         options, config = parse(argv)
+        join(options.coordinator, options.processes, options.process, detect=options.distributed)
         if options.dry_run:
             print(plan(config, options.devices or jax.device_count()))
         elif options.export is not None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from zipmap_jax.data.buckets import BucketRow
 from zipmap_jax.data.datasets.readers import open_source
 from zipmap_jax.data.loader import Loader, loader
 from zipmap_jax.data.mixture import Mixture
+from zipmap_jax.train.config import Bucket
 
 HEIGHT, WIDTH = 24, 36
 
@@ -47,13 +47,13 @@ def break_frame(folder: Path, frame: int) -> None:
 
 
 SHAPES = (
-    BucketRow(views=3, height=14, width=28, batch=2, targets=0, weight=0.5),
-    BucketRow(views=2, height=28, width=28, batch=1, targets=2, weight=0.5),
+    Bucket(views=3, height=14, width=28, batch=2, weight=0.5),
+    Bucket(views=2, height=28, width=28, batch=1, targets=2, weight=0.5),
 )
 STEPS = 6
 
 
-def shape_of(step: int) -> BucketRow:
+def shape_of(step: int) -> Bucket:
     return SHAPES[step % 2]
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -141,9 +142,9 @@ def test_train_stop_resume_export_and_evaluate(
     steps = int(stopped[1]) + 60
     text = run(*train, "--steps", steps)
     assert f"resuming at step {stopped[1]}" in text
-    assert f"step {steps} held out, trivial in brackets: AbsRel" in text
+    assert f"step {steps} held out, raw, trivial in brackets: AbsRel" in text
     values = losses(workdir)
-    assert values[-1] < 0.9 * values[0]
+    assert np.mean(values[-3:]) < 0.9 * values[0]
     programs = (tmp_path / "cache").rglob("jit_train_step-*-cache")
     assert len(list(programs)) == 1, "a resumed run compiles nothing again"
 

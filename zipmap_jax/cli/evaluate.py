@@ -72,9 +72,9 @@ class Eval:
 
     def _configuration(self) -> TrainConfig:
         """The run to measure, with the command line's processes."""
-        from zipmap_jax.cli.configuration import load_config
+        from zipmap_jax.train.named import load
 
-        config = load_config(self.config) if self.config else self._made_up()
+        config = load(self.config) if self.config else self._made_up()
         given = {"workers": self.workers, "threads": self.threads}
         changes = {name: value for name, value in given.items() if value is not None}
         data = dataclasses.replace(config.data, **changes)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Shape(Protocol):
-    """A batch shape, such as `zipmap_jax.train.config.Bucket` or `buckets.BucketRow`."""
+    """A batch shape, such as `zipmap_jax.train.config.Bucket`."""
 
     @property
     def views(self) -> int: ...

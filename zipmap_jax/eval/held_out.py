@@ -51,7 +51,7 @@ def evaluate(model: ZipMap, params: Any, batches: Iterable[Batch]) -> Numbers:
     """
     comparison = Comparison()
     for batch in batches:
-        prediction = jax.device_get(_predict(model, params, batch["images"]))
+        prediction = jax.device_get(predict(model, params, batch["images"]))
         w2c, _ = decode_pose(prediction.pose_enc[-1], batch["images"].shape[2:4])
         for i, (depth, poses) in enumerate(zip(prediction.depth, np.asarray(w2c), strict=True)):
             truth = {name: array[i] for name, array in batch.items()}
@@ -60,5 +60,6 @@ def evaluate(model: ZipMap, params: Any, batches: Iterable[Batch]) -> Numbers:
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def _predict(model: ZipMap, params: Any, images: Float[Array, "b v h w 3"]) -> Prediction:
+def predict(model: ZipMap, params: Any, images: Float[Array, "b v h w 3"]) -> Prediction:
+    """What a model makes of all views of some scenes, zipped in one `update`."""
     return model.update(params, model.init_state(params, images.shape[0]), Views(images))[1]

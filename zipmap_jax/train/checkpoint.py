@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from zipmap_jax.train.config import TrainConfig, from_json, to_json
+from zipmap_jax.train.distributed import on_host
 from zipmap_jax.train.resume import config_digest
 from zipmap_jax.train.sharding import shardings
 
@@ -185,8 +189,16 @@ def _targets(like: Any) -> Any:
     return jax.tree.map(target, like)
 
 
+def _place(array: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+    """A host array that every process has, as `sharding` wants it."""
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
 def start_or_resume(
-    checkpoints: Checkpoints, initial: Callable[[], TrainState], mesh: Mesh
+    checkpoints: Checkpoints,
+    initial: Callable[[], TrainState],
+    mesh: Mesh,
+    given: Callable[[Any], tuple[Any, str]] | None = None,
 ) -> tuple[TrainState, str]:
     """The newest saved state, or the initial one, laid out on `mesh`; and a line that says which.
 
@@ -194,12 +206,19 @@ def start_or_resume(
       checkpoints: the run's; a state may have been saved from another mesh.
       initial: builds the state before the first step; only its shapes are used when resuming.
       mesh: the devices.
+      given: from fresh parameters to those a new run starts from, on the host, and a report;
+        None = the fresh ones.
     """
     shapes = jax.eval_shape(initial)
     layout = shardings(shapes, mesh)
     if checkpoints.latest is None:
         state = jax.jit(initial, out_shardings=layout)()
-        return state, f"starting from scratch, checkpoints in {checkpoints.directory}"
+        if given is None:
+            return state, f"starting from scratch, checkpoints in {checkpoints.directory}"
+        params, report = given(on_host(state.params, mesh))
+        placed = jax.tree.map(_place, params, layout.params)
+        again = jax.tree.map(jnp.copy, placed)
+        return dataclasses.replace(state, params=placed, ema=again), report
     like = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,

@@ -30,6 +30,7 @@ class Options:
       devices: number that the plan is made for; None = those of this machine.
       export: folder for the newest checkpoint's weights; nothing is trained. None = train.
       export_weights, export_dtype, export_scenes, force: how to export.
+      coordinator, processes, process, distributed: see `zipmap_jax.train.distributed.join`.
     """
 
     workdir: Path
@@ -40,6 +41,10 @@ class Options:
     export_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     export_scenes: int = 64
     force: bool = False
+    coordinator: str = ""
+    processes: int | None = None
+    process: int | None = None
+    distributed: bool = False
 
 
 FLAGS = (
@@ -180,6 +185,10 @@ def _parser() -> _Parser:
     add("--export-dtype", choices=("bfloat16", "float32"), default="bfloat16")
     add("--export-scenes", type=int, default=64, help="for the card's numbers")
     add("--force", action="store_true", help="let --export overwrite")
+    add("--coordinator", default="", help="HOST:PORT of process 0 of a run of several processes")
+    add("--processes", type=int, help="their number")
+    add("--process", type=int, help="this one's, from 0")
+    add("--distributed", action="store_true", help="ask SLURM, Open MPI or the cloud for all three")
     return parser
 
 

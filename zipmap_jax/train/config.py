@@ -230,7 +230,8 @@ class TrainConfig:
       compile_ahead: compile every bucket's program before the first step.
       eval_every: steps between two evaluations, made at the end, too; 0 = never.
       save_every: steps between two checkpoints, made at the end, too; 0 = not in between.
-      save_minutes: a checkpoint is also due when this many minutes have passed since the last.
+      save_minutes: a checkpoint is also due when this many minutes have passed since the last;
+        not in runs of several processes, whose clocks differ.
       keep: newest checkpoints kept in the work directory.
       keep_every: checkpoints at multiples of this many steps are kept for good; 0 = none.
       held_out: shape of the held-out scenes.

@@ -86,6 +86,13 @@ def preempted(step: int) -> bool:
     return multihost_utils.reached_preemption_sync_point(step)
 
 
+def on_one_device(tree: Any, mesh: Mesh) -> Any:
+    """Whole arrays on a device of this process; every process calls it."""
+    if mesh.size == 1:
+        return tree
+    return jax.device_put(on_host(tree, mesh), jax.local_devices()[0])
+
+
 def on_host(tree: Any, mesh: Mesh) -> Any:
     """Whole arrays as NumPy, from wherever the mesh holds their parts; every process calls it."""
     if jax.process_count() > 1:

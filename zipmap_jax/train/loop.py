@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from zipmap_jax.train.broken import give_up_if_broken
+from zipmap_jax.train.distributed import preempted
 from zipmap_jax.train.profile import Profile
 
 if TYPE_CHECKING:
@@ -47,10 +48,28 @@ class Stop:
     def __call__(self, *_: object) -> None:
         self.asked = True
 
+    def reached(self, step: int) -> bool:
+        """Whether the run ends after this step."""
+        del step
+        return self.asked
+
+
+class AgreedStop(Stop):
+    """The stop of several processes: SIGTERM at one of them ends all after the same step."""
+
+    def reached(self, step: int) -> bool:
+        return preempted(step)
+
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Turn SIGTERM and SIGINT into a request to stop, for the length of a `with` block."""
+    """Turn SIGTERM and SIGINT into a request to stop, for the length of a `with` block.
+
+    Of a run of several processes JAX itself catches SIGTERM, and Ctrl-C ends it at once.
+    """
+    if jax.process_count() > 1:
+        yield AgreedStop()
+        return
     stop = Stop()
     signals = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, stop) for number in signals]
@@ -96,10 +115,10 @@ def train(
             profile.before(index)
             batch = source(index)
             images += _image_count(batch)
-            work += flops(batch) if flops else 0.0
             state, metrics = step(state, batch)
+            work += flops(batch) if flops else 0.0
             window.append(metrics)
-            done, asked = index + 1, stop.asked
+            done, asked = index + 1, stop.reached(index + 1)
             last = asked or done == config.steps
             profile.after(done, metrics)
             if _due(done, log.every) or last:
@@ -115,8 +134,7 @@ def train(
             if picture and not asked and _due(done, log.pictures_every, config.steps):
                 with writer.paused(after=metrics):
                     writer.picture(done, picture(state))
-            minutes = (time.monotonic() - saved_at) / 60
-            if _due(done, config.save_every) or minutes >= config.save_minutes or last:
+            if _due(done, config.save_every) or _long_since(saved_at, config) or last:
                 checkpoints.save(state, config)
                 saved_at = time.monotonic()
             if asked:
@@ -145,6 +163,12 @@ def _due(step: int, every: int, end: int = 0) -> bool:
     return every > 0 and (step % every == 0 or step == end)
 
 
+def _long_since(saved_at: float, config: TrainConfig) -> bool:
+    """Whether a save is due by the clock; the clocks of several processes would not agree."""
+    minutes = (time.monotonic() - saved_at) / 60
+    return minutes >= config.save_minutes and jax.process_count() == 1
+
+
 def _image_count(batch: Mapping[str, Any]) -> int:
-    slots, scenes, views = batch["images"].shape[:3]
-    return slots * scenes * views
+    shapes = [batch[name].shape for name in ("images", "target_images") if name in batch]
+    return sum(slots * scenes * views for slots, scenes, views, *_ in shapes)

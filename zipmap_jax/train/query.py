@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from zipmap_jax.geometry import query_frame, ray_conditions
 from zipmap_jax.losses import query_targets_from_batch, total_loss
 from zipmap_jax.structs import Views
+from zipmap_jax.train.step import gather_views
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Int, Key
@@ -139,13 +140,16 @@ def query_scene_loss(
     Returns:
       `loss(params, batch) -> (objective, named parts)`.
     """
+    axis = model.views_axis
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
         images = batch["images"]
         state = model.init_state(params, images.shape[0])
         state, prediction = model.update(params, state, Views(images))
-        rendered = model.read(params, state, query_rays(batch))
-        target, truth = query_targets_from_batch(batch)
+        poses = gather_views(batch["w2c"], axis)
+        rendered = model.read(params, state, query_rays({**batch, "w2c": poses}))
+        prediction, rendered = gather_views((prediction, rendered), axis)
+        target, truth = query_targets_from_batch(gather_views(batch, axis))
         return total_loss(prediction, target, config, (rendered, truth), perceptual)
 
     return loss

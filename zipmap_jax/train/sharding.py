@@ -65,6 +65,13 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     return Mesh(np.asarray(devices).reshape(shape), AXES, axis_types=automatic)
 
 
+def describe(mesh: Mesh) -> str:
+    """Number and kind of the devices, and their arrangement."""
+    kind = mesh.devices.flat[0].device_kind
+    axes = ", ".join(f"{name} {size}" for name, size in mesh.shape.items() if size > 1)
+    return f"{mesh.size} x {kind}" + (f" ({axes})" if axes else "")
+
+
 def slot_devices(mesh: Mesh) -> int:
     """Groups of devices that work on different slots."""
     return mesh.shape[DATA] * mesh.shape[FSDP]

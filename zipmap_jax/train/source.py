@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,13 @@ from jax.sharding import PartitionSpec
 
 from zipmap_jax.data.datasets.procedural import ProceduralConfig, scene_batch
 from zipmap_jax.train.augment import jitter_colours, shuffle_views
-from zipmap_jax.train.sharding import SLOTS, VIEWS, batch_spec, slot_devices
+from zipmap_jax.train.query import split_batch, views_to_draw
+from zipmap_jax.train.sharding import SLOTS, VIEWS, batch_shardings, batch_spec, slot_devices
 
 if TYPE_CHECKING:
     from jax import Array
     from jax.sharding import Mesh
+    from jaxtyping import Key
 
     from zipmap_jax.train.config import Bucket, DataConfig
     from zipmap_jax.train.step import Batch
@@ -40,6 +42,30 @@ def bucket_of(step: int, steps: int, seed: int, config: DataConfig) -> Bucket:
     weights = np.array([bucket.weight for bucket in open_now])
     draw = np.random.default_rng((seed, step)).choice(len(open_now), p=weights / weights.sum())
     return open_now[draw]
+
+
+def slot_key(seed: int, step: Any, slot: Any) -> Key[Array, ""]:
+    """Key of the augmentation of a slot."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), slot)
+
+
+def finished(key: Key[Array, ""], batch: Batch, bucket: Bucket, config: DataConfig) -> Batch:
+    """The scenes of a slot after colour augmentation, cut into views to zip and to render."""
+    colour, split = jax.random.split(jax.random.fold_in(key, 2))
+    if config.jitter is not None:
+        batch = batch | {"images": jitter_colours(colour, batch["images"], config.jitter)}
+    return split_batch(split, batch, bucket.views, bucket.targets)
+
+
+def require_even(bucket: Bucket, slots: int, mesh: Mesh) -> None:
+    """Refuse a batch that the mesh cannot hold in equal parts."""
+    uneven = [n for n in (bucket.views, bucket.targets) if n % mesh.shape[VIEWS]]
+    if slots % slot_devices(mesh) or uneven:
+        what = f"{bucket.views} views" + (f" and {bucket.targets} targets" * bool(bucket.targets))
+        raise ValueError(
+            f"{slots} slots of {what} do not divide evenly over the mesh {dict(mesh.shape)}: "
+            "change data.slots, the bucket or mesh"
+        )
 
 
 class ProceduralSource:
@@ -67,25 +93,32 @@ class ProceduralSource:
 
         Scene i of slot s is scene number `(step * slots + s) * batch + i` of the bucket's stream.
         """
-        scenes = ProceduralConfig(bucket.views, bucket.height, bucket.width)
+        views = views_to_draw(bucket.views, bucket.targets)
+        scenes = ProceduralConfig(views, bucket.height, bucket.width)
         # A stream numbers its scenes by the batch, so buckets of other batches need their own.
         stream = self._seed * len(self._config.buckets) + self._config.buckets.index(bucket)
         batch = scene_batch(scenes, stream, step * self._config.slots + slot, bucket.batch)
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self._seed), step), slot)
-        order, colour = jax.random.split(key)
+        key = slot_key(self._seed, step, slot)
         if self._config.shuffle_views:
-            batch = shuffle_views(order, batch)
-        if self._config.jitter is not None:
-            batch = batch | {"images": jitter_colours(colour, batch["images"], self._config.jitter)}
-        return batch
+            batch = shuffle_views(jax.random.fold_in(key, 1), batch)
+        return finished(key, batch, bucket, self._config)
+
+    def close(self) -> None:
+        """Nothing needs to be given back."""
+
+    def shapes(self, bucket: Bucket) -> Batch:
+        """Shapes and layout of a batch of that bucket."""
+        shapes = jax.eval_shape(self._programs[bucket], jax.ShapeDtypeStruct((), jnp.uint32))
+        layout = batch_shardings(shapes, self._mesh)
+        return jax.tree.map(
+            lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+            shapes,
+            layout,
+        )
 
     def _program(self, bucket: Bucket) -> Callable[[np.uint32], Batch]:
-        per_device, rest = divmod(self._config.slots, slot_devices(self._mesh))
-        if rest or bucket.views % self._mesh.shape[VIEWS]:
-            raise ValueError(
-                f"{self._config.slots} slots of {bucket.views} views do not divide evenly over the "
-                f"mesh {dict(self._mesh.shape)}: change data.slots, the bucket or mesh"
-            )
+        require_even(bucket, self._config.slots, self._mesh)
+        per_device = self._config.slots // slot_devices(self._mesh)
 
         def on_device(step: Array) -> Batch:
             first = lax.axis_index(SLOTS) * per_device

@@ -1,0 +1,90 @@
+"""A run of two processes with four devices each: it trains, is preempted, and resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.train.test_train_script import CONFIG, QUICK, ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def start(config: Path, workdir: Path, steps: int, processes: int) -> list[subprocess.Popen[str]]:
+    """`train.py` on eight devices, four to a process (or all eight to the only one)."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = f"{QUICK} --xla_force_host_platform_device_count={8 // processes}"
+    command = [sys.executable, str(ROOT / "train.py"), "--config", str(config)]
+    command += ["--workdir", str(workdir), "--steps", str(steps), "--mesh.fsdp", "2"]
+    command += ["--data.slots", "8"]
+    together = ["--coordinator", f"127.0.0.1:{port}", "--processes", str(processes)]
+    return [
+        subprocess.Popen(
+            [*command, *([*together, "--process", str(number)] if processes > 1 else [])],
+            cwd=ROOT,
+            env=os.environ | {"XLA_FLAGS": flags},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+
+
+def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
+    outputs = [process.communicate(timeout=600) for process in processes]
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors
+    return [out for out, _ in outputs]
+
+
+def losses(workdir: Path) -> dict[int, float]:
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: row["loss"] for row in rows if row["kind"] == "train"}
+
+
+def test_two_processes_train_as_one_and_survive_preemption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
+    config = tmp_path / "micro.py"
+    short = CONFIG.replace("batch=4", "batch=1").replace("every=10)", "every=2, pictures_every=0)")
+    config.write_text(short)
+
+    # SIGTERM to one of them: both save the same step and end well.
+    pair = start(config, tmp_path / "two", 10_000, processes=2)
+    assert pair[0].stdout is not None
+    for line in pair[0].stdout:
+        if line.startswith("step 4/"):
+            pair[1].send_signal(signal.SIGTERM)
+            break
+    first, second = finish(pair)
+    stopped = re.search(r"asked to stop: saved step (\d+)", first)
+    assert stopped is not None
+    assert second == "", "one process speaks"
+
+    # They go on together, and one process with all devices goes on from what two have saved.
+    steps = int(stopped[1]) + 4
+    first, _ = finish(start(config, tmp_path / "two", steps, processes=2))
+    assert f"resuming at step {stopped[1]}" in first
+    (tmp_path / "one").mkdir()
+    os.rename(tmp_path / "two", tmp_path / "one")
+    (text,) = finish(start(config, tmp_path / "one", steps + 2, processes=1))
+    assert f"resuming at step {steps}" in text
+    assert losses(tmp_path / "one")[steps + 2] > 0
+
+    # The steps that both ways made are the same.
+    (_,) = finish(start(config, tmp_path / "alone", 4, processes=1))
+    alone, together = losses(tmp_path / "alone"), losses(tmp_path / "one")
+    np.testing.assert_allclose(alone[2], together[2], rtol=1e-4)
