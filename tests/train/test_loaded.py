@@ -64,7 +64,8 @@ def test_pictures_become_floats_and_depth_a_mask(config: DataConfig) -> None:
 
 
 def test_uneven_batches_are_refused(config: DataConfig) -> None:
+    bucket = dataclasses.replace(config.buckets[0], targets=3)
+    config = dataclasses.replace(config, buckets=(bucket,))
+    mesh = make_mesh(MeshConfig(views=2), jax.devices()[:2])
     with pytest.raises(ValueError, match="2 views and 3 targets do not divide evenly"):
-        bucket = dataclasses.replace(config.buckets[0], targets=3)
-        config = dataclasses.replace(config, buckets=(bucket,))
-        LoadedSource(config, 10, 5, make_mesh(MeshConfig(views=2), jax.devices()[:2]))
+        LoadedSource(config, 10, 5, mesh)
