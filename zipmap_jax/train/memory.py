@@ -16,7 +16,7 @@ def peak_bytes(function: Callable[..., Any], *shapes: Any) -> int:
     Every value counts from the operation that makes it to the last that reads it, loops and
     recomputed parts included. XLA fuses operations, which saves memory, and reorders, pads and
     copies, which costs some: compiled for a CPU, `tiny` at 8 views of 112x154 needs 1.1 times the
-    estimate, and 2.3 times with `remat`. It tells what dominates and compares configurations;
+    estimate, and 2.4 times with `remat`. It tells what dominates and compares configurations;
     measure with `compiled.memory_analysis()` before relying on it.
 
     Args:
