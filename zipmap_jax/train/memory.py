@@ -14,8 +14,10 @@ def peak_bytes(function: Callable[..., Any], *shapes: Any) -> int:
     """An estimate of the memory that `function` needs besides its arguments.
 
     Every value counts from the operation that makes it to the last that reads it, loops and
-    recomputed parts included. XLA fuses operations and reorders them, so that it usually needs
-    less; it pads and copies, so that it may need more. Measure with `compiled.memory_analysis()`.
+    recomputed parts included. XLA fuses operations, which saves memory, and reorders, pads and
+    copies, which costs some: compiled for a CPU, `tiny` at 8 views of 112x154 needs 1.1 times the
+    estimate, and 2.4 times with `remat`. It tells what dominates and compares configurations;
+    measure with `compiled.memory_analysis()` before relying on it.
 
     Args:
       function: a JAX function.

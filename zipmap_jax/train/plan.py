@@ -214,7 +214,7 @@ def _sections(plan: Plan) -> list[list[str]]:
 
 
 _NOTES = {
-    "working memory": ": estimate for one slot at its largest, before XLA fuses and reorders",
+    "working memory": ": a rough estimate from the trace of one slot at its largest",
 }
 
 
