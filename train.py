@@ -12,6 +12,7 @@ A work directory that holds checkpoints is resumed; SIGTERM and Ctrl-C save befo
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import sys
 from collections.abc import Iterator
@@ -54,9 +55,10 @@ def held_out(config: TrainConfig, count: int) -> Iterator[Batch]:
     return held_out_scenes(count, shape.views, shape.height, shape.width, shape.batch)
 
 
-def run(config: TrainConfig, workdir: Path) -> None:
+def run(config: TrainConfig, options: Options) -> None:
     """Train to the end, or until asked to stop."""
     # ------------------------------------------------------------- devices
+    workdir = options.workdir
     mesh = make_mesh(config.mesh)
 
     # ---------------------------------------------------------------- data
@@ -103,43 +105,66 @@ def run(config: TrainConfig, workdir: Path) -> None:
                 writer.say(note)
         if config.compile_ahead:
             step.compile_all(state, source, writer.say)
-        train(state, step, source, config, checkpoints, writer, numbers, stop, picture, step.flops)
+        state = train(
+            state, step, source, config, checkpoints, writer, numbers, stop, picture, step.flops
+        )
+
+    # -------------------------------------------------------------- export
+    ema = on_one_device(state.ema, mesh)
+    if int(state.step) == config.steps and is_first():
+        export(config, ema, config.steps, workdir / "model", options, force=True)
+        print(workdir / "model")
 
 
-def export(workdir: Path, args: Options) -> None:
-    """Write the newest weights and a card that says what they are worth."""
-    require_free(args.export, args.force)
+def export_newest(workdir: Path, options: Options) -> None:
+    """Write the weights of the newest checkpoint of a run."""
+    assert options.export is not None
+    require_free(options.export, options.force)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         config, steps = checkpoints.config(), checkpoints.latest
-        model = ZipMap(config.model)
-        like = jax.eval_shape(model.init, jax.random.key(0))
-        params = checkpoints.restore_weights(like, args.export_weights)
+        like = jax.eval_shape(ZipMap(config.model).init, jax.random.key(0))
+        params = checkpoints.restore_weights(like, options.export_weights)
+    assert steps is not None
+    config = dataclasses.replace(config, eval_scenes=options.export_scenes)
+    export(config, params, steps, options.export, options, force=options.force)
+    print(options.export)
+
+
+def export(
+    config: TrainConfig, params: Any, steps: int, folder: Path, options: Options, *, force: bool
+) -> None:
+    """Write weights and a card that says what they are worth."""
     # The numbers belong to the weights as they are stored.
-    rounded = jax.tree.map(lambda x: x.astype(args.export_dtype).astype("float32"), params)
-    numbers = evaluate(model, rounded, held_out(config, args.export_scenes))
-    card = make_card(
-        config.model, dtype=args.export_dtype, licence="Apache-2.0", notes=config.notes
-    )
+    dtype = options.export_dtype
+    rounded = jax.tree.map(lambda x: x.astype(dtype).astype("float32"), params)
+    numbers = evaluate(ZipMap(config.model), rounded, held_out(config, config.eval_scenes))
+    card = make_card(config.model, dtype=dtype, licence="Apache-2.0", notes=config.notes)
     card |= {
         "training": {
             "config": config.name,
-            "data": "procedural scenes of zipmap_jax.data.datasets.procedural",
+            "data": data_of(config),
             "steps": steps,
             "of_steps": config.steps,
             "seed": config.seed,
-            "weights": args.export_weights,
+            "weights": options.export_weights,
         },
         "held_out": {
-            "scenes": args.export_scenes,
+            "scenes": config.eval_scenes,
             "views": config.held_out.views,
             "size": [config.held_out.height, config.held_out.width],
             "numbers": numbers,
             "meaning": MEANING,
         },
     }
-    save_weights(args.export, rounded, card, force=args.force)
+    save_weights(folder, rounded, card, force=force)
     print(table(numbers))
-    print(args.export)
+
+
+def data_of(config: TrainConfig) -> str:
+    """What a run has learned from, in a few words."""
+    if config.data.engine == "device":
+        return "procedural scenes of zipmap_jax.data.datasets.procedural"
+    return ", ".join(source.name for source in config.data.mixture if source.weight > 0)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -151,10 +176,10 @@ def main(argv: list[str] | None = None) -> int:
         if options.dry_run:
             print(plan(config, options.devices or jax.device_count()))
         elif options.export is not None:
-            export(options.workdir, options)
+            export_newest(options.workdir, options)
         else:
             require_sources(config)
-            run(config, options.workdir)
+            run(config, options)
     except Exception as error:
         sentence = str(error) if isinstance(error, FloatingPointError) else explain(error)
         if sentence is None:

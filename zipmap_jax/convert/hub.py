@@ -93,6 +93,8 @@ def find(name_or_path: str | Path, *, ema: bool = False) -> Source:
         path = embedded(text) or Path(text).expanduser()
     if path.name == WEIGHTS and (path.parent / CARD).is_file():
         path = path.parent
+    if (path / "model" / CARD).is_file():  # the work directory of a training run
+        path = path / "model"
     if path.is_dir():
         return _from_folder(path, ema)
     if path.is_file():

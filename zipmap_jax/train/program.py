@@ -91,8 +91,8 @@ def objective(config: TrainConfig, views_axis: str | None, perceptual: Any = Non
     """
     model = ZipMap(config.model, POLICIES[config.policy], config.remat, views_axis)
     if any(bucket.targets for bucket in config.data.buckets):
-        return query_scene_loss(model, config.loss, perceptual)
-    return scene_loss(model, config.loss)
+        return query_scene_loss(model, config.loss, perceptual, config.chunk or None)
+    return scene_loss(model, config.loss, config.chunk or None)
 
 
 def _step(

@@ -127,7 +127,10 @@ def query_rays(batch: Mapping[str, Any]) -> Float[Array, "b q h w 9"]:
 
 
 def query_scene_loss(
-    model: ZipMap, config: LossConfig, perceptual: Mapping[str, Any] | None = None
+    model: ZipMap,
+    config: LossConfig,
+    perceptual: Mapping[str, Any] | None = None,
+    chunk: int | None = None,
 ) -> LossFn:
     """Objective of a batch of `split_batch`: zip its views, then render the others from the state.
 
@@ -136,6 +139,7 @@ def query_scene_loss(
       config: weights of the objective.
       perceptual: weights of LPIPS, 15 million numbers: hand them to the jitted function as an
         argument and make the loss inside it, so that they do not become constants of the program.
+      chunk: see `ZipMap.update`.
 
     Returns:
       `loss(params, batch) -> (objective, named parts)`.
@@ -145,9 +149,9 @@ def query_scene_loss(
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
         images = batch["images"]
         state = model.init_state(params, images.shape[0])
-        state, prediction = model.update(params, state, Views(images))
+        state, prediction = model.update(params, state, Views(images), chunk=chunk)
         poses = gather_views(batch["w2c"], axis)
-        rendered = model.read(params, state, query_rays({**batch, "w2c": poses}))
+        rendered = model.read(params, state, query_rays({**batch, "w2c": poses}), chunk=chunk)
         prediction, rendered = gather_views((prediction, rendered), axis)
         target, truth = query_targets_from_batch(gather_views(batch, axis))
         return total_loss(prediction, target, config, (rendered, truth), perceptual)

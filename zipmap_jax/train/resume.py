@@ -19,6 +19,7 @@ MAKES_NO_NUMBERS = (
     "notes",
     "log",
     "mesh",
+    "chunk",
     "compile_ahead",
     "eval_every",
     "eval_scenes",

@@ -172,6 +172,7 @@ def stage(name: str) -> TrainConfig:
         steps=row.epochs * row.epoch_steps,
         policy="bf16",
         remat=True,
+        chunk=8,
         compile_ahead=whole,
         # The recipe validates and keeps a checkpoint every five epochs.
         eval_every=5 * row.epoch_steps,

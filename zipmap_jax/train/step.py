@@ -45,18 +45,23 @@ LossFn = Callable[[Any, Batch], tuple[jax.Array, Metrics]]
 """`loss(params, batch) -> (objective, named parts)` of the scenes of one slot."""
 
 
-def scene_loss(model: ZipMap, config: LossConfig) -> LossFn:
+def scene_loss(model: ZipMap, config: LossConfig, chunk: int | None = None) -> LossFn:
     """Objective of one slot of posed views with depth, zipped by `model` from the empty scene.
 
     With `model.views_axis` every device predicts its share of the views; the loss, which needs
     medians and quantiles over all of them, is computed on every device from gathered predictions.
+
+    Args:
+      model: any variant.
+      config: weights of the objective.
+      chunk: see `ZipMap.update`.
     """
     axis = model.views_axis
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
         images = batch["images"]
         state = model.init_state(params, images.shape[0])
-        _, prediction = model.update(params, state, Views(images))
+        _, prediction = model.update(params, state, Views(images), chunk=chunk)
         truth = {name: x for name, x in batch.items() if name != "images"}
         return total_loss(
             gather_views(prediction, axis), target_from_batch(gather_views(truth, axis)), config
