@@ -72,7 +72,8 @@ def test_two_processes_train_as_one_and_survive_preemption(
     first, second = finish(pair)
     stopped = re.search(r"asked to stop: saved step (\d+)", first)
     assert stopped is not None
-    assert second == "", "one process speaks"
+    spoken = [line for line in second.splitlines() if not line.startswith("[Gloo]")]
+    assert not spoken, "one process speaks"
 
     # They go on together, and one process with all devices goes on from what two have saved.
     steps = int(stopped[1]) + 4

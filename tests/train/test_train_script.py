@@ -145,7 +145,7 @@ def test_train_stop_resume_export_and_evaluate(
     assert f"step {steps} held out, raw, trivial in brackets: AbsRel" in text
     values = losses(workdir)
     assert np.mean(values[-3:]) < 0.9 * values[0]
-    programs = (tmp_path / "cache").rglob("jit_train_step-*-cache")
+    programs = (tmp_path / "cache").rglob("jit_step_of_run-*-cache")
     assert len(list(programs)) == 1, "a resumed run compiles nothing again"
 
     # The weights leave as a model folder, which scores as the run does.

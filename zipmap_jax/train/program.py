@@ -42,7 +42,7 @@ class Program:
         self._perceptual = read_perceptual(folder) if folder else None
         self._steps = np.int32(config.steps)
         self._step = jax.jit(
-            functools.partial(_step, config=config, mesh=mesh), donate_argnames="state"
+            functools.partial(step_of_run, config=config, mesh=mesh), donate_argnames="state"
         )
         self._programs: dict[tuple[Any, ...], tuple[Any, float]] = {}
 
@@ -95,7 +95,7 @@ def objective(config: TrainConfig, views_axis: str | None, perceptual: Any = Non
     return scene_loss(model, config.loss, config.chunk or None)
 
 
-def _step(
+def step_of_run(
     state: TrainState,
     batch: Batch,
     steps: jax.Array,
@@ -104,6 +104,7 @@ def _step(
     config: TrainConfig,
     mesh: Mesh,
 ) -> tuple[TrainState, Metrics]:
+    """`train_step` with the objective of the run; LPIPS's weights are an argument, not a constant."""
     axis = VIEWS if mesh.shape[VIEWS] > 1 else None
     loss = objective(config, axis, perceptual)
     return train_step(state, batch, steps, loss=loss, config=config, mesh=mesh)
