@@ -118,7 +118,7 @@ def test_train_stop_resume_export_and_evaluate(
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     monkeypatch.setenv("XLA_FLAGS", QUICK)
     workdir = tmp_path / "run"
-    train = ("train.py", "--config", config, "--workdir", workdir)
+    train = ("train.py", "--config", config, "--workdir", workdir, "--compile_ahead", "true")
 
     # A preempted run saves and ends well. It is long enough to be met before its end.
     process = subprocess.Popen(

@@ -55,8 +55,12 @@ class Program:
         """Compile for such a state and batch (arrays, or shapes with shardings), unless done."""
         key = _shapes(batch)
         if key not in self._programs:
-            traced = self._step.trace(state, batch, self._steps, self._perceptual)
+            traced = self.trace(state, batch)
             self._programs[key] = traced.lower().compile(), flops_of(traced)
+
+    def trace(self, state: TrainState, batch: Any) -> Any:
+        """The step for such a state and batch before it is compiled (`jax.stages.Traced`)."""
+        return self._step.trace(state, batch, self._steps, self._perceptual)
 
     def compile_all(self, state: TrainState, source: Any, say: Callable[[str], None]) -> None:
         """Compile every shape of batch that the run may draw, before its first step."""
@@ -104,7 +108,7 @@ def step_of_run(
     config: TrainConfig,
     mesh: Mesh,
 ) -> tuple[TrainState, Metrics]:
-    """`train_step` with the objective of the run; LPIPS's weights are an argument, not a constant."""
+    """`train_step` of the run's objective; LPIPS's weights are an argument, not a constant."""
     axis = VIEWS if mesh.shape[VIEWS] > 1 else None
     loss = objective(config, axis, perceptual)
     return train_step(state, batch, steps, loss=loss, config=config, mesh=mesh)

@@ -1,0 +1,93 @@
+"""Programs of whole runs: a state query with LPIPS on a mesh, and its views over devices."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from tests.models.conftest import micro
+from zipmap_jax.losses import LossConfig
+from zipmap_jax.losses.perceptual import WIDTHS, Vgg
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.train.config import Bucket, DataConfig, MeshConfig, OptimConfig, TrainConfig
+from zipmap_jax.train.program import Program, objective
+from zipmap_jax.train.sharding import AXES, VIEWS, batch_spec, make_mesh, shardings
+from zipmap_jax.train.source import ProceduralSource
+from zipmap_jax.train.start import random_parameters
+from zipmap_jax.train.state import initial_state
+
+# Enough tokens for gradients of full rank: Newton-Schulz amplifies rounding in empty directions.
+BUCKET = Bucket(views=4, height=28, width=42, targets=2)
+CONFIG = TrainConfig(
+    name="test",
+    model=micro("state_query"),
+    data=DataConfig(buckets=(BUCKET,), slots=2),
+    loss=LossConfig(camera_kind="absolute"),
+    optim=OptimConfig(lr=1e-4),
+    steps=10,
+)
+
+
+def lpips_shapes() -> dict[str, Any]:
+    image = jax.ShapeDtypeStruct((1, 28, 42, 3), jnp.float32)
+    vgg = jax.eval_shape(Vgg().init, jax.random.key(0), image)["params"]
+    linear = {
+        f"stage{i}": {"kernel": jax.ShapeDtypeStruct((1, 1, width, 1), jnp.float32)}
+        for i, width in enumerate(WIDTHS)
+    }
+    return {"vgg": vgg, "linear": linear}
+
+
+def test_lpips_weights_are_an_argument_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zipmap_jax.train.program.read_perceptual", lambda _: lpips_shapes())
+    config = dataclasses.replace(CONFIG, loss=LossConfig("absolute", perceptual_weights="lpips"))
+    mesh = make_mesh(MeshConfig(data=2, views=2), jax.devices()[:4])
+    program = Program(config, mesh)
+    source = ProceduralSource(config.data, config.steps, 0, mesh)
+    model = ZipMap(config.model)
+    state = jax.eval_shape(lambda: initial_state(model.init(jax.random.key(0)), config.optim))
+    state = jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        state,
+        shardings(state, mesh),
+    )
+    text = program.trace(state, source.shapes(BUCKET)).lower().as_text()
+    # 512 x 512 convolutions come in as arguments; as constants they would be 59 MB of text.
+    assert "tensor<3x3x512x512xf32>" in text
+    assert len(text) < 20e6
+
+
+@pytest.mark.slow
+def test_devices_that_share_input_and_target_views_agree_with_one() -> None:
+    model = ZipMap(CONFIG.model)
+    params = jax.jit(lambda: random_parameters(model, jax.random.key(0), 0.02))()
+    source = ProceduralSource(CONFIG.data, 10, 0, make_mesh(MeshConfig(), jax.devices()[:1]))
+    batch = {name: x[0] for name, x in jax.device_get(source(0)).items()}
+    mesh = make_mesh(MeshConfig(views=2), jax.devices()[:2])
+
+    def gradient(axis: str | None) -> Any:
+        return jax.grad(lambda p, b: objective(CONFIG, axis)(p, b)[0])
+
+    def on_device(params: Any, batch: Any) -> Any:
+        return jax.lax.pmean(gradient(VIEWS)(params, batch), AXES)
+
+    split = jax.shard_map(
+        on_device,
+        mesh=mesh,
+        in_specs=(
+            PartitionSpec(),
+            {n: PartitionSpec(*batch_spec(x[None])[1:]) for n, x in batch.items()},
+        ),
+        out_specs=PartitionSpec(),
+        check_vma=False,
+    )
+    one, two = jax.jit(gradient(None))(params, batch), jax.jit(split)(params, batch)
+    a, b = (np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)]) for tree in (one, two))
+    assert np.linalg.norm(a) > 0
+    assert np.linalg.norm(np.float64(a) - b) <= 1e-5 * np.linalg.norm(np.float64(a))
