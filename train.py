@@ -23,7 +23,7 @@ import jax
 
 from zipmap_jax.convert.checkpoint import make_card, require_free
 from zipmap_jax.convert.checkpoint import save as save_weights
-from zipmap_jax.errors import explain
+from zipmap_jax.errors import OUT_OF_MEMORY_TRAINING, explain, reader_left
 from zipmap_jax.eval.comparison import MEANING, Numbers, table
 from zipmap_jax.eval.held_out import Batch, evaluate, held_out_scenes, predict
 from zipmap_jax.inference.compile import enable_compilation_cache
@@ -180,8 +180,11 @@ def main(argv: list[str] | None = None) -> int:
         else:
             require_sources(config)
             run(config, options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return reader_left()
     except Exception as error:
-        sentence = str(error) if isinstance(error, FloatingPointError) else explain(error)
+        sentence = explain(error, OUT_OF_MEMORY_TRAINING)
         if sentence is None:
             raise
         print(f"train.py: {sentence}", file=sys.stderr)

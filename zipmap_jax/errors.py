@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 
+OUT_OF_MEMORY = (
+    "out of memory: process fewer images at a time with --chunk 4, fewer in all with --max-views, "
+    "or smaller ones with --size"
+)
+OUT_OF_MEMORY_TRAINING = (
+    "out of memory: try --remat true, --chunk 8, a larger --mesh.fsdp or --mesh.views, or fewer "
+    "scenes or views in data.buckets; the checkpoints are good"
+)
+READER_LEFT = 141
+"""Exit code of a program whose output nobody reads any more (128 + SIGPIPE)."""
 _REMEDIES = {
     errno.EACCES: "change its permissions or choose another place",
     errno.EPERM: "change its permissions or choose another place",
@@ -16,13 +28,17 @@ _REMEDIES = {
 }
 
 
-def explain(error: BaseException) -> str | None:
-    """A mistake of the user, or a limit of the machine, as one sentence; None for a bug of ours."""
+def explain(error: BaseException, out_of_memory: str = OUT_OF_MEMORY) -> str | None:
+    """A mistake of the user, or a limit of the machine, as one sentence; None for a bug of ours.
+
+    Args:
+      error: what was raised.
+      out_of_memory: the sentence for want of memory.
+    """
     if is_out_of_memory(error):
-        return (
-            "out of memory: process fewer images at a time with --chunk 4, fewer in all with "
-            "--max-views, or smaller ones with --size"
-        )
+        return out_of_memory
+    if isinstance(error, FloatingPointError):
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{error.filename}: "
         remedy = _REMEDIES.get(error.errno or 0)
@@ -30,6 +46,15 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ValueError | OSError) or _is_missing_extra(error):
         return " ".join(str(error).split())
     return None
+
+
+def reader_left() -> int:
+    """What to do after a BrokenPipeError: silence the rest of the output; returns the exit code.
+
+    Whoever read the output, such as `head`, has seen enough. That is no mistake.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return READER_LEFT
 
 
 def is_out_of_memory(error: BaseException) -> bool:

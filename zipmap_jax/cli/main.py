@@ -1,7 +1,7 @@
 """Entry point of `zipmap`: parse, run one verb, turn users' mistakes into one sentence.
 
 Exit codes: 0 done, 1 a comparison found a difference or a device would starve, 2 a mistake in the
-input, 130 interrupted by Ctrl-C or SIGTERM.
+input, 130 interrupted by Ctrl-C or SIGTERM, 141 the reader of the output left.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from zipmap_jax.cli.doctor import Doctor
 from zipmap_jax.cli.evaluate import Eval
 from zipmap_jax.cli.parity import Parity
 from zipmap_jax.cli.run import Run
-from zipmap_jax.errors import explain
+from zipmap_jax.errors import explain, reader_left
 
 Verb = (
     Annotated[Run, subcommand("run")]
@@ -70,10 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings(), _sigterm_as_interrupt():
         warnings.showwarning = _show_warning
         try:
-            return verb()
+            code = verb()
+            sys.stdout.flush()
+            return code
         except KeyboardInterrupt:
             print("zipmap: interrupted", file=sys.stderr)
             return INTERRUPTED
+        except BrokenPipeError:
+            return reader_left()
         except Exception as error:
             sentence = explain(error)
             if sentence is None or os.environ.get("ZIPMAP_DEBUG") == "1":
