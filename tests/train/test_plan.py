@@ -150,7 +150,8 @@ def test_mixtures_that_make_no_sense() -> None:
 
 
 def test_bytes_of_a_part() -> None:
-    tree = {"matrix": jnp.zeros((6, 5)), "odd": jnp.zeros((5, 5)), "vector": jnp.zeros(6)}
+    tree = {"a": {"kernel": jnp.zeros((5, 6))}, "b": {"kernel": jnp.zeros((5, 5))}}
+    tree |= {"scale": jnp.zeros(6)}
     assert tree_bytes(tree) == 4 * (30 + 25 + 6)
     assert split_bytes(tree, 3) == 4 * (10 + 25 + 6)
 

@@ -9,6 +9,8 @@ from typing import Any
 import jax
 from jax.extend import core
 
+from zipmap_jax.train.sharding import AXES, FSDP, spec_of
+
 
 def peak_bytes(function: Callable[..., Any], *shapes: Any) -> int:
     """An estimate of the memory that `function` needs besides its arguments.
@@ -32,17 +34,14 @@ def tree_bytes(tree: Any) -> int:
 
 
 def split_bytes(tree: Any, parts: int) -> int:
-    """Bytes of one part when every array with two or more axes is cut along one of them.
+    """Bytes on one of `parts` devices of the axis `fsdp`, by the rules of `sharding`."""
+    mesh = jax.sharding.AbstractMesh((1, parts, 1), AXES)
 
-    Arrays without an axis divisible by `parts` are held whole.
-    """
-
-    def share(leaf: Any) -> int:
+    def share(path: tuple[Any, ...], leaf: Any) -> int:
         whole = leaf.size * leaf.dtype.itemsize
-        cut = leaf.ndim > 1 and any(size % parts == 0 for size in leaf.shape)
-        return whole // parts if cut else whole
+        return whole // parts if FSDP in spec_of(path, leaf, mesh) else whole
 
-    return sum(map(share, jax.tree.leaves(tree)))
+    return sum(jax.tree.leaves(jax.tree_util.tree_map_with_path(share, tree)))
 
 
 def _peak(jaxpr: core.Jaxpr) -> int:

@@ -148,6 +148,7 @@ def _memory(
         "moments": split_bytes(state.opt_state, parts),
         "moving average": split_bytes(state.ema, parts),
         "gradients": split_bytes(state.params, parts),
+        "gathered parameters": tree_bytes(state.params) if parts > 1 else 0,
         "largest batch": batch // mesh["views"],
         "working memory": working // mesh["views"],
     }
@@ -161,14 +162,15 @@ def _batch_bytes(bucket: Bucket) -> int:
 
 def _working_bytes(config: TrainConfig, model: ZipMap, params: Any, bucket: Bucket) -> int:
     """Estimate for forward and backward pass of one slot, its whole gradients included."""
-    batch, scene = batch_shapes(bucket, bucket.batch), scene_loss(model, config.loss)
+    batch = batch_shapes(bucket, bucket.batch)
+    scene = scene_loss(model, config.loss, config.chunk or None)
     rays = (bucket.batch, bucket.targets, bucket.height, bucket.width, model.config.ray_channels)
 
     def objective(params: Any, batch: Any, rays: jax.Array) -> jax.Array:
         value, _ = scene(params, batch)
         if bucket.targets:
             start = model.init_state(params, bucket.batch)
-            rendered = jax.tree.leaves(model.read(params, start, rays))
+            rendered = jax.tree.leaves(model.read(params, start, rays, chunk=config.chunk or None))
             value += sum(jnp.mean(leaf) for leaf in rendered)
         return value
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from zipmap_jax.train.optimizer import path_name
 
@@ -77,7 +77,7 @@ def slot_devices(mesh: Mesh) -> int:
     return mesh.shape[DATA] * mesh.shape[FSDP]
 
 
-def spec_of(path: tuple[Any, ...], leaf: Any, mesh: Mesh) -> PartitionSpec:
+def spec_of(path: tuple[Any, ...], leaf: Any, mesh: Mesh | AbstractMesh) -> PartitionSpec:
     """How an array of the training state is split; moments fall under their parameter's rule."""
     name = path_name(path)
     axes = next(axes for pattern, axes in RULES if fnmatch.fnmatchcase(name, pattern))
