@@ -96,10 +96,16 @@ def test_unknown_name_when_nothing_is_embedded(
 
 
 def test_folder_without_a_checkpoint(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"has no card\.json"):
-        find(tmp_path)
+        find(tmp_path / "empty")
     with pytest.raises(ValueError, match="one set of weights"):
         find(folder, ema=True)
+
+
+def test_the_work_directory_of_a_training_run_is_a_model(folder: Path) -> None:
+    assert folder.name == "model"
+    assert find(folder.parent).config == find(folder).config
 
 
 class FakeHub(types.ModuleType):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from tests.models.conftest import micro
+from tests.models.conftest import micro, random_params
 from zipmap_jax.losses import LossConfig
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
@@ -27,7 +27,6 @@ from zipmap_jax.train.config import (
     TrainConfig,
 )
 from zipmap_jax.train.sharding import VIEWS, batch_shardings, make_mesh, shardings, spec_of
-from zipmap_jax.train.start import random_parameters
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import gather_views, scene_loss, train_step
 
@@ -62,10 +61,7 @@ def batch() -> dict[str, np.ndarray]:
 
 @functools.cache
 def start() -> TrainState:
-    def drawn() -> TrainState:
-        return initial_state(random_parameters(MODEL, jax.random.key(0), 0.02), CONFIG.optim)
-
-    return jax.device_get(jax.jit(drawn)())
+    return jax.device_get(initial_state(random_params(MODEL.config), CONFIG.optim))
 
 
 def flat(tree: Any) -> np.ndarray:
@@ -85,13 +81,14 @@ def after_a_step(mesh: MeshConfig) -> tuple[TrainState, dict[str, jax.Array]]:
     return jax.jit(step, donate_argnames="state")(state, data, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes",
     [
         (2, 2, 2),
-        pytest.param((8, 1, 1), marks=pytest.mark.slow),
-        pytest.param((1, 8, 1), marks=pytest.mark.slow),
-        pytest.param((1, 1, 4), marks=pytest.mark.slow),
+        (8, 1, 1),
+        (1, 8, 1),
+        (1, 1, 4),
     ],
 )
 def test_a_step_is_the_same_on_every_mesh(sizes: tuple[int, int, int]) -> None:
@@ -109,7 +106,7 @@ def test_a_step_is_the_same_on_every_mesh(sizes: tuple[int, int, int]) -> None:
 
 
 def test_parameters_and_moments_are_split_over_fsdp() -> None:
-    state, _ = after_a_step(MeshConfig(2, 2, 2))
+    state = jax.device_put(start(), shardings(start(), make_mesh(MeshConfig(2, 2, 2))))
     for part in (state.params, state.ema, state.opt_state):
         leaves = [leaf for leaf in jax.tree.leaves(part) if leaf.ndim]
         whole = sum(leaf.nbytes for leaf in leaves)

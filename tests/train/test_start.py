@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.models.conftest import MICRO, micro
+from tests.models.conftest import MICRO, micro, random_params
 from zipmap_jax.convert.checkpoint import make_card, save
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.convert.zipmap import to_torch
@@ -60,7 +60,8 @@ def test_tokens_can_be_drawn_for_a_start_from_nothing() -> None:
 @functools.cache
 def fresh(variant: Variant, seed: int = 0) -> tuple[ZipMap, Any]:
     model = ZipMap(micro(variant))
-    return model, jax.device_get(jax.jit(model.init)(jax.random.key(seed)))
+    params = jax.device_get(random_params(model.config))
+    return model, jax.tree.map(lambda leaf: leaf + np.float32(seed), params)
 
 
 def test_a_streaming_model_starts_from_an_offline_one(tmp_path: Path) -> None:
