@@ -21,21 +21,23 @@ from typing import Any
 
 import jax
 
-from zipmap_jax.convert.checkpoint import make_card, require_free
+from zipmap_jax.convert.checkpoint import require_free
 from zipmap_jax.convert.checkpoint import save as save_weights
 from zipmap_jax.errors import OUT_OF_MEMORY_TRAINING, explain, reader_left
-from zipmap_jax.eval.comparison import MEANING, Numbers, table
+from zipmap_jax.eval.comparison import Numbers, table
 from zipmap_jax.eval.held_out import Batch, evaluate, held_out_scenes, predict
 from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Prediction
+from zipmap_jax.train.card import run_card
 from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
 from zipmap_jax.train.command_line import Options, parse
 from zipmap_jax.train.config import TrainConfig
-from zipmap_jax.train.distributed import is_first, join, on_one_device
+from zipmap_jax.train.distributed import is_first, join, leave, on_one_device, wait_for_all
 from zipmap_jax.train.loaded import LoadedSource
-from zipmap_jax.train.loop import stop_on_signals, train
+from zipmap_jax.train.loop import train
+from zipmap_jax.train.optimizer import require_matches
 from zipmap_jax.train.pictures import painter
 from zipmap_jax.train.plan import plan
 from zipmap_jax.train.program import Program
@@ -45,6 +47,7 @@ from zipmap_jax.train.sharding import describe, make_mesh
 from zipmap_jax.train.source import ProceduralSource
 from zipmap_jax.train.start import given_parameters, random_parameters
 from zipmap_jax.train.state import TrainState, initial_state
+from zipmap_jax.train.stop import stop_on_signals
 from zipmap_jax.train.validation import both_weights
 from zipmap_jax.train.writer import Writer
 
@@ -72,6 +75,7 @@ def run(config: TrainConfig, options: Options) -> None:
         params = random_parameters(model, jax.random.key(config.seed), config.token_scale)
         return initial_state(params, config.optim)
 
+    require_matches(jax.eval_shape(new_state).params, config.optim)
     fresh = config.start.kind == "random"
     given = None if fresh else functools.partial(given_parameters, model, config.start)
 
@@ -98,6 +102,8 @@ def run(config: TrainConfig, options: Options) -> None:
     ):
         changed = check_resumable(checkpoints, config)
         state, line = start_or_resume(checkpoints, new_state, mesh, given)
+        if int(state.step) > config.steps:
+            raise ValueError(f"{workdir} is at step {int(state.step)} already: raise --steps")
         count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         writer.say(f"{config.name}: {count / 1e6:.2f} M parameters on {describe(mesh)}; {line}")
         for note in (*step.notes, changed):
@@ -109,11 +115,17 @@ def run(config: TrainConfig, options: Options) -> None:
             state, step, source, config, checkpoints, writer, numbers, stop, picture, step.flops
         )
 
+        stopped = stop.asked
+
     # -------------------------------------------------------------- export
-    ema = on_one_device(state.ema, mesh)
-    if int(state.step) == config.steps and is_first():
-        export(config, ema, config.steps, workdir / "model", options, force=True)
+    if stopped:
+        return
+    weights = state.params if options.export_weights == "params" else state.ema
+    weights = on_one_device(weights, mesh)
+    if is_first():
+        export(config, weights, config.steps, workdir / "model", options, force=True)
         print(workdir / "model")
+    wait_for_all("export")
 
 
 def export_newest(workdir: Path, options: Options) -> None:
@@ -138,33 +150,9 @@ def export(
     dtype = options.export_dtype
     rounded = jax.tree.map(lambda x: x.astype(dtype).astype("float32"), params)
     numbers = evaluate(ZipMap(config.model), rounded, held_out(config, config.eval_scenes))
-    card = make_card(config.model, dtype=dtype, licence="Apache-2.0", notes=config.notes)
-    card |= {
-        "training": {
-            "config": config.name,
-            "data": data_of(config),
-            "steps": steps,
-            "of_steps": config.steps,
-            "seed": config.seed,
-            "weights": options.export_weights,
-        },
-        "held_out": {
-            "scenes": config.eval_scenes,
-            "views": config.held_out.views,
-            "size": [config.held_out.height, config.held_out.width],
-            "numbers": numbers,
-            "meaning": MEANING,
-        },
-    }
+    card = run_card(config, steps, options.export_weights, dtype, numbers)
     save_weights(folder, rounded, card, force=force)
     print(table(numbers))
-
-
-def data_of(config: TrainConfig) -> str:
-    """What a run has learned from, in a few words."""
-    if config.data.engine == "device":
-        return "procedural scenes of zipmap_jax.data.datasets.procedural"
-    return ", ".join(source.name for source in config.data.mixture if source.weight > 0)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -183,12 +171,15 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         return reader_left()
+    except KeyboardInterrupt:
+        print("train.py: interrupted", file=sys.stderr)
+        return 130
     except Exception as error:
         sentence = explain(error, OUT_OF_MEMORY_TRAINING)
         if sentence is None:
             raise
-        print(f"train.py: {sentence}", file=sys.stderr)
-        return 2
+        print(f"train.py: {sentence}", file=sys.stderr, flush=True)
+        return leave(2)
     return 0
 
 

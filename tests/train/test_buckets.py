@@ -7,7 +7,7 @@ import pytest
 from zipmap_jax.train.buckets import (
     height_probabilities,
     recipe_buckets,
-    split_views,
+    split_counts,
     spread,
     view_probabilities,
 )
@@ -64,7 +64,7 @@ def test_stages(
     [(5, 2, 3), (10, 5, 6), (20, 10, 11), (30, 15, 16), (44, 22, 22)],
 )
 def test_views_of_the_state_query(count: int, inputs: int, targets: int) -> None:
-    assert split_views(count, 44 // max(1, 44 // count)) == (inputs, targets)
+    assert split_counts(count, 44 // max(1, 44 // count)) == (inputs, targets)
 
 
 def test_a_range_beyond_the_budget_is_an_error() -> None:

@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,10 +29,11 @@ from zipmap_jax.train.config import (
     from_json,
     to_json,
 )
-from zipmap_jax.train.loop import Evaluate, Stop, stop_on_signals, summary, train
+from zipmap_jax.train.loop import Evaluate, summary, train
 from zipmap_jax.train.sharding import make_mesh
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import Batch, train_step
+from zipmap_jax.train.stop import Stop, stop_on_signals
 from zipmap_jax.train.validation import both_weights
 from zipmap_jax.train.writer import Writer
 
@@ -291,3 +292,68 @@ def test_configuration_survives_json() -> None:
 def test_unknown_configuration_field_is_named() -> None:
     with pytest.raises(ValueError, match="OptimConfig has no field momentum"):
         from_json(OptimConfig, {"lr": 1.0, "momentum": 0.9})
+
+
+def test_what_was_learned_is_saved_before_anything_else_is_tried(tmp_path: Path) -> None:
+    def broken(state: TrainState) -> Any:
+        raise MemoryError("evaluation")
+
+    config = dataclasses.replace(CONFIG, save_every=0, eval_every=1000)
+    with pytest.raises(MemoryError, match="evaluation"):
+        go(tmp_path, config, evaluate=broken)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.latest == config.steps
+
+
+def test_a_source_that_fails_costs_no_step(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise ValueError("no frame of scannet could be read")
+
+    config = dataclasses.replace(CONFIG, save_every=0)
+    with pytest.raises(ValueError, match="scannet"):
+        go(tmp_path, config, source=stopping_source(7, fail))
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.latest == 7
+
+
+def test_a_second_signal_is_final() -> None:
+    stop = Stop()
+    stop()
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+
+
+def test_scenes_drawn_anew_are_told(tmp_path: Path) -> None:
+    class Counting:
+        failures: ClassVar = {"scannet": 3, "co3d": 0}
+
+        def __call__(self, step: int) -> Batch:
+            return source(step)
+
+    go(tmp_path, source=Counting())
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["redrawn/scannet"] == 3
+    assert "redrawn/co3d" not in rows[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "the run test has steps=0: it must be at least 1"),
+        ({"seed": -1}, "seed=-1"),
+        ({"keep": 0}, "keep=0"),
+        ({"held_out": Bucket(2, 43, 42)}, "images of 43x42 do not fit the model"),
+    ],
+)
+def test_numbers_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(CONFIG, **changes)
+
+
+def test_buckets_that_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="a bucket has views=0"):
+        Bucket(0, 14, 14)
+    with pytest.raises(ValueError, match="draws 4 views, but 3 views and 3 targets need 5"):
+        Bucket(3, 14, 14, targets=3, drawn=4)
+    with pytest.raises(ValueError, match="the moving average has interval=0"):
+        EmaConfig(interval=0)

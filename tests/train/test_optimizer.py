@@ -20,6 +20,7 @@ from zipmap_jax.train.optimizer import (
     gradient_norms,
     learning_rate,
     path_name,
+    require_matches,
     update_rule,
 )
 
@@ -103,7 +104,7 @@ def test_clipping_is_by_module() -> None:
         "depth_head": {"c": jnp.full((4,), 0.1)},
     }
     config = OptimConfig(clip=1.0)
-    norms = gradient_norms(grads, config.clip_by)
+    norms = gradient_norms(grads, config)
     assert set(norms) == {"aggregator", "depth_head"}
     np.testing.assert_allclose(norms["aggregator"], 10.0, rtol=1e-6)
     clipped = clip_gradients(grads, norms, config)
@@ -114,7 +115,7 @@ def test_clipping_is_by_module() -> None:
 def test_clipping_by_one_global_norm() -> None:
     grads = {"embedder": {"a": jnp.full((1,), 3.0)}, "depth_head": {"c": jnp.full((1,), 4.0)}}
     config = OptimConfig(clip=1.0, clip_by="global")
-    norms = gradient_norms(grads, config.clip_by)
+    norms = gradient_norms(grads, config)
     clipped = clip_gradients(grads, norms, config)
     np.testing.assert_allclose(clipped["depth_head"]["c"], 0.8, rtol=1e-6)
 
@@ -175,3 +176,31 @@ def test_muon_moves_all_directions_of_its_matrices_alike() -> None:
     # Adam follows the strong direction alone.
     singular = np.linalg.svd(adam["blocks"]["kernel"][0], compute_uv=False)
     assert singular[1] < 0.3 * singular[0]
+
+
+def test_frozen_gradients_do_not_count() -> None:
+    grads = {"embedder": {"a": jnp.array([3.0]), "b": jnp.array([4.0])}}
+    config = OptimConfig(frozen=("embedder/b",))
+    assert float(gradient_norms(grads, config)["aggregator"]) == pytest.approx(3.0)
+    assert float(gradient_norms(grads, OptimConfig())["aggregator"]) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"lr_groups": (("*ttt_block*", 1e-4),)},
+            r"optim.lr_groups names '\*ttt_block\*', which no",
+        ),
+        ({"frozen": ("embeder/*",)}, "optim.frozen names"),
+        ({"muon": ("*matrix",)}, "optim.muon names"),
+        ({"clip_modules": (("depth_heed", 0.1),)}, "names depth_heed: this model has aggregator"),
+        ({"clip_modules": (("depth_head", 0.1),), "clip_by": "global"}, "needs optim.clip_by"),
+    ],
+)
+def test_patterns_must_name_something(changes: dict[str, Any], message: str) -> None:
+    params = {"embedder": {"kernel": jnp.ones((2, 2))}, "depth_head": {"bias": jnp.ones(2)}}
+    require_matches(params, OptimConfig(frozen=("embedder/*",), lr_groups=(("depth_head/*", 1.0),)))
+    config = dataclasses.replace(OptimConfig(frozen=()), **changes)
+    with pytest.raises(ValueError, match=message):
+        require_matches(params, config)

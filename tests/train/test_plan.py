@@ -15,6 +15,7 @@ from zipmap_jax.models.config import (
     EmbedderConfig,
     ZipMapConfig,
 )
+from zipmap_jax.models.presets import preset
 from zipmap_jax.train.config import (
     Bucket,
     DataConfig,
@@ -133,7 +134,10 @@ def test_missing_sources(tmp_path: Path) -> None:
     assert [source.name for source in missing_sources(config)] == ["aria_syn_envir"]
     unused = (dataclasses.replace(there.mixture[0], weight=0.0), *there.mixture[1:])
     config = dataclasses.replace(config, data=dataclasses.replace(there, mixture=unused))
-    require_sources(config)
+    assert missing_sources(config) == []
+    with pytest.raises(ValueError, match="this version has no reader for arkitscenes, blendedmvs"):
+        require_sources(config)
+    assert any("no reader for" in problem for problem in problems(config, 8))
 
 
 def test_mixtures_that_make_no_sense() -> None:
@@ -145,8 +149,20 @@ def test_mixtures_that_make_no_sense() -> None:
         require_sources(mixed())
     with pytest.raises(ValueError, match="no data set 'scanet': did you mean 'scannet'"):
         require_sources(mixed(SourceConfig("scanet")))
-    require_sources(mixed(SourceConfig("procedural")))
+    require_sources(mixed(SourceConfig("procedural"), SourceConfig("scannet", weight=0.0)))
+    require_sources(mixed(SourceConfig("posed_folder", root="tests")))
     require_sources(TINY)
+
+
+def test_what_the_views_axis_cannot_hold() -> None:
+    bucket = Bucket(views=4, height=112, width=112, targets=3)
+    data = dataclasses.replace(TINY.data, buckets=(bucket,))
+    config = dataclasses.replace(TINY, data=data, mesh=MeshConfig(views=2))
+    assert problems(config, 2) == ["3 views cannot be split over mesh.views=2 devices"]
+    streaming = dataclasses.replace(TINY, model=preset("tiny", "streaming"), mesh=config.mesh)
+    assert problems(streaming, 2) == [
+        "a streaming model zips one view after the other: leave --mesh.views at 1"
+    ]
 
 
 def test_bytes_of_a_part() -> None:

@@ -19,7 +19,9 @@ from tests.train.test_train_script import CONFIG, QUICK, ROOT
 pytestmark = pytest.mark.slow
 
 
-def start(config: Path, workdir: Path, steps: int, processes: int) -> list[subprocess.Popen[str]]:
+def start(
+    config: Path, workdir: Path, steps: int, processes: int, *more: str
+) -> list[subprocess.Popen[str]]:
     """`train.py` on eight devices, four to a process (or all eight to the only one)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -27,7 +29,7 @@ def start(config: Path, workdir: Path, steps: int, processes: int) -> list[subpr
     flags = f"{QUICK} --xla_force_host_platform_device_count={8 // processes}"
     command = [sys.executable, str(ROOT / "train.py"), "--config", str(config)]
     command += ["--workdir", str(workdir), "--steps", str(steps), "--mesh.fsdp", "2"]
-    command += ["--data.slots", "8"]
+    command += ["--data.slots", "8", *more]
     together = ["--coordinator", f"127.0.0.1:{port}", "--processes", str(processes)]
     return [
         subprocess.Popen(
@@ -89,3 +91,15 @@ def test_two_processes_train_as_one_and_survive_preemption(
     (_,) = finish(start(config, tmp_path / "alone", 4, processes=1))
     alone, together = losses(tmp_path / "alone"), losses(tmp_path / "one")
     np.testing.assert_allclose(alone[2], together[2], rtol=1e-4)
+
+
+def test_two_processes_start_from_an_earlier_run(tmp_path: Path) -> None:
+    config = tmp_path / "micro.py"
+    config.write_text(
+        CONFIG.replace("batch=4", "batch=1").replace("every=10)", "every=2, pictures_every=0)")
+    )
+    (_,) = finish(start(config, tmp_path / "first", 2, processes=1))
+    later = ("--start.kind", "weights", "--start.path", str(tmp_path / "first"))
+    first, _ = finish(start(config, tmp_path / "second", 2, 2, *later))
+    assert f"starting from the weights of {tmp_path / 'first'}" in first
+    assert (tmp_path / "second" / "model" / "card.json").is_file()

@@ -32,15 +32,12 @@ class Shape(Protocol):
     """A batch shape, such as `zipmap_jax.train.config.Bucket`."""
 
     @property
-    def views(self) -> int: ...
-    @property
     def height(self) -> int: ...
     @property
     def width(self) -> int: ...
     @property
     def batch(self) -> int: ...
-    @property
-    def targets(self) -> int: ...
+    def views_to_draw(self) -> int: ...
 
 
 ShapeOf = Callable[[int], Shape]
@@ -166,8 +163,7 @@ class SlotBatches:
         ahead, slot = divmod(int(index), len(self._slots))
         step = self._start + ahead
         shape = self._shape_of(step)
-        # A target that is an input view, too, is read once.
-        views = shape.views + max(shape.targets - 1, 0)
+        views = shape.views_to_draw()
         out = _empty_batch(shape.batch, views, shape.height, shape.width)
         for scene in range(shape.batch):
             size = (shape.height, shape.width)

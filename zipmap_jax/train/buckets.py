@@ -84,11 +84,12 @@ def spread(drawn: Mapping[int, float], anchors: Iterable[int]) -> dict[int, floa
 
 def _bucket(count: int, height: int, images: int, targets: bool, weight: float) -> Bucket:
     batch = max(1, images // count)
-    inputs, queried = (count, 0) if not targets else split_views(count, images // batch)
-    return Bucket(inputs, height, WIDTH, batch, queried, round(weight, _DIGITS))
+    inputs, queried = (count, 0) if not targets else split_counts(count, images // batch)
+    drawn = count if targets else 0
+    return Bucket(inputs, height, WIDTH, batch, queried, drawn, round(weight, _DIGITS))
 
 
-def split_views(count: int, budget: int) -> tuple[int, int]:
+def split_counts(count: int, budget: int) -> tuple[int, int]:
     """Input and target views of `count`, with `budget` images per scene."""
     inputs = max(2, count // 2)
     targets = min(budget - inputs, count + 1 - inputs)

@@ -180,7 +180,7 @@ def _version(package: str) -> str:
 
 def _targets(like: Any) -> Any:
     """Shapes with the devices they are to be read onto."""
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def target(leaf: Any) -> jax.ShapeDtypeStruct:
         sharding = getattr(leaf, "sharding", None) or device

@@ -13,6 +13,14 @@ from zipmap_jax.models.config import ZipMapConfig
 _T = TypeVar("_T")
 
 
+def require_at_least(config: Any, name: str, **least: int) -> None:
+    """Refuse numbers of a configuration that make no sense, naming the field and the bound."""
+    for field, bound in least.items():
+        value = getattr(config, field)
+        if value < bound:
+            raise ValueError(f"{name} has {field}={value}: it must be at least {bound}")
+
+
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
     """AdamW (or Muon) with warm-up, cosine and clipping.
@@ -53,6 +61,9 @@ class EmaConfig:
     start: int = 200
     interval: int = 1
 
+    def __post_init__(self) -> None:
+        require_at_least(self, "the moving average", interval=1)
+
 
 @dataclasses.dataclass(frozen=True)
 class JitterConfig:
@@ -82,6 +93,8 @@ class Bucket:
       views: input views of a scene.
       batch: scenes per slot.
       targets: views to be rendered besides, for the state query.
+      drawn: views of a scene among which both are chosen; 0 = views + targets - 1, such that one
+        target is an input view, too.
       weight: relative frequency among the buckets open at a step.
       start, end: share of the run between which the bucket is open.
     """
@@ -91,9 +104,24 @@ class Bucket:
     width: int
     batch: int = 1
     targets: int = 0
+    drawn: int = 0
     weight: float = 1.0
     start: float = 0.0
     end: float = 1.0
+
+    def __post_init__(self) -> None:
+        least = dict(views=1, height=1, width=1, batch=1, targets=0, drawn=0)
+        require_at_least(self, "a bucket", **least)
+        if self.drawn and self.drawn < self.views_to_draw(drawn=0):
+            raise ValueError(
+                f"a bucket draws {self.drawn} views, but {self.views} views and {self.targets} "
+                f"targets need {self.views_to_draw(drawn=0)}: raise drawn or leave it at 0"
+            )
+
+    def views_to_draw(self, drawn: int | None = None) -> int:
+        """Views of a scene that a batch needs before it is split into input views and targets."""
+        drawn = self.drawn if drawn is None else drawn
+        return drawn or self.views + max(self.targets - 1, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,6 +295,17 @@ class TrainConfig:
     eval_scenes: int = 16
     max_skipped: int = 50
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        least = dict(steps=1, seed=0, keep=1, keep_every=0, eval_scenes=1, max_skipped=1, chunk=0)
+        require_at_least(self, f"the run {self.name}", **least)
+        require_at_least(self.data, "data", slots=1, workers=0, threads=1, retries=0)
+        for bucket in (*self.data.buckets, self.held_out):
+            if bucket.height % self.model.patch or bucket.width % self.model.patch:
+                raise ValueError(
+                    f"images of {bucket.height}x{bucket.width} do not fit the model: height and "
+                    f"width of data.buckets and held_out must be multiples of {self.model.patch}"
+                )
 
 
 def to_json(config: Any) -> dict[str, Any]:

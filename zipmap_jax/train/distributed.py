@@ -77,6 +77,23 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def wait_for_all(what: str) -> None:
+    """Return when every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def leave(code: int) -> int:
+    """The exit code; of several processes this one ends at once.
+
+    The others may wait for it in the middle of a step: they learn of its end by its silence, while
+    an orderly end would wait for them.
+    """
+    if jax.process_count() > 1:
+        os._exit(code)
+    return code
+
+
 def preempted(step: int) -> bool:
     """Whether all processes stop after this step, because one of them got SIGTERM.
 

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from zipmap_jax.data.datasets.table import DATA_SETS
-from zipmap_jax.train.reading import open_loader
+from zipmap_jax.train.reading import open_loader, used_sources
 from zipmap_jax.train.sharding import SLOTS, VIEWS, batch_shardings, batch_spec
 from zipmap_jax.train.source import bucket_of, finished, require_even, slot_key
 
@@ -55,7 +55,7 @@ class LoadedSource:
                 "the views of a scene must lie with one process"
             )
         self._detailed = np.array(
-            [n.name not in DATA_SETS or DATA_SETS[n.name].detailed for n in config.mixture]
+            [n.name not in DATA_SETS or DATA_SETS[n.name].detailed for n in used_sources(config)]
         )
 
     def __enter__(self) -> LoadedSource:
@@ -92,7 +92,7 @@ class LoadedSource:
     def shapes(self, bucket: Bucket) -> Batch:
         """Shapes and layout of a batch of that bucket."""
         lead = (self._config.slots, bucket.batch)
-        views = bucket.views + max(bucket.targets - 1, 0)
+        views = bucket.views_to_draw()
         raw = {
             "images": ((*lead, views, bucket.height, bucket.width, 3), jnp.uint8),
             "depth": ((*lead, views, bucket.height, bucket.width), jnp.float32),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from zipmap_jax.train.broken import give_up_if_broken
-from zipmap_jax.train.distributed import preempted
 from zipmap_jax.train.profile import Profile
+from zipmap_jax.train.stop import Stop
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -37,47 +35,6 @@ Evaluate = Callable[["TrainState"], Mapping[str, Mapping[str, float]]]
 matters comes first."""
 Picture = Callable[["TrainState"], "UInt8[np.ndarray, 'h w 3']"]
 """A picture of what a state predicts."""
-
-
-class Stop:
-    """Set by SIGTERM or Ctrl-C; the loop looks at it after every step."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __call__(self, *_: object) -> None:
-        self.asked = True
-
-    def reached(self, step: int) -> bool:
-        """Whether the run ends after this step."""
-        del step
-        return self.asked
-
-
-class AgreedStop(Stop):
-    """The stop of several processes: SIGTERM at one of them ends all after the same step."""
-
-    def reached(self, step: int) -> bool:
-        return preempted(step)
-
-
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """Turn SIGTERM and SIGINT into a request to stop, for the length of a `with` block.
-
-    Of a run of several processes JAX itself catches SIGTERM, and Ctrl-C ends it at once.
-    """
-    if jax.process_count() > 1:
-        yield AgreedStop()
-        return
-    stop = Stop()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, stop) for number in signals]
-    try:
-        yield stop
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
 
 
 def train(
@@ -113,7 +70,7 @@ def train(
     with Profile(writer.directory, log) as profile:
         for index in range(first, config.steps):
             profile.before(index)
-            batch = source(index)
+            batch = _drawn(source, index, state, config, checkpoints)
             images += _image_count(batch)
             state, metrics = step(state, batch)
             work += flops(batch) if flops else 0.0
@@ -122,25 +79,25 @@ def train(
             last = asked or done == config.steps
             profile.after(done, metrics)
             if _due(done, log.every) or last:
-                writer.train(done, summary(window), images, work)
+                writer.train(done, summary(window) | redrawn(source), images, work)
                 images, work, window = 0, 0.0, []
             if _due(done, CHECK_EVERY) or last:
                 give_up_if_broken(metrics, batch, index, config, writer.directory)
                 window = window if log.every else window[-1:]
-            # A machine that is about to be taken away has time for a save, not for more.
-            if evaluate and not asked and _due(done, config.eval_every, config.steps):
-                with writer.paused(after=metrics):
-                    writer.evaluation(done, evaluate(state))
-            if picture and not asked and _due(done, log.pictures_every, config.steps):
-                with writer.paused(after=metrics):
-                    writer.picture(done, picture(state))
             if _due(done, config.save_every) or _long_since(saved_at, config) or last:
                 checkpoints.save(state, config)
                 saved_at = time.monotonic()
             if asked:
+                # A machine that is about to be taken away has time for a save, not for more.
                 checkpoints.wait()
                 writer.say(f"asked to stop: saved step {done}, start again to resume")
                 break
+            if evaluate and _due(done, config.eval_every, config.steps):
+                with writer.paused(after=metrics):
+                    writer.evaluation(done, evaluate(state))
+            if picture and _due(done, log.pictures_every, config.steps):
+                with writer.paused(after=metrics):
+                    writer.picture(done, picture(state))
     checkpoints.wait()
     return state
 
@@ -161,6 +118,24 @@ def summary(window: list[Metrics]) -> dict[str, float]:
 def _due(step: int, every: int, end: int = 0) -> bool:
     """Whether something is due that happens every so many steps, and at the `end` if it ever is."""
     return every > 0 and (step % every == 0 or step == end)
+
+
+def redrawn(source: Source) -> dict[str, float]:
+    """By data set, scenes drawn anew since the start because a frame could not be used."""
+    failures = getattr(source, "failures", {})
+    return {f"redrawn/{name}": float(count) for name, count in failures.items() if count}
+
+
+def _drawn(
+    source: Source, index: int, state: TrainState, config: TrainConfig, checkpoints: Checkpoints
+) -> Batch:
+    """The batch of a step; when there is none to be had, what was learned so far is saved first."""
+    try:
+        return source(index)
+    except Exception:
+        if jax.process_count() == 1:  # a save takes all processes
+            checkpoints.save(state, config)
+        raise
 
 
 def _long_since(saved_at: float, config: TrainConfig) -> bool:

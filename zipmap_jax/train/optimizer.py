@@ -69,7 +69,7 @@ def peak_rates(params: Params, config: OptimConfig) -> Params:
 
     def rate(path: tuple[Any, ...], _: jax.Array) -> float | None:
         name = path_name(path)
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in config.frozen):
+        if _is_frozen(name, config):
             return None
         for pattern, peak in config.lr_groups:
             if fnmatch.fnmatchcase(name, pattern):
@@ -79,17 +79,52 @@ def peak_rates(params: Params, config: OptimConfig) -> Params:
     return jax.tree_util.tree_map_with_path(rate, params)
 
 
+def _is_frozen(name: str, config: OptimConfig) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in config.frozen)
+
+
+def require_matches(params: Params, config: OptimConfig) -> None:
+    """Refuse patterns and modules that name nothing: the run would not be the one asked for.
+
+    Raises:
+      ValueError: names the pattern.
+    """
+    names = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    patterns = {
+        "lr_groups": [pattern for pattern, _ in config.lr_groups],
+        "frozen": config.frozen,
+        "muon": config.muon,
+    }
+    for field, wanted in patterns.items():
+        for pattern in wanted:
+            if not fnmatch.filter(names, pattern):
+                raise ValueError(
+                    f"optim.{field} names {pattern!r}, which no parameter matches: parameters are "
+                    f"called like {names[len(names) // 2]}"
+                )
+    modules = {module_of(name) for name in names}
+    if unknown := {module for module, _ in config.clip_modules} - modules:
+        raise ValueError(
+            f"optim.clip_modules names {', '.join(sorted(unknown))}: this model has "
+            f"{', '.join(sorted(modules))}"
+        )
+    if config.clip_modules and config.clip_by == "global":
+        raise ValueError("optim.clip_modules needs optim.clip_by module, not global")
+
+
 def module_of(name: str) -> str:
     """Clipping unit of a parameter path: its head, or "aggregator" for all that feeds the heads."""
     first = name.split("/")[0]
     return first if first.endswith("_head") else "aggregator"
 
 
-def gradient_norms(grads: Params, by: str) -> dict[str, Float[Array, ""]]:
-    """L2 norms of the gradients of each module, or of all of them as "all"."""
+def gradient_norms(grads: Params, config: OptimConfig) -> dict[str, Float[Array, ""]]:
+    """L2 norms of each module's gradients, or of all as "all"; frozen parameters do not count."""
     squares: dict[str, jax.Array] = {}
     for path, grad in jax.tree_util.tree_leaves_with_path(grads):
-        unit = "all" if by == "global" else module_of(path_name(path))
+        if _is_frozen(path_name(path), config):
+            continue
+        unit = "all" if config.clip_by == "global" else module_of(path_name(path))
         squares[unit] = squares.get(unit, jnp.zeros(())) + jnp.sum(jnp.square(grad))
     return {unit: jnp.sqrt(value) for unit, value in squares.items()}
 

@@ -14,7 +14,14 @@ from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.memory import peak_bytes, split_bytes, tree_bytes
 from zipmap_jax.train.optimizer import module_of, path_name
-from zipmap_jax.train.roots import PROCEDURAL, REMEDY, missing_sources, root_of
+from zipmap_jax.train.roots import (
+    PROCEDURAL,
+    REMEDY,
+    missing_sources,
+    no_reader,
+    root_of,
+    unreadable_sources,
+)
 from zipmap_jax.train.shapes import Shape, batch_shapes, images_of, largest, shape_shares
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import scene_loss
@@ -99,8 +106,10 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
             f"{config.data.slots} slots cannot be spread evenly over {parts} devices: "
             f"change --data.slots, for example to {max(1, config.data.slots // parts + 1) * parts}"
         )
-    uneven = sorted({b.views for b in config.data.buckets if b.views % mesh["views"]})
-    if uneven:
+    numbers = {n for b in config.data.buckets for n in (b.views, b.targets)}
+    if config.model.window is not None and mesh["views"] > 1:
+        out.append("a streaming model zips one view after the other: leave --mesh.views at 1")
+    elif uneven := sorted(n for n in numbers if n % mesh["views"]):
         counts = ", ".join(map(str, uneven))
         out.append(f"{counts} views cannot be split over mesh.views={mesh['views']} devices")
     if (covered := sum(shape_shares(config).values())) < 1 - 1e-6:
@@ -116,6 +125,8 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
             f"{len(missing)} of {len(config.data.mixture)} data sets are missing: "
             f"{', '.join(s.name for s in missing)}; {REMEDY}"
         )
+    if unreadable := unreadable_sources(config):
+        out.append(no_reader(unreadable))
     return out
 
 

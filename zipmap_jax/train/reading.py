@@ -32,11 +32,12 @@ def open_loader(
     Raises:
       ValueError: the mixture is empty, or one of its sources cannot be opened.
     """
-    if not config.mixture:
+    used = used_sources(config)
+    if not used:
         raise ValueError("the loader has nothing to read: name data sets in data.mixture")
     mixture = Mixture(
-        [_open(entry, config, seed) for entry in config.mixture],
-        [entry.weight for entry in config.mixture],
+        [_open(entry, config, seed) for entry in used],
+        [entry.weight for entry in used],
         seed,
         config.retries,
     )
@@ -53,6 +54,11 @@ def open_loader(
         threads=config.threads,
         prefetch=config.prefetch,
     )
+
+
+def used_sources(config: DataConfig) -> list[SourceConfig]:
+    """The data sets that are drawn from, in the order by which the loader numbers them."""
+    return [entry for entry in config.mixture if entry.weight > 0]
 
 
 def _open(entry: SourceConfig, config: DataConfig, seed: int) -> Source:

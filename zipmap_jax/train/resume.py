@@ -71,7 +71,8 @@ def check_resumable(checkpoints: Checkpoints, config: TrainConfig) -> str | None
     if checkpoints.latest is None:
         return None
     changed = differences(checkpoints.config(), config)
-    if of_model := [line for line in changed if line.startswith("model.")]:
+    # What Muon updates has other moments.
+    if of_model := [line for line in changed if line.startswith(("model.", "optim.muon"))]:
         raise ValueError(
             f"{checkpoints.directory} holds checkpoints of another model than {config.name} "
             f"({', '.join(of_model)}): choose another --workdir"

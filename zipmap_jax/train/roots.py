@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zipmap_jax.data.datasets.readers import PROCEDURAL, READERS
 from zipmap_jax.data.datasets.table import DATA_SETS
 from zipmap_jax.train.overrides import nearest
 
 if TYPE_CHECKING:
     from zipmap_jax.train.config import DataConfig, SourceConfig, TrainConfig
 
-PROCEDURAL = "procedural"
-"""The one source that needs no files."""
-
-
+KNOWN = (*DATA_SETS, *READERS, PROCEDURAL)
+"""Names that a mixture may have."""
 REMEDY = (
     "give --data.root for all, or --data.mixture.NAME.root for one, or leave one out with "
     "--data.mixture.NAME.weight 0"
@@ -37,8 +36,8 @@ def missing_sources(config: TrainConfig) -> list[SourceConfig]:
     if config.data.engine == "device":
         return []
     for source in config.data.mixture:
-        if source.name not in (*DATA_SETS, PROCEDURAL):
-            near = nearest(source.name, (*DATA_SETS, PROCEDURAL))
+        if source.name not in KNOWN:
+            near = nearest(source.name, KNOWN)
             raise ValueError(f"there is no data set {source.name!r}: did you mean {near!r}?")
     return [
         source
@@ -47,6 +46,22 @@ def missing_sources(config: TrainConfig) -> list[SourceConfig]:
         and source.name != PROCEDURAL
         and not root_of(source, config.data).is_dir()
     ]
+
+
+def unreadable_sources(config: TrainConfig) -> list[SourceConfig]:
+    """The data sets of a mixture that are drawn from and that have no reader yet."""
+    if config.data.engine == "device":
+        return []
+    readable = (*READERS, PROCEDURAL)
+    return [s for s in config.data.mixture if s.weight > 0 and s.name not in readable]
+
+
+def no_reader(sources: list[SourceConfig]) -> str:
+    """What is said of data sets without a reader."""
+    return (
+        f"this version has no reader for {', '.join(s.name for s in sources)}: "
+        "leave them out with --data.mixture.NAME.weight 0"
+    )
 
 
 def require_sources(config: TrainConfig) -> None:
@@ -63,3 +78,5 @@ def require_sources(config: TrainConfig) -> None:
             f"{len(missing)} of the {len(config.data.mixture)} data sets of {config.name} are "
             f"missing: {where}; {REMEDY}"
         )
+    if unreadable := unreadable_sources(config):
+        raise ValueError(no_reader(unreadable))

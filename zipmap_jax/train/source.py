@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec
 
 from zipmap_jax.data.datasets.procedural import ProceduralConfig, scene_batch
 from zipmap_jax.train.augment import jitter_colours, shuffle_views
-from zipmap_jax.train.query import split_batch, views_to_draw
+from zipmap_jax.train.query import split_batch
 from zipmap_jax.train.sharding import SLOTS, VIEWS, batch_shardings, batch_spec, slot_devices
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class ProceduralSource:
 
         Scene i of slot s is scene number `(step * slots + s) * batch + i` of the bucket's stream.
         """
-        views = views_to_draw(bucket.views, bucket.targets)
-        scenes = ProceduralConfig(views, bucket.height, bucket.width)
+        scenes = ProceduralConfig(bucket.views_to_draw(), bucket.height, bucket.width)
         # A stream numbers its scenes by the batch, so buckets of other batches need their own.
         stream = self._seed * len(self._config.buckets) + self._config.buckets.index(bucket)
         batch = scene_batch(scenes, stream, step * self._config.slots + slot, bucket.batch)

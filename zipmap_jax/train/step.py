@@ -117,7 +117,7 @@ def train_step(
     Source: training recipe, sections 5.1-5.3.
     """
     (objective, parts), grads = _gradients(loss, state.params, batch, mesh)
-    norms = gradient_norms(grads, config.optim.clip_by)
+    norms = gradient_norms(grads, config.optim)
     ok = jnp.isfinite(objective)
     for norm in norms.values():
         ok &= jnp.isfinite(norm)
