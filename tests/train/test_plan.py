@@ -108,7 +108,7 @@ def test_problems_come_all_at_once(tmp_path: Path) -> None:
         ),
     )
     found = problems(config, 8)
-    assert len(found) == 4
+    assert len(found) == 5
     assert found[0].startswith("3 slots cannot be spread evenly over 2 devices")
     assert found[1].startswith("2 views cannot be split over mesh.views=4")
     assert "nothing to start from" in found[2]
