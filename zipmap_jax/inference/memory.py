@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.models.config import FP32, Policy, ZipMapConfig
-from zipmap_jax.nn.attention import SCORE_BYTES
 
 # Interpreter, JAX and compiler; measured on the CPU.
 _RUNTIME_BYTES = 400_000_000
+# Above this size, the scores of attention are made one head at a time (zipmap_jax.nn.attention).
+_SCORE_BYTES = 512 * 2**20
 _MARGIN = 1.1
 _DOUBT = 1.5
 
@@ -155,13 +156,13 @@ def device_bytes(w: Workload) -> int:
 
 
 def _mixer_bytes(w: Workload, tokens: int) -> int:
-    """Temporaries of a global block: its fast weights, or attention among the tokens of all views."""
+    """Temporaries of a global block: fast weights, or attention among the tokens of all views."""
     c = w.config
     if c.mixer == "fast_weights":
         return 3 * (c.width // c.fast.heads) ** 2 * c.fast.hidden_multiple * c.fast.heads * 4 * 6
     scene = w.views * tokens
     scores = scene**2 * 4
-    scores = min(c.heads * scores, max(scores, SCORE_BYTES))
+    scores = min(c.heads * scores, max(scores, _SCORE_BYTES))
     return 2 * (scores + scene * c.mlp_ratio * c.width * 4)
 
 

@@ -17,8 +17,8 @@ from zipmap_jax.nn.rope import apply_rope
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
 
-SCORE_BYTES = 512 * 2**20
-"""Score matrices above this size are made one head at a time."""
+# Score matrices above this size are made one head at a time.
+_SCORE_BYTES = 512 * 2**20
 
 
 class SelfAttention(nn.Module):
@@ -76,7 +76,7 @@ def attend(
     if _use_cudnn(implementation, q.dtype) and valid is None:
         return _cudnn_attend(q, k, v)
     score_bytes = q.shape[0] * q.shape[1] * q.shape[2] ** 2 * 4
-    if score_bytes <= SCORE_BYTES or q.shape[1] == 1:
+    if score_bytes <= _SCORE_BYTES or q.shape[1] == 1:
         return _xla_attend(q, k, v, valid, precision)
     one_head = functools.partial(_xla_attend, valid=valid, precision=precision)
     heads_first = [jnp.moveaxis(a, 1, 0)[:, :, None] for a in (q, k, v)]
