@@ -60,7 +60,7 @@ class SceneState:
 
     Attributes:
       w0, w1, w2: SwiGLU fast weights `f(x) = (silu(x w0) * (x w2)) w1`; axes are layer, scene,
-        fast-weight head, input, output.
+        fast-weight head, input, output. A model that mixes views by attention has zero layers.
       views: number of views zipped so far.
     """
 

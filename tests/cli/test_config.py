@@ -28,9 +28,13 @@ def mistake(capsys: pytest.CaptureFixture[str], *args: str) -> str:
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     lines = output(capsys, "list").splitlines()
-    assert [line.split()[0] for line in lines] == [*STAGES, "tiny_procedural"]
+    assert [line.split()[0] for line in lines] == [*STAGES, "tiny_procedural", "tiny_twin"]
     assert all(len(line.split()) > 3 for line in lines)
-    assert list(json.loads(output(capsys, "list", "--json"))) == [*STAGES, "tiny_procedural"]
+    assert list(json.loads(output(capsys, "list", "--json"))) == [
+        *STAGES,
+        "tiny_procedural",
+        "tiny_twin",
+    ]
 
 
 def test_show_prints_every_value(capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,6 +57,14 @@ def test_streaming_windows_bound_what_is_alive():
     assert device_bytes(workload(variant="streaming")) < device_bytes(workload(chunk=1))
 
 
+def test_attention_among_all_views_grows_with_their_square():
+    config = dataclasses.replace(preset("small"), mixer="attention")
+    # Beyond linear growth: twice the scores of one head, of (28 x 37 + 5) tokens a view.
+    few, some, many = (device_bytes(workload(views, config=config)) for views in (16, 32, 64))
+    square = 1.1 * 2 * 4 * (28 * 37 + 5) ** 2
+    assert many - some - 2 * (some - few) == pytest.approx(square * (64**2 - 3 * 32**2 + 2 * 16**2))
+
+
 def test_text_and_suggestion():
     roomy = estimate_memory(workload(), free_host=100 * GB)
     assert roomy.fits

@@ -123,6 +123,11 @@ def _to_torch(source: Path, output: Path, dtype: str, force: bool) -> str:
     if output.exists() and not force:
         raise ValueError(f"{output} exists: choose another output, or pass force to overwrite")
     flat, config, _ = map_folder(embedded(str(source)) or source)
+    if config.mixer != "fast_weights":
+        raise ValueError(
+            f"{source} mixes views by {config.mixer}, which the PyTorch reference does not have: "
+            "use the folder as it is"
+        )
     state = to_torch(nest(flat), config)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_torch(output, state, dtype=DTYPES[dtype])

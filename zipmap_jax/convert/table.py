@@ -18,7 +18,7 @@ def rules(config: ZipMapConfig) -> list[Rule]:
         Rule("aggregator.camera_token", "camera_token", (1, 2, 1, width)),
         Rule("aggregator.register_token", "register_token", (1, 2, config.registers, width)),
         *_embedder(config),
-        *_frame_blocks(config),
+        *_mixing_blocks("frame_blocks", config),
         *_global_blocks(config),
     ]
     if config.camera.kind == "transformer":
@@ -101,9 +101,10 @@ def _embedder(config: ZipMapConfig) -> list[Rule]:
     ]
 
 
-def _frame_blocks(config: ZipMapConfig) -> list[Rule]:
+def _mixing_blocks(ours: str, config: ZipMapConfig) -> list[Rule]:
+    """Attention blocks of the backbone, with normalised queries and keys."""
     width, layers, head_width = config.width, config.depth, config.width // config.heads
-    torch, ours = "aggregator.frame_blocks.{i}", "frame_blocks"
+    torch = f"aggregator.{ours}.{{i}}"
     return [
         *_attention_blocks(torch, ours, width, config.mlp_ratio * width, layers),
         *_norm(f"{torch}.attn.q_norm", f"{ours}/attn/q_norm", head_width, layers),
@@ -112,6 +113,8 @@ def _frame_blocks(config: ZipMapConfig) -> list[Rule]:
 
 
 def _global_blocks(config: ZipMapConfig) -> list[Rule]:
+    if config.mixer == "attention":  # VGGT's global blocks, name by name
+        return _mixing_blocks("global_blocks", config)
     fast, width, layers = config.fast, config.width, config.depth
     block, torch = "aggregator.global_blocks.{i}", "aggregator.global_blocks.{i}.ttt_block"
     ours = "global_blocks/ttt"

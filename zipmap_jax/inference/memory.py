@@ -18,6 +18,8 @@ from zipmap_jax.models.config import FP32, Policy, ZipMapConfig
 
 # Interpreter, JAX and compiler; measured on the CPU.
 _RUNTIME_BYTES = 400_000_000
+# Above this size, the scores of attention are made one head at a time (zipmap_jax.nn.attention).
+_SCORE_BYTES = 512 * 2**20
 _MARGIN = 1.1
 _DOUBT = 1.5
 
@@ -146,12 +148,22 @@ def device_bytes(w: Workload) -> int:
     # Before the last upsampling (8 pixels a patch side), and twice after it.
     half = pixels * (8 / c.patch) ** 2
     dense = 4 * (half * c.dense.features + pixels * (c.dense.features + c.dense.hidden))
-    fast = 3 * (c.width // c.fast.heads) ** 2 * c.fast.hidden_multiple * c.fast.heads * 4 * 6
     temporary = w.live_chunk * max(dense, attention + mlp)
     padded = math.ceil(w.views / w.live_chunk) * w.live_chunk
     live = math.ceil(w.window / w.live_chunk) * w.live_chunk
-    total = live * per_live_view + padded * per_view + temporary + fast
+    total = live * per_live_view + padded * per_view + temporary + _mixer_bytes(w, tokens)
     return int(w.parameter_bytes + _MARGIN * total)
+
+
+def _mixer_bytes(w: Workload, tokens: int) -> int:
+    """Temporaries of a global block: fast weights, or attention among the tokens of all views."""
+    c = w.config
+    if c.mixer == "fast_weights":
+        return 3 * (c.width // c.fast.heads) ** 2 * c.fast.hidden_multiple * c.fast.heads * 4 * 6
+    scene = w.views * tokens
+    scores = scene**2 * 4
+    scores = min(c.heads * scores, max(scores, _SCORE_BYTES))
+    return 2 * (scores + scene * c.mlp_ratio * c.width * 4)
 
 
 def host_bytes(w: Workload) -> int:

@@ -99,7 +99,7 @@ def _get(buffer: Array, i: Any) -> Array:
     return lax.dynamic_index_in_dim(buffer, i, 0, keepdims=False)
 
 
-def _put(buffer: Array, value: Array, *index: Any) -> Array:
+def put(buffer: Array, value: Array, *index: Any) -> Array:
     """Write at leading indices; unlike `.at[].set` never a scatter, so it stays in place."""
     start = (*index, *(0 for _ in value.shape))
     return lax.dynamic_update_slice(buffer, value[(None,) * len(index)], start)
@@ -133,7 +133,7 @@ class Aggregator:
         )
 
     @property
-    def global_block(self) -> GlobalBlock:
+    def global_block(self) -> nn.Module:
         return GlobalBlock(self.config, self.policy)
 
     def init(self, key: Array) -> dict[str, Any]:
@@ -183,13 +183,13 @@ class Aggregator:
             def write(i: Any, carry: tuple[Array, Gradients]) -> tuple[Array, Gradients]:
                 stream, total = carry
                 y, g = self._write(block, w, _get(stream, i), _get(tokens_valid, i), grid)
-                return _put(stream, y, i), jax.tree.map(jnp.add, total, g)
+                return put(stream, y, i), jax.tree.map(jnp.add, total, g)
 
             def read(i: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
                 stream, taps = carry
                 frame = _get(stream, i)
                 y = self._read(block, w, frame)
-                return _put(stream, y, i), _put(taps, self._features(frame, y), slot, i)
+                return put(stream, y, i), put(taps, self._features(frame, y), slot, i)
 
             zero = jax.tree.map(jnp.zeros_like, Gradients(w.w0, w.w2, w.w2))
             stream, total = _loop(chunks, write, (stream, zero))
@@ -218,7 +218,7 @@ class Aggregator:
             block, w, slot = xs
             frame = self._frame(block, stream[0], grid)
             y = self._read(block, w, frame)
-            return (y[None], _put(taps, self._features(frame, y), slot, 0)), None
+            return (y[None], put(taps, self._features(frame, y), slot, 0)), None
 
         blocks = (params["frame_blocks"], params["global_blocks"])
         init = (x, self._empty_taps(x))
@@ -244,15 +244,19 @@ class Aggregator:
         return jax.checkpoint(f, prevent_cse=False) if self.remat else f
 
     def _frame(self, block: Any, x: Float[Array, "b c p d"], grid: tuple[int, int]) -> Array:
-        positions = token_positions(self.config.special_tokens, *grid)
-        head_dim = self.config.width // self.config.heads
-        rope = rope_tables(positions, head_dim, self.config.rope_base)
+        rope = self._rope(grid)
 
         def frame(params: Any, x: Array) -> Array:
             images = x.reshape(-1, *x.shape[2:])
             return apply(self.frame_block, params, images, rope).reshape(x.shape)
 
         return self._checkpoint(frame)(block[0], x)
+
+    def _rope(self, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Rotary tables of the tokens of one view."""
+        positions = token_positions(self.config.special_tokens, *grid)
+        head_dim = self.config.width // self.config.heads
+        return rope_tables(positions, head_dim, self.config.rope_base)
 
     def _write(
         self,

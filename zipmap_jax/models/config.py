@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 NewtonSchulzPrecision = Literal["fp32", "bf16_operands", "bf16"]
 Variant = Literal["offline", "ref_view", "streaming", "state_query"]
+Mixer = Literal["fast_weights", "attention"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,13 +138,15 @@ class ZipMapConfig:
     Attributes:
       preset, variant: names under which the configuration is known.
       depth: number of frame blocks = number of global blocks.
-      heads: attention heads of the frame blocks.
+      heads: attention heads of the frame blocks, and of global blocks that are attention.
       taps: layers whose features feed the dense heads; the last also feeds the camera head.
       affine_invariant: every view carries the same special tokens; False marks the first view of
         each `update` as the reference view.
       window: views zipped per fast-weight step; None = all views at once (offline).
       ray_channels: channels of a queried ray; 0 = the model cannot be queried.
       special_tokens: camera token plus register tokens of each view.
+      mixer: how global blocks mix views: "fast_weights" in time linear in their number, or softmax
+        "attention" among all tokens of a scene, as in VGGT: quadratic, and without a memory.
     """
 
     preset: str = "large"
@@ -162,6 +165,7 @@ class ZipMapConfig:
     affine_invariant: bool = True
     window: int | None = None
     ray_channels: int = 0
+    mixer: Mixer = "fast_weights"
 
     def __post_init__(self) -> None:
         if self.width % self.heads or (self.width // self.heads) % 4:
@@ -188,6 +192,16 @@ class ZipMapConfig:
             )
         if self.window is not None and self.window < 1:
             raise ValueError(f"window must be at least 1 view, got {self.window}: None = all views")
+        if self.mixer not in get_args(Mixer):
+            raise ValueError(
+                f"unknown mixer {self.mixer!r}: choose one of {', '.join(get_args(Mixer))}"
+            )
+        if self.mixer == "attention" and (self.window is not None or self.ray_channels):
+            raise ValueError(
+                "attention has no state to carry from window to window or to be queried, got "
+                f"window={self.window} and ray_channels={self.ray_channels}: leave both out, or "
+                "choose mixer fast_weights"
+            )
 
     @property
     def width(self) -> int:

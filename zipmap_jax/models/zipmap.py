@@ -18,6 +18,7 @@ from jax import lax
 
 from zipmap_jax.models.aggregator import Aggregator, map_chunks, scan_windows
 from zipmap_jax.models.config import FP32, Policy, ZipMapConfig
+from zipmap_jax.models.global_attention import AttentionAggregator
 from zipmap_jax.nn.activations import activate
 from zipmap_jax.nn.camera_head import IterativeCameraHead, MlpCameraHead
 from zipmap_jax.nn.dpt import DenseHead
@@ -61,6 +62,11 @@ class ZipMap:
                 f"a {self.config.variant} model zips {self.config.window} views after the other, "
                 "so devices cannot share them: leave mesh.views at 1"
             )
+        if self.views_axis is not None and self.config.mixer == "attention":
+            raise ValueError(
+                "attention is among all views of a scene, so devices cannot share them: leave "
+                "mesh.views at 1, or choose mixer fast_weights"
+            )
 
     def init(self, key: Array) -> dict[str, Any]:
         """Random parameters, as a nested dictionary of fp32 arrays.
@@ -88,7 +94,14 @@ class ZipMap:
         return params
 
     def init_state(self, params: Any, batch: int = 1) -> SceneState:
-        """The state of `batch` scenes of which nothing has been seen yet."""
+        """The state of `batch` scenes of which nothing has been seen yet.
+
+        Of a model that mixes by attention it holds fast weights of zero layers.
+        """
+        if self.config.mixer == "attention":
+            _, heads, d, m = self._fast_shape
+            wide, tall = jnp.zeros((0, batch, heads, d, m)), jnp.zeros((0, batch, heads, m, d))
+            return SceneState(wide, tall, wide, views=jnp.zeros((batch,), jnp.int32))
         ttt = params["global_blocks"]["ttt"]
         tiled = [
             jnp.broadcast_to(ttt[name][:, None], (w.shape[0], batch, *w.shape[1:]))
@@ -101,6 +114,8 @@ class ZipMap:
         self, params: Any, state: SceneState, views: Views, *, chunk: int | None = None
     ) -> tuple[SceneState, Prediction]:
         """Zip views into the state and predict their cameras and geometry.
+
+        With mixer "attention" views see those of the same call alone: the state only counts them.
 
         Args:
           params: from `init` or a checkpoint.
@@ -138,12 +153,15 @@ class ZipMap:
         )
         weights = FastWeights(*state.weights)
         norms = column_norms(weights)
+        # Attention must not see what fills the last chunk; to fast weights it adds no gradient.
+        filled = self.config.mixer == "attention" and count % size > 0
+        padded = filled or views.valid is not None
 
         def one_window(weights: FastWeights, xs: Any) -> tuple[FastWeights, Any]:
             images, mask, first = xs  # axes: chunks, scenes, views of a chunk
             tokens = map_chunks(lambda x: self._image_tokens(params, *x), (images, first))
             weights, taps = self.aggregator.zip_views(
-                params, weights, norms, tokens, mask, grid, padded=views.valid is not None
+                params, weights, norms, tokens, mask, grid, padded
             )
             dense = self._dense_outputs(params, taps, grid, ("depth_head", "local_point_head"))
             kept = jnp.moveaxis(taps, 0, -1) if keep_taps else None
@@ -181,10 +199,6 @@ class ZipMap:
         Raises:
           ValueError: if the model cannot be queried, or rays, state or chunk do not fit.
         """
-        if not self.config.ray_channels:
-            raise ValueError(
-                f"the {self.config.variant} model cannot be queried: load a state_query checkpoint"
-            )
         return self._read(params, state, rays, chunk, keep_taps=False)[0]
 
     def read_with_taps(
@@ -201,6 +215,7 @@ class ZipMap:
     def _read(
         self, params: Any, state: SceneState, rays: Array, chunk: int | None, *, keep_taps: bool
     ) -> tuple[Prediction, Any]:
+        self._require_query()
         self._check("rays", rays, self.config.ray_channels, state, chunk)
         grid = self._grid(rays)
         count = rays.shape[1]
@@ -228,7 +243,8 @@ class ZipMap:
 
     @property
     def aggregator(self) -> Aggregator:
-        return Aggregator(self.config, self.policy, self.remat, self.views_axis)
+        kind = AttentionAggregator if self.config.mixer == "attention" else Aggregator
+        return kind(self.config, self.policy, self.remat, self.views_axis)
 
     @property
     def camera_head(self) -> IterativeCameraHead | MlpCameraHead:
@@ -316,6 +332,25 @@ class ZipMap:
     def _grid(self, images: Array) -> tuple[int, int]:
         return images.shape[2] // self.config.patch, images.shape[3] // self.config.patch
 
+    @property
+    def _fast_shape(self) -> tuple[int, int, int, int]:
+        """Layers, heads, inputs and units of the fast weights; attention has no layer of them."""
+        c = self.config
+        d = c.width // c.fast.heads
+        layers = c.depth if c.mixer == "fast_weights" else 0
+        return layers, c.fast.heads, d, c.fast.hidden_multiple * d
+
+    def _require_query(self) -> None:
+        """Refuse to read from a model that was not made for it."""
+        if self.config.mixer == "attention":
+            raise ValueError(
+                "attention has no state that could be read: load a state_query checkpoint"
+            )
+        if not self.config.ray_channels:
+            raise ValueError(
+                f"the {self.config.variant} model cannot be queried: load a state_query checkpoint"
+            )
+
     def _check(
         self, what: str, pixels: Array, channels: int, state: SceneState, chunk: int | None
     ) -> None:
@@ -336,8 +371,7 @@ class ZipMap:
                 f"{what} are {height}x{width}, but both sides must be multiples of {c.patch}: "
                 "resize or crop them first"
             )
-        d = c.width // c.fast.heads
-        layers = (c.depth, c.fast.heads, d, c.fast.hidden_multiple * d)
+        layers = self._fast_shape
         layer, scenes, *head = state.w0.shape
         if (layer, *head) != layers:
             raise ValueError(

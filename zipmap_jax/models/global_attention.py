@@ -1,0 +1,94 @@
+"""The quadratic twin of the backbone: global blocks that are softmax attention over all views.
+
+What ZipMap's fast weights replace. Its purpose is comparison: the same data and steps tell what
+linear time costs in accuracy. Blocks are those of VGGT: queries and keys are normalised and rotated
+by the token's place in its own view, as in a frame block, so nothing tells the order of the views.
+
+References: J. Wang et al., VGGT: Visual geometry grounded transformer (2025).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from zipmap_jax.models.aggregator import Aggregator, map_chunks, put
+from zipmap_jax.nn.layers import apply
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float
+
+    from zipmap_jax.nn.blocks import TransformerBlock
+    from zipmap_jax.nn.fast_weights import ColumnNorms, FastWeights
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionAggregator(Aggregator):
+    """`Aggregator` whose global blocks are attention, hence without anything to `read_views` from.
+
+    Frame blocks go chunk by chunk, global blocks over all tokens of a scene at once: their memory
+    grows with the square of the number of views where the scores are made explicitly (everywhere
+    but with cuDNN).
+    """
+
+    @property
+    def global_block(self) -> TransformerBlock:
+        return self.frame_block
+
+    def zip_views(
+        self,
+        params: Any,
+        weights: FastWeights,
+        norms: ColumnNorms,
+        x: Float[Array, "n b c p d"],
+        valid: Bool[Array, "n b c"],
+        grid: tuple[int, int],
+        padded: bool = True,
+    ) -> tuple[FastWeights, Float[Array, "4 n b c p d2"]]:
+        """Run all layers over the stream.
+
+        Args:
+          params, x, valid, grid: as of `Aggregator.zip_views`.
+          weights: of zero layers; returned as they are.
+          norms: not used.
+          padded: whether `valid` may be False anywhere.
+
+        Returns:
+          As `Aggregator.zip_views`.
+        """
+        seen = None
+        if padded:
+            of_scene = jnp.moveaxis(valid, 1, 0).reshape(valid.shape[1], -1)
+            seen = jnp.repeat(of_scene, x.shape[3], axis=-1)
+
+        def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], None]:
+            stream, taps = carry
+            block, slot = xs
+            frame = map_chunks(lambda chunk: self._frame(block, chunk, grid), stream)
+            y = self._mix(block, frame, seen, grid)
+            return (y, put(taps, self._features(frame, y), slot)), None
+
+        blocks = (params["frame_blocks"], params["global_blocks"])
+        (_, taps), _ = lax.scan(layer, (x, self._empty_taps(x)), (blocks, self._slots))
+        return weights, taps
+
+    def _mix(
+        self,
+        block: Any,
+        x: Float[Array, "n b c p d"],
+        seen: Bool[Array, "b t"] | None,
+        grid: tuple[int, int],
+    ) -> Float[Array, "n b c p d"]:
+        """The global block, on all tokens of a scene as one sequence."""
+        chunks, b, c, _, d = x.shape
+        cos, sin = (jnp.tile(table, (chunks * c, 1)) for table in self._rope(grid))
+
+        def mix(params: Any, x: Array) -> Array:
+            scene = jnp.moveaxis(x, 1, 0)
+            y = apply(self.global_block, params, scene.reshape(b, -1, d), (cos, sin), seen)
+            return jnp.moveaxis(y.reshape(scene.shape), 0, 1)
+
+        return self._checkpoint(mix)(block[1], x)
