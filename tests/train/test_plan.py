@@ -160,9 +160,7 @@ def test_what_the_views_axis_cannot_hold() -> None:
     config = dataclasses.replace(TINY, data=data, mesh=MeshConfig(views=2))
     assert problems(config, 2) == ["3 views cannot be split over mesh.views=2 devices"]
     streaming = dataclasses.replace(TINY, model=preset("tiny", "streaming"), mesh=config.mesh)
-    assert problems(streaming, 2) == [
-        "a streaming model zips one view after the other: leave --mesh.views at 1"
-    ]
+    assert any("leave mesh.views at 1" in problem for problem in problems(streaming, 2))
 
 
 def test_bytes_of_a_part() -> None:

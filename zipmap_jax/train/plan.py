@@ -22,6 +22,7 @@ from zipmap_jax.train.roots import (
     root_of,
     unreadable_sources,
 )
+from zipmap_jax.train.sharding import VIEWS
 from zipmap_jax.train.shapes import Shape, batch_shapes, images_of, largest, shape_shares
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import scene_loss
@@ -107,9 +108,12 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
             f"change --data.slots, for example to {max(1, config.data.slots // parts + 1) * parts}"
         )
     numbers = {n for b in config.data.buckets for n in (b.views, b.targets)}
-    if config.model.window is not None and mesh["views"] > 1:
-        out.append("a streaming model zips one view after the other: leave --mesh.views at 1")
-    elif uneven := sorted(n for n in numbers if n % mesh["views"]):
+    if mesh["views"] > 1:
+        try:
+            ZipMap(config.model, views_axis=VIEWS)
+        except ValueError as error:
+            out.append(str(error))
+    if uneven := sorted(n for n in numbers if n % mesh["views"]):
         counts = ", ".join(map(str, uneven))
         out.append(f"{counts} views cannot be split over mesh.views={mesh['views']} devices")
     if (covered := sum(shape_shares(config).values())) < 1 - 1e-6:

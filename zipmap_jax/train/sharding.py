@@ -42,7 +42,7 @@ A dimension that the axis does not divide stays whole.
 """
 
 
-def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """Devices as (data, fsdp, views), the views of a scene on neighbours.
 
     Args:

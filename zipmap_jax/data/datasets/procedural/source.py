@@ -44,7 +44,9 @@ def render_batch(key: Array, config: ProceduralConfig, batch: int) -> dict[str, 
     return jax.vmap(partial(_render_scene, config=config))(keys)
 
 
-def scene_batch(config: ProceduralConfig, seed: int, index: int, batch: int) -> dict[str, Array]:
+def scene_batch(
+    config: ProceduralConfig, seed: int, index: int | Array, batch: int
+) -> dict[str, Array]:
     """The `index`-th training batch of an endless stream.
 
     Scene i of batch `index` is scene number `index * batch + i` of the stream: the scenes do not
