@@ -22,8 +22,8 @@ from zipmap_jax.train.roots import (
     root_of,
     unreadable_sources,
 )
-from zipmap_jax.train.sharding import VIEWS
 from zipmap_jax.train.shapes import Shape, batch_shapes, images_of, largest, shape_shares
+from zipmap_jax.train.sharding import VIEWS
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import scene_loss
 
