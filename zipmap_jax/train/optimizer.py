@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Params = Any
 """Nested dictionaries of arrays."""
 
+MASK_TOKEN = "embedder/mask_token"
+"""Frozen by default; the smallest models have none."""
 STACKED = frozenset({"blocks", "frame_blocks", "global_blocks", "trunk"})
 """Trees below these names hold all layers at once, on a leading axis."""
 
@@ -92,7 +94,7 @@ def require_matches(params: Params, config: OptimConfig) -> None:
     names = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     patterns = {
         "lr_groups": [pattern for pattern, _ in config.lr_groups],
-        "frozen": config.frozen,
+        "frozen": [pattern for pattern in config.frozen if pattern != MASK_TOKEN],
         "muon": config.muon,
     }
     for field, wanted in patterns.items():
