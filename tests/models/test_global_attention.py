@@ -117,6 +117,7 @@ def test_the_place_within_a_view_counts() -> None:
     close(views, mix(tokens)[::-1])
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_used_and_kept_by_rematerialisation(images: Any) -> None:
     params = random_params(TWIN)
 

@@ -158,6 +158,7 @@ def test_reading_leaves_chunks_and_batches_alone(images: Any) -> None:
     assert jnp.abs(empty.rgb - whole.rgb).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_rematerialisation_keeps_the_gradients(images: Any) -> None:
     params = random_params(micro("offline"))
 

@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 SLOW = (
     "e2e_gradients*",
     "e2e_large*",
-    "e2e_offline_aff0_b1*",
+    "e2e_offline_aff0*",
     "e2e_offline_aff1_b1_s5*",
     "e2e_streaming_w*",
     "e2e_streaming_nowindow*",
