@@ -88,7 +88,7 @@ def test_a_preempted_run_has_the_loss_curve_of_an_uninterrupted_one(
 ) -> None:
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("XLA_FLAGS", QUICK)
-    train = ("train.py", "--config", config, "--steps", 40, "--log-every", 1, "--workdir")
+    train = ("train.py", "--config", config, "--steps", 40, "--log.every", 1, "--workdir")
     run(*train, tmp_path / "whole")
     process = subprocess.Popen(
         command(*train, tmp_path / "parts"), cwd=ROOT, stdout=subprocess.PIPE, text=True
