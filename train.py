@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import functools
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,10 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         sentence = explain(error, OUT_OF_MEMORY_TRAINING)
         if sentence is None:
-            raise
+            if jax.process_count() == 1:
+                raise
+            traceback.print_exc()
+            return leave(1)
         print(f"train.py: {sentence}", file=sys.stderr, flush=True)
         return leave(2)
     return 0

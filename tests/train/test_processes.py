@@ -29,7 +29,7 @@ def start(
     flags = f"{QUICK} --xla_force_host_platform_device_count={8 // processes}"
     command = [sys.executable, str(ROOT / "train.py"), "--config", str(config)]
     command += ["--workdir", str(workdir), "--steps", str(steps), "--mesh.fsdp", "2"]
-    command += ["--data.slots", "8", *more]
+    command += ["--data.slots", "8", "--eval_every", "0", *more]
     together = ["--coordinator", f"127.0.0.1:{port}", "--processes", str(processes)]
     return [
         subprocess.Popen(

@@ -8,11 +8,14 @@ SLURM, cloud:  srun python train.py --distributed     (JAX asks SLURM, Open MPI,
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import jax
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
+
+from zipmap_jax.compat import barrier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,10 +80,14 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+PATIENCE = 3600.0
+"""Seconds that processes wait for each other's compilation or export."""
+
+
 def wait_for_all(what: str) -> None:
-    """Return when every process has come here."""
+    """Return when every process has come here; `what` is said once in a run."""
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)
+        barrier(what, PATIENCE)
 
 
 def leave(code: int) -> int:
@@ -90,6 +97,8 @@ def leave(code: int) -> int:
     an orderly end would wait for them.
     """
     if jax.process_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
     return code
 

@@ -13,6 +13,7 @@ from zipmap_jax.convert.perceptual import read_perceptual
 from zipmap_jax.losses import colour_note
 from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.train.distributed import wait_for_all
 from zipmap_jax.train.flops import flops_of
 from zipmap_jax.train.query import query_scene_loss
 from zipmap_jax.train.sharding import VIEWS
@@ -57,6 +58,8 @@ class Program:
         if key not in self._programs:
             traced = self.trace(state, batch)
             self._programs[key] = traced.lower().compile(), flops_of(traced)
+            # A process that starts a step long before the others gives up on them.
+            wait_for_all(f"compiled {len(self._programs)}")
 
     def trace(self, state: TrainState, batch: Any) -> Any:
         """The step for such a state and batch before it is compiled (`jax.stages.Traced`)."""
