@@ -74,8 +74,8 @@ def test_two_processes_train_as_one_and_survive_preemption(
     first, second = finish(pair)
     stopped = re.search(r"asked to stop: saved step (\d+)", first)
     assert stopped is not None
-    spoken = [line for line in second.splitlines() if not line.startswith("[Gloo]")]
-    assert not spoken, "one process speaks"
+    # Gloo writes there, too, its threads into each other's lines.
+    assert not re.search("parameters on|step |saved|resuming", second), "one process speaks"
 
     # They go on together, and one process with all devices goes on from what two have saved.
     steps = int(stopped[1]) + 4
