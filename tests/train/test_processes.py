@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -64,36 +65,32 @@ def test_two_processes_train_as_one_and_survive_preemption(
     short = CONFIG.replace("batch=4", "batch=1").replace("every=10)", "every=2, pictures_every=0)")
     config.write_text(short)
 
-    # SIGTERM to one of them: both save the same step and end well.
-    pair = start(config, tmp_path / "two", 10_000, processes=2)
+    # What one process has learned, two go on with. SIGTERM to one of them: both save the same step
+    # and end well.
+    finish(start(config, tmp_path / "alone", 2, 1))
+    later = ("--start.kind", "weights", "--start.path", str(tmp_path / "alone"))
+    pair = start(config, tmp_path / "two", 10_000, 2, *later)
     assert pair[0].stdout is not None
+    begun = []
     for line in pair[0].stdout:
+        begun.append(line)
         if line.startswith("step 4/"):
             pair[1].send_signal(signal.SIGTERM)
             break
     first, second = finish(pair)
+    assert f"starting from the weights of {tmp_path / 'alone'}" in "".join(begun)
     stopped = re.search(r"asked to stop: saved step (\d+)", first)
     assert stopped is not None
     # Gloo writes there, too, its threads into each other's lines.
     assert not re.search("parameters on|step |saved|resuming", second), "one process speaks"
 
-    # They go on together, and one process with all devices goes on from what two have saved.
+    # Both together and one with all eight devices go on from there, and make the same steps.
+    shutil.copytree(tmp_path / "two", tmp_path / "one")
     steps = int(stopped[1]) + 4
-    first, _ = finish(start(config, tmp_path / "two", steps, processes=2))
-    assert f"resuming at step {stopped[1]}" in first
-    (tmp_path / "one").mkdir()
-    os.rename(tmp_path / "two", tmp_path / "one")
-    (text,) = finish(start(config, tmp_path / "one", steps + 2, processes=1))
-    assert f"resuming at step {steps}" in text
-    assert losses(tmp_path / "one")[steps + 2] > 0
-
-    # The steps that both ways made are the same.
-    (_,) = finish(start(config, tmp_path / "alone", 4, processes=1))
-    alone, together = losses(tmp_path / "alone"), losses(tmp_path / "one")
-    np.testing.assert_allclose(alone[2], together[2], rtol=1e-4)
-
-    # Two processes may start from what one has learned.
-    later = ("--start.kind", "weights", "--start.path", str(tmp_path / "alone"))
-    first, _ = finish(start(config, tmp_path / "later", 2, 2, *later))
-    assert f"starting from the weights of {tmp_path / 'alone'}" in first
-    assert (tmp_path / "later" / "model" / "card.json").is_file()
+    for name, processes in (("two", 2), ("one", 1)):
+        text = finish(start(config, tmp_path / name, steps, processes, *later))[0]
+        assert f"resuming at step {stopped[1]}" in text
+        assert (tmp_path / name / "model" / "card.json").is_file()
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert one.keys() == two.keys()
+    np.testing.assert_allclose(list(one.values()), list(two.values()), rtol=1e-4)
