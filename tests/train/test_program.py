@@ -17,7 +17,7 @@ from zipmap_jax.losses.perceptual import WIDTHS, Vgg
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.config import Bucket, DataConfig, MeshConfig, OptimConfig, TrainConfig
 from zipmap_jax.train.program import Program, objective
-from zipmap_jax.train.sharding import AXES, VIEWS, batch_spec, make_mesh, shardings
+from zipmap_jax.train.sharding import AXES, VIEWS, batch_spec, laid_out, make_mesh, shardings
 from zipmap_jax.train.source import ProceduralSource
 from zipmap_jax.train.start import random_parameters
 from zipmap_jax.train.state import initial_state
@@ -52,11 +52,7 @@ def test_lpips_weights_are_an_argument_of_the_program(monkeypatch: pytest.Monkey
     source = ProceduralSource(config.data, config.steps, 0, mesh)
     model = ZipMap(config.model)
     state = jax.eval_shape(lambda: initial_state(model.init(jax.random.key(0)), config.optim))
-    state = jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-        state,
-        shardings(state, mesh),
-    )
+    state = laid_out(state, shardings(state, mesh))
     text = program.trace(state, source.shapes(BUCKET)).lower().as_text()
     # 512 x 512 convolutions come in as arguments; as constants they would be 59 MB of text.
     assert "tensor<3x3x512x512xf32>" in text

@@ -19,6 +19,7 @@ from jax import lax
 from zipmap_jax.models.aggregator import Aggregator, map_chunks, scan_windows
 from zipmap_jax.models.config import FP32, Policy, ZipMapConfig
 from zipmap_jax.models.global_attention import AttentionAggregator
+from zipmap_jax.models.inputs import check_inputs, from_windows, to_windows
 from zipmap_jax.nn.activations import activate
 from zipmap_jax.nn.camera_head import IterativeCameraHead, MlpCameraHead
 from zipmap_jax.nn.dpt import DenseHead
@@ -143,7 +144,7 @@ class ZipMap:
         self, params: Any, state: SceneState, views: Views, chunk: int | None, *, keep_taps: bool
     ) -> tuple[SceneState, Prediction, Any]:
         images, mask = views.images, views.mask
-        self._check("images", images, 3, state, chunk)
+        check_inputs("images", images, 3, self.config.patch, self._fast_shape, state, chunk)
         grid = self._grid(images)
         count = images.shape[1]
         window = min(self.config.window or count, count)
@@ -167,9 +168,9 @@ class ZipMap:
             kept = jnp.moveaxis(taps, 0, -1) if keep_taps else None
             return weights, (dense, taps[3, ..., 0, :], kept)
 
-        windows = tuple(_to_windows(x, window, size) for x in (images, mask, first))
+        windows = tuple(to_windows(x, window, size) for x in (images, mask, first))
         weights, outputs = scan_windows(one_window, weights, windows)
-        restore = functools.partial(_from_windows, window=window, count=count)
+        restore = functools.partial(from_windows, window=window, count=count)
         dense, camera, taps = jax.tree.map(restore, outputs)
         poses = self.camera_head(params[self._camera_name], self._all(camera), self._all(mask))
         poses = lax.dynamic_slice_in_dim(poses, self._device() * count, count, axis=2)
@@ -216,7 +217,8 @@ class ZipMap:
         self, params: Any, state: SceneState, rays: Array, chunk: int | None, *, keep_taps: bool
     ) -> tuple[Prediction, Any]:
         self._require_query()
-        self._check("rays", rays, self.config.ray_channels, state, chunk)
+        c = self.config
+        check_inputs("rays", rays, c.ray_channels, c.patch, self._fast_shape, state, chunk)
         grid = self._grid(rays)
         count = rays.shape[1]
         size = min(chunk or count, count)
@@ -228,8 +230,8 @@ class ZipMap:
             dense = self._dense_outputs(params, taps, grid, ("nvs_head",))
             return dense, jnp.moveaxis(taps, 0, -1) if keep_taps else None
 
-        outputs = map_chunks(one_chunk, _to_windows(rays, size, size))
-        restore = functools.partial(_from_windows, window=size, count=count)
+        outputs = map_chunks(one_chunk, to_windows(rays, size, size))
+        restore = functools.partial(from_windows, window=size, count=count)
         ((values, conf),), taps = jax.tree.map(restore, outputs)
         if keep_taps:
             taps = jnp.moveaxis(taps, -1, 0)
@@ -350,59 +352,3 @@ class ZipMap:
             raise ValueError(
                 f"the {self.config.variant} model cannot be queried: load a state_query checkpoint"
             )
-
-    def _check(
-        self, what: str, pixels: Array, channels: int, state: SceneState, chunk: int | None
-    ) -> None:
-        """Refuse what would give wrong numbers, or an error that does not say why."""
-        c = self.config
-        if pixels.ndim != 5 or pixels.shape[-1] != channels or 0 in pixels.shape:
-            raise ValueError(
-                f"{what} have shape {pixels.shape}, but (scenes, views, height, width, {channels}) "
-                "is needed, none of them 0: reorder or add axes"
-            )
-        if not jnp.issubdtype(pixels.dtype, jnp.floating):
-            raise ValueError(
-                f"{what} are {pixels.dtype}, but floats are needed: divide integer images by 255"
-            )
-        height, width = pixels.shape[2:4]
-        if height % c.patch or width % c.patch:
-            raise ValueError(
-                f"{what} are {height}x{width}, but both sides must be multiples of {c.patch}: "
-                "resize or crop them first"
-            )
-        layers = self._fast_shape
-        layer, scenes, *head = state.w0.shape
-        if (layer, *head) != layers:
-            raise ValueError(
-                f"the state has fast weights of {(layer, *head)} (layers, heads, inputs, units), "
-                f"but this model's are {layers}: use the model that made it"
-            )
-        if scenes != pixels.shape[0]:
-            raise ValueError(
-                f"the state holds {scenes} scenes but {pixels.shape[0]} were given: "
-                "make it with init_state(params, batch)"
-            )
-        if chunk is not None and chunk < 1:
-            raise ValueError(f"chunk must be at least 1 view, got {chunk}: None = all views")
-
-
-def _to_windows(x: Array, window: int, chunk: int) -> Array:
-    """[b, v, ...] to [windows, chunks, b, chunk, ...], each window zero-padded to whole chunks."""
-    b, count = x.shape[:2]
-    rest = x.shape[2:]
-    windows, per_window = -(-count // window), -(-window // chunk)
-    zeros = [(0, 0)] * len(rest)
-    x = jnp.pad(x, [(0, 0), (0, windows * window - count), *zeros]).reshape(
-        b, windows, window, *rest
-    )
-    x = jnp.pad(x, [(0, 0), (0, 0), (0, per_window * chunk - window), *zeros])
-    x = x.reshape(b, windows, per_window, chunk, *rest)
-    return jnp.moveaxis(x, 0, 2)
-
-
-def _from_windows(x: Array, *, window: int, count: int) -> Array:
-    """Inverse of `_to_windows`."""
-    windows, per_window, b, chunk, *rest = x.shape
-    x = jnp.moveaxis(x, 2, 0).reshape(b, windows, per_window * chunk, *rest)[:, :, :window]
-    return x.reshape(b, windows * window, *rest)[:, :count]

@@ -17,7 +17,7 @@ from orbax.checkpoint import v1 as ocp
 from zipmap_jax.train.config import TrainConfig, from_json, to_json
 from zipmap_jax.train.distributed import on_host
 from zipmap_jax.train.resume import config_digest
-from zipmap_jax.train.sharding import shardings
+from zipmap_jax.train.sharding import laid_out, shardings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,10 +219,5 @@ def start_or_resume(
         placed = jax.tree.map(_place, params, layout.params)
         again = jax.tree.map(jnp.copy, placed)
         return dataclasses.replace(state, params=placed, ema=again), report
-    like = jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        shapes,
-        layout,
-    )
-    state = checkpoints.restore(like)
+    state = checkpoints.restore(laid_out(shapes, layout))
     return state, f"resuming at step {checkpoints.latest} from {checkpoints.directory}"

@@ -112,16 +112,16 @@ class Bucket:
     def __post_init__(self) -> None:
         least = dict(views=1, height=1, width=1, batch=1, targets=0, drawn=0)
         require_at_least(self, "a bucket", **least)
-        if self.drawn and self.drawn < self.views_to_draw(drawn=0):
+        needed = self.views + max(self.targets - 1, 0)
+        if 0 < self.drawn < needed:
             raise ValueError(
                 f"a bucket draws {self.drawn} views, but {self.views} views and {self.targets} "
-                f"targets need {self.views_to_draw(drawn=0)}: raise drawn or leave it at 0"
+                f"targets need {needed}: raise drawn or leave it at 0"
             )
 
-    def views_to_draw(self, drawn: int | None = None) -> int:
+    def views_to_draw(self) -> int:
         """Views of a scene that a batch needs before it is split into input views and targets."""
-        drawn = self.drawn if drawn is None else drawn
-        return drawn or self.views + max(self.targets - 1, 0)
+        return self.drawn or self.views + max(self.targets - 1, 0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from zipmap_jax.data.datasets.table import DATA_SETS
 from zipmap_jax.train.reading import open_loader, used_sources
-from zipmap_jax.train.sharding import SLOTS, VIEWS, batch_shardings, batch_spec
+from zipmap_jax.train.sharding import SLOTS, VIEWS, batch_shardings, batch_spec, laid_out
 from zipmap_jax.train.source import bucket_of, finished, require_even, slot_key
 
 if TYPE_CHECKING:
@@ -103,12 +103,7 @@ class LoadedSource:
         arrays = {name: jax.ShapeDtypeStruct(*item) for name, item in raw.items()}
         number = jax.ShapeDtypeStruct((), jnp.uint32)
         shapes = jax.eval_shape(functools.partial(self._finished, bucket=bucket), number, arrays)
-        layout = batch_shardings(shapes, self._mesh)
-        return jax.tree.map(
-            lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-            shapes,
-            layout,
-        )
+        return laid_out(shapes, batch_shardings(shapes, self._mesh))
 
     def _spread(self, batch: dict[str, np.ndarray]) -> Batch:
         """This process's slots as its part of the arrays of all."""

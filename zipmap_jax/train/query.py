@@ -28,11 +28,6 @@ VIEW_ARRAYS = ("images", "depth", "valid", "intrinsics", "w2c")
 """Entries of a batch with a view axis; all others belong to the scene."""
 
 
-def views_to_draw(views: int, targets: int) -> int:
-    """Views a scene needs, so that `views` are zipped and `targets` rendered, one of them both."""
-    return views + targets - 1 if targets else views
-
-
 def split_views(
     key: Key[Array, ""], total: int, views: int, targets: int
 ) -> tuple[Int[Array, " v"], Int[Array, " q"]]:
@@ -56,7 +51,7 @@ def split_views(
 
     Source: training recipe, section 3.2.
     """
-    if views < 2 or targets < 1 or total < views_to_draw(views, targets):
+    if views < 2 or targets < 1 or total < views + targets - 1:
         raise ValueError(
             f"a state query needs at least 2 views and 1 target, and views + targets - 1 views in "
             f"a scene, got {views}, {targets} and {total}: change the bucket or draw more views"
@@ -73,12 +68,8 @@ def split_views(
     return zipped, order[:targets]
 
 
-def split_batch(
-    key: Key[Array, ""], batch: Mapping[str, Any], views: int, targets: int, slots: int = 1
-) -> Batch:
-    """Split the views of a batch into those to zip and those to render.
-
-    The scenes of a slot share the split.
+def split_batch(key: Key[Array, ""], batch: Mapping[str, Any], views: int, targets: int) -> Batch:
+    """Split the views of a slot's scenes into those to zip and those to render, in all alike.
 
     Args:
       key: random key.
@@ -86,7 +77,6 @@ def split_batch(
         [b, s, 3, 3], `w2c` [b, s, 4, 4]; other entries pass through.
       views: number of views to zip.
       targets: number of views to render; 0 = the batch is returned as it is.
-      slots: parts of the batch that are split on their own.
 
     Returns:
       The batch with the views to zip, and those to render as `target_images`, `target_depth` ...
@@ -99,15 +89,10 @@ def split_batch(
     if targets == 0:
         return dict(batch)
 
-    def one_slot(key: Array, arrays: Batch) -> Batch:
-        zipped, rendered = split_views(key, batch["images"].shape[1], views, targets)
-        inputs = {name: array[:, zipped] for name, array in arrays.items()}
-        return inputs | {f"target_{name}": a[:, rendered] for name, a in arrays.items()}
-
-    cut = {name: _cut(batch[name], slots) for name in VIEW_ARRAYS}
-    split = jax.vmap(one_slot)(jax.random.split(key, slots), cut)
-    joined = {name: array.reshape(-1, *array.shape[2:]) for name, array in split.items()}
-    return dict(batch) | joined
+    zipped, rendered = split_views(key, batch["images"].shape[1], views, targets)
+    inputs = {name: batch[name][:, zipped] for name in VIEW_ARRAYS}
+    queried = {f"target_{name}": batch[name][:, rendered] for name in VIEW_ARRAYS}
+    return {**batch, **inputs, **queried}
 
 
 def query_rays(batch: Mapping[str, Any]) -> Float[Array, "b q h w 9"]:
@@ -157,12 +142,3 @@ def query_scene_loss(
         return total_loss(prediction, target, config, (rendered, truth), perceptual)
 
     return loss
-
-
-def _cut(array: Any, slots: int) -> Any:
-    if array.shape[0] % slots:
-        raise ValueError(
-            f"a batch of {array.shape[0]} scenes cannot be cut into {slots} equal slots: "
-            "change the bucket's batch or data.slots"
-        )
-    return array.reshape(slots, -1, *array.shape[1:])

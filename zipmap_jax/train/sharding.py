@@ -117,6 +117,15 @@ def batch_shardings(batch: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda leaf: NamedSharding(mesh, batch_spec(leaf)), batch)
 
 
+def laid_out(shapes: Any, layout: Any) -> Any:
+    """Shapes that know where their arrays lie, as compiling and restoring want them."""
+    return jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        shapes,
+        layout,
+    )
+
+
 def gather(tree: Any, layout: Any) -> Any:
     """Inside `shard_map`: whole arrays from the parts that `layout` (of `specs`) gives devices."""
 

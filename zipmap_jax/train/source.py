@@ -15,7 +15,14 @@ from jax.sharding import PartitionSpec
 from zipmap_jax.data.datasets.procedural import ProceduralConfig, scene_batch
 from zipmap_jax.train.augment import jitter_colours, shuffle_views
 from zipmap_jax.train.query import split_batch
-from zipmap_jax.train.sharding import SLOTS, VIEWS, batch_shardings, batch_spec, slot_devices
+from zipmap_jax.train.sharding import (
+    SLOTS,
+    VIEWS,
+    batch_shardings,
+    batch_spec,
+    laid_out,
+    slot_devices,
+)
 
 if TYPE_CHECKING:
     from jax import Array
@@ -108,12 +115,7 @@ class ProceduralSource:
     def shapes(self, bucket: Bucket) -> Batch:
         """Shapes and layout of a batch of that bucket."""
         shapes = jax.eval_shape(self._programs[bucket], jax.ShapeDtypeStruct((), jnp.uint32))
-        layout = batch_shardings(shapes, self._mesh)
-        return jax.tree.map(
-            lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-            shapes,
-            layout,
-        )
+        return laid_out(shapes, batch_shardings(shapes, self._mesh))
 
     def _program(self, bucket: Bucket) -> Callable[[np.uint32], Batch]:
         require_even(bucket, self._config.slots, self._mesh)

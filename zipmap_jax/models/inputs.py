@@ -1,0 +1,83 @@
+"""What goes into a model: refused when it cannot be meant, and cut into windows of chunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from jaxtyping import Array
+
+    from zipmap_jax.structs import SceneState
+
+
+def check_inputs(
+    what: str,
+    pixels: Array,
+    channels: int,
+    patch: int,
+    layers: tuple[int, ...],
+    state: SceneState,
+    chunk: int | None,
+) -> None:
+    """Refuse what would give wrong numbers, or an error that does not say why.
+
+    Args:
+      what: name of the pixels, for the error.
+      pixels: images or rays.
+      channels: that they must have.
+      patch: of which both sides must be multiples.
+      layers: (layers, heads, inputs, units) of the model's fast weights.
+      state: of the scenes.
+      chunk: views worked on at once.
+    """
+    if pixels.ndim != 5 or pixels.shape[-1] != channels or 0 in pixels.shape:
+        raise ValueError(
+            f"{what} have shape {pixels.shape}, but (scenes, views, height, width, {channels}) "
+            "is needed, none of them 0: reorder or add axes"
+        )
+    if not jnp.issubdtype(pixels.dtype, jnp.floating):
+        raise ValueError(
+            f"{what} are {pixels.dtype}, but floats are needed: divide integer images by 255"
+        )
+    height, width = pixels.shape[2:4]
+    if height % patch or width % patch:
+        raise ValueError(
+            f"{what} are {height}x{width}, but both sides must be multiples of {patch}: "
+            "resize or crop them first"
+        )
+    layer, scenes, *head = state.w0.shape
+    if (layer, *head) != layers:
+        raise ValueError(
+            f"the state has fast weights of {(layer, *head)} (layers, heads, inputs, units), "
+            f"but this model's are {layers}: use the model that made it"
+        )
+    if scenes != pixels.shape[0]:
+        raise ValueError(
+            f"the state holds {scenes} scenes but {pixels.shape[0]} were given: "
+            "make it with init_state(params, batch)"
+        )
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk must be at least 1 view, got {chunk}: None = all views")
+
+
+def to_windows(x: Array, window: int, chunk: int) -> Array:
+    """[b, v, ...] to [windows, chunks, b, chunk, ...], each window zero-padded to whole chunks."""
+    b, count = x.shape[:2]
+    rest = x.shape[2:]
+    windows, per_window = -(-count // window), -(-window // chunk)
+    zeros = [(0, 0)] * len(rest)
+    x = jnp.pad(x, [(0, 0), (0, windows * window - count), *zeros]).reshape(
+        b, windows, window, *rest
+    )
+    x = jnp.pad(x, [(0, 0), (0, 0), (0, per_window * chunk - window), *zeros])
+    x = x.reshape(b, windows, per_window, chunk, *rest)
+    return jnp.moveaxis(x, 0, 2)
+
+
+def from_windows(x: Array, *, window: int, count: int) -> Array:
+    """Inverse of `to_windows`."""
+    windows, per_window, b, chunk, *rest = x.shape
+    x = jnp.moveaxis(x, 2, 0).reshape(b, windows, per_window * chunk, *rest)[:, :, :window]
+    return x.reshape(b, windows * window, *rest)[:, :count]
