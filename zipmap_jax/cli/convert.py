@@ -22,6 +22,8 @@ class Convert:
       ema: take the averaged weights.
       lpips: CHECKPOINT is torchvision's VGG-16, and this the lpips package's vgg.pth: make the
         weights of the perceptual loss.
+      share_with: CHECKPOINT is a converted folder: copy it without the tensors that it shares with
+        this folder or embedded model, which it then needs in its place.
       dtype: number format of the result.
       force: replace OUT if it exists.
       json: print one JSON object instead of text.
@@ -39,6 +41,7 @@ class Convert:
     ] = None
     ema: bool = False
     lpips: Annotated[Path | None, arg(metavar="VGG.pth", help_behavior_hint="")] = None
+    share_with: Annotated[str | None, arg(metavar="FOLDER_OR_NAME", help_behavior_hint="")] = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     force: bool = False
     json: bool = False
@@ -55,6 +58,7 @@ class Convert:
             dtype=self.dtype,
             force=self.force,
             lpips=self.lpips,
+            share_with=self.share_with,
         )
         if self.json:
             print(json.dumps({"report": report.splitlines(), "out": str(self.out)}))

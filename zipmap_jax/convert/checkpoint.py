@@ -13,6 +13,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from zipmap_jax.convert.base import with_base
 from zipmap_jax.convert.rules import Params, Shape, check, flatten, nest, our_shapes, shapes_of
 from zipmap_jax.convert.safetensors_file import read_safetensors, write_safetensors
 from zipmap_jax.convert.table import rules
@@ -212,6 +213,8 @@ def map_folder(
     config = config_from_dict(card["config"])
     flat = read_safetensors(folder / WEIGHTS)
     expected: dict[str, Shape] = our_shapes(rules(config))
+    if base := card.get("base"):
+        flat = with_base(flat, expected, base, folder / WEIGHTS)
     check(
         shapes_of(flat),
         expected,
@@ -233,6 +236,8 @@ def _read_card(path: Path) -> dict[str, Any]:
             f"{path} has format {card.get('format')!r} where {FORMAT} is understood: update "
             "zipmap-jax, or convert the checkpoint again"
         )
+    if not isinstance(card.get("base", {}), dict):
+        raise ValueError(f"{path} has an odd entry base: convert the checkpoint again")
     notes, size = card.get("notes", []), card.get("size")
     if not isinstance(notes, list) or not (size is None or (isinstance(size, int) and size > 0)):
         raise ValueError(

@@ -21,6 +21,7 @@ from zipmap_jax.convert.checkpoint import (
 from zipmap_jax.convert.hub import embedded
 from zipmap_jax.convert.perceptual import convert_perceptual, is_perceptual
 from zipmap_jax.convert.rules import nest, shapes_of
+from zipmap_jax.convert.shared import share
 from zipmap_jax.convert.state_file import open_zipmap, read_state
 from zipmap_jax.convert.torch_writer import write_torch
 from zipmap_jax.convert.zipmap import to_torch
@@ -43,6 +44,7 @@ def convert_command(
     force: bool = False,
     licence: str = SOURCE_LICENCE,
     lpips: Path | None = None,
+    share_with: str | None = None,
 ) -> str:
     """Convert a PyTorch checkpoint to a checkpoint folder, or back.
 
@@ -58,6 +60,8 @@ def convert_command(
       licence: note for the card.
       lpips: file of LPIPS's linear layers, where `source` is VGG-16: both together become the
         weights of the perceptual loss.
+      share_with: checkpoint folder or name of an embedded model; `source` is a checkpoint folder,
+        too, and is copied without the tensors that both have in common.
 
     Returns:
       A short report of a few lines.
@@ -68,6 +72,9 @@ def convert_command(
     """
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
+    if share_with is not None:
+        base = embedded(share_with) or Path(share_with)
+        return share(Path(source), base, Path(output), force=force)
     if to == "torch":
         if variant is not None or ema or lpips is not None:
             raise ValueError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from zipmap_jax.convert.hub import embedded
 from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.memory import peak_bytes, split_bytes, tree_bytes
@@ -122,7 +123,8 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
             "let the start and end of data.buckets cover 0 to 1"
         )
     start = config.start.path
-    if config.start.kind != "random" and "://" not in start and not Path(start).exists():
+    there = "://" in start or Path(start).exists() or embedded(start) is not None
+    if config.start.kind != "random" and not there:
         out.append(f"nothing to start from at {start!r}: give --start.path")
     if missing := missing_sources(config):
         out.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zipmap_jax.convert.hub import find
-from zipmap_jax.convert.rules import collapse, flatten, nest
+from zipmap_jax.convert.hub import embedded, find
+from zipmap_jax.convert.rules import flatten, nest
 from zipmap_jax.convert.state_file import read_state
 from zipmap_jax.convert.vggt import from_vggt
 from zipmap_jax.models.zipmap import ZipMap
@@ -42,18 +43,23 @@ def given_parameters(model: ZipMap, config: StartConfig, fresh: Any) -> tuple[An
         return params, f"starting from VGGT, {config.path}\n{report}"
     params, loaded, left, unused = merge_weights(_saved(config), fresh, config.path)
     parts = ((loaded, "loaded"), (left, "freshly initialised"), (unused, "ignored"))
-    lines = [
-        f"{len(names)} {what}: {', '.join(collapse(dict.fromkeys(names, '')))}"
-        for names, what in parts
-        if names
-    ]
+    lines = [f"{len(names)} {what}: {_by_module(names)}" for names, what in parts if names]
     return params, "\n".join([f"starting from the weights of {config.path}", *lines])
+
+
+def _by_module(names: list[str]) -> str:
+    """Names by what they begin with: `camera_head (22), camera_token, ...`."""
+    modules = collections.Counter(name.split("/")[0] for name in names)
+    whole = set(names)
+    return ", ".join(
+        module if module in whole else f"{module}/ ({n})" for module, n in modules.items()
+    )
 
 
 def _saved(config: StartConfig) -> dict[str, Any]:
     """Saved parameters by path, of a run's work directory or of anything that `convert` reads."""
     folder = Path(config.path) / "checkpoints"
-    if not folder.is_dir():
+    if embedded(config.path) or not folder.is_dir():
         return dict(find(config.path, ema=config.weights == "ema").leaves)
     with Checkpoints(folder) as checkpoints:
         like = jax.eval_shape(ZipMap(checkpoints.config().model).init, jax.random.key(0))

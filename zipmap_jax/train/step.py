@@ -205,5 +205,9 @@ def _moving_average(ema: Any, params: Any, step: jax.Array, config: EmaConfig) -
     """A copy of the parameters up to `config.start`, then `decay ema + (1 - decay) params`."""
     due = (step - config.start) % config.interval == 0
     keep = jnp.where(due, config.decay, 1.0)
-    keep = jnp.where(step <= config.start, 0.0, keep)
-    return jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, ema, params)
+    # Written as a difference, so that what is frozen keeps its last bit.
+    return jax.tree.map(
+        lambda old, new: jnp.where(step <= config.start, new, old + (1 - keep) * (new - old)),
+        ema,
+        params,
+    )
