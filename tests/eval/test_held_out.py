@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.models.conftest import MICRO
 from zipmap_jax.eval.comparison import MEANING, Numbers
 from zipmap_jax.eval.held_out import Batch, evaluate, held_out_scenes
 from zipmap_jax.geometry import encode_pose
+from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.structs import Prediction, Views
 
 
@@ -21,6 +23,7 @@ class Oracle:
     """Knows the answer, and gives it in another unit and another world frame."""
 
     scale: float = 3.0
+    config: ZipMapConfig = MICRO
 
     def init_state(self, params: Any, batch: int) -> None:
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zipmap_jax.eval.metrics import DepthMetric, PairwisePoseMetric
+from zipmap_jax.eval.rendered import RENDERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -97,10 +98,17 @@ class Comparison:
         return {"model": self.model.numbers(), "trivial": self.trivial.numbers()}
 
 
-def table(numbers: Mapping[str, Mapping[str, float]], names: Iterable[str] = MEANING) -> str:
-    """Metrics as lines of text: name, one column per answer, meaning."""
+def table(numbers: Mapping[str, Mapping[str, float]], names: Iterable[str] | None = None) -> str:
+    """Metrics as lines of text: name, one column per answer, meaning.
+
+    Args:
+      numbers: metrics by the name of the answer.
+      names: metrics to show; None = all there are.
+    """
+    meaning = MEANING | RENDERED
+    names = next(iter(numbers.values())) if names is None else names
     lines = [f"{'metric':<12}" + "".join(f"{answer:>9}" for answer in numbers) + "  meaning"]
     for name in names:
         values = "".join(f"{row[name]:>9.3f}" for row in numbers.values())
-        lines.append(f"{name:<12}{values}  {MEANING[name]}")
+        lines.append(f"{name:<12}{values}  {meaning[name]}")
     return "\n".join(lines)

@@ -10,6 +10,7 @@ import numpy as np
 
 from zipmap_jax.data.datasets.procedural import ProceduralConfig, held_out_batch
 from zipmap_jax.eval.comparison import Comparison
+from zipmap_jax.eval.rendered import RenderedComparison
 from zipmap_jax.geometry import decode_pose
 from zipmap_jax.structs import Views
 
@@ -44,19 +45,27 @@ def held_out_scenes(
 def evaluate(model: ZipMap, params: Any, batches: Iterable[Batch]) -> Numbers:
     """Depth and pose errors pooled over scenes, and those of the trivial answer.
 
+    Of a state-query model also the errors of every second view, rendered from the others.
+
     Args:
       model: any variant; all views of a scene go into one `update`.
       params: its parameters.
-      batches: `images`, `depth`, `valid`, `w2c`, as the procedural source makes them.
+      batches: `images`, `depth`, `valid`, `w2c`, `intrinsics`, as the procedural source makes them.
     """
-    comparison = Comparison()
+    comparison, rendered = Comparison(), RenderedComparison()
     for batch in batches:
         prediction = jax.device_get(predict(model, params, batch["images"]))
         w2c, _ = decode_pose(prediction.pose_enc[-1], batch["images"].shape[2:4])
         for i, (depth, poses) in enumerate(zip(prediction.depth, np.asarray(w2c), strict=True)):
             truth = {name: array[i] for name, array in batch.items()}
             comparison = comparison.with_scene(depth, poses, truth)
-    return comparison.numbers()
+        if model.config.ray_channels:
+            rendered = rendered.with_batch(model, params, batch)
+    numbers = comparison.numbers()
+    if model.config.ray_channels:
+        more = rendered.numbers()
+        numbers = {answer: row | more[answer] for answer, row in numbers.items()}
+    return numbers
 
 
 @functools.partial(jax.jit, static_argnames="model")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zipmap_jax.convert.checkpoint import make_card
 from zipmap_jax.eval.comparison import MEANING
+from zipmap_jax.eval.rendered import RENDERED
 
 if TYPE_CHECKING:
     from zipmap_jax.train.config import TrainConfig
@@ -28,7 +29,7 @@ def run_card(
       dtype: in which they are stored.
       numbers: held-out metrics of the stored weights by the name of the answer.
     """
-    shape = config.held_out
+    shape, meaning = config.held_out, MEANING | RENDERED
     return {
         **make_card(config.model, dtype=dtype, licence="Apache-2.0", notes=config.notes),
         "training": {
@@ -44,7 +45,7 @@ def run_card(
             "views": shape.views,
             "size": [shape.height, shape.width],
             "numbers": numbers,
-            "meaning": MEANING,
+            "meaning": {name: meaning[name] for name in numbers["model"]},
         },
     }
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from zipmap_jax.convert.hub import embedded
 from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.memory import peak_bytes, split_bytes, tree_bytes
@@ -25,6 +23,7 @@ from zipmap_jax.train.roots import (
 )
 from zipmap_jax.train.shapes import Shape, batch_shapes, images_of, largest, shape_shares
 from zipmap_jax.train.sharding import VIEWS
+from zipmap_jax.train.start import can_start
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import scene_loss
 
@@ -122,10 +121,8 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
             f"no bucket is open during {1 - covered:.0%} of the run: "
             "let the start and end of data.buckets cover 0 to 1"
         )
-    start = config.start.path
-    there = "://" in start or Path(start).exists() or embedded(start) is not None
-    if config.start.kind != "random" and not there:
-        out.append(f"nothing to start from at {start!r}: give --start.path")
+    if not can_start(config.start):
+        out.append(f"nothing to start from at {config.start.path!r}: give --start.path")
     if missing := missing_sources(config):
         out.append(
             f"{len(missing)} of {len(config.data.mixture)} data sets are missing: "

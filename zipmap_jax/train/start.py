@@ -47,6 +47,13 @@ def given_parameters(model: ZipMap, config: StartConfig, fresh: Any) -> tuple[An
     return params, "\n".join([f"starting from the weights of {config.path}", *lines])
 
 
+def can_start(config: StartConfig) -> bool:
+    """Whether there is something at the path to start from; addresses are not tried."""
+    path = config.path
+    known = "://" in path or Path(path).exists() or embedded(path) is not None
+    return config.kind == "random" or known
+
+
 def _by_module(names: list[str]) -> str:
     """Names by what they begin with: `camera_head (22), camera_token, ...`."""
     modules = collections.Counter(name.split("/")[0] for name in names)
