@@ -37,6 +37,7 @@ def test_photos_to_files(tmp_path: Path, photos: Photos, capsys: Capture) -> Non
     assert shown.splitlines()[-1] == str(out / "scene.html")
     assert "views: 3" in shown
     assert err.index("memory for 3 views at 56x42") < err.index("reading: 0/3")
+    assert "program: 4 views of 56x42, compiled in " in err
     assert {"scene.html", "scene.npz", "points.ply", "scene.glb", "cameras.json", "depth"} <= {
         path.name for path in out.iterdir()
     }

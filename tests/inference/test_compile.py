@@ -3,41 +3,46 @@ from __future__ import annotations
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
+from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.compile import (
     compiled_update,
     enable_compilation_cache,
-    padded_views,
+    forget_programs,
 )
-from zipmap_jax.structs import Views
 
 
-@pytest.mark.parametrize(
-    ("views", "chunk", "padded"), [(5, 2, 6), (4, 2, 4), (1, 4, 4), (3, None, 3)]
-)
-def test_views_are_padded_to_whole_chunks(views, chunk, padded):
-    images = np.random.default_rng(0).uniform(size=(views, 4, 4, 3)).astype(np.float32)
-    out, valid = padded_views(images, chunk)
-    assert out.shape == (1, padded, 4, 4, 3)
-    np.testing.assert_array_equal(out[0, :views], images)
-    np.testing.assert_array_equal(valid[0], [True] * views + [False] * (padded - views))
-
-
-def test_programs_are_kept_per_model_chunk_and_shape(echo):
+def test_programs_are_kept_per_model_and_bucket(echo):
     model = echo()
 
-    def program(views, chunk=None, dtype=jnp.float32):
-        shape = jax.ShapeDtypeStruct((1, views, 8, 8, 3), dtype)
-        mask = jax.ShapeDtypeStruct((1, views), bool)
-        return compiled_update(model.model, model.params, Views(shape, mask), chunk)
+    def program(views, chunk=None):
+        return compiled_update(model.model, model.params, Bucket(views, 8, 8, chunk=chunk))
 
     assert program(2) is program(2)
     assert program(2) is not program(3)
     assert program(2) is not program(2, chunk=1)
-    assert program(2) is not program(2, dtype=jnp.bfloat16)
+    assert program(2).bucket == Bucket(2, 8, 8)
+
+
+def test_a_program_says_whether_it_was_on_disk(echo, tmp_path, monkeypatch, cache_config):
+    """Also that the cache works at all: the second start finds what the first one compiled."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    enable_compilation_cache()
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    compilation_cache.reset_cache()  # JAX looks at the setting once
+    model = echo()
+    try:
+        made = []
+        for _ in range(2):
+            forget_programs()
+            made.append(compiled_update(model.model, model.params, Bucket(2, 12, 8)))
+    finally:
+        compilation_cache.reset_cache()
+    assert [program.cached for program in made] == [False, True]
+    assert made[0].text.startswith("program: 2 views of 8x12, compiled in ")
+    assert "read from the cache" in made[1].text
 
 
 @pytest.fixture

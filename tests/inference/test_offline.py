@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zipmap_jax.inference.memory import MemoryEstimate
+from zipmap_jax.inference.compile import Program
+from zipmap_jax.inference.memory import MemoryEstimate, estimate_memory
 from zipmap_jax.inference.offline import default_size, predict, reconstruct
 from zipmap_jax.models.config import (
     CameraHeadConfig,
@@ -142,7 +143,10 @@ def test_out_of_memory_of_the_accelerator(photos, echo, monkeypatch):
     def program(*args):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
 
-    monkeypatch.setattr("zipmap_jax.inference.offline.compiled_update", lambda *args: program)
+    monkeypatch.setattr(
+        "zipmap_jax.inference.offline.compiled_update",
+        lambda *args: Program(program, args[-1], 0.0, cached=False),
+    )
     with pytest.raises(ValueError, match=r"use at most 1 views \(now 3\)"):
         reconstruct(echo(), photos, chunk=1)
 
@@ -151,7 +155,10 @@ def test_other_failures_are_not_disguised(photos, echo, monkeypatch):
     def program(*args):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
-    monkeypatch.setattr("zipmap_jax.inference.offline.compiled_update", lambda *args: program)
+    monkeypatch.setattr(
+        "zipmap_jax.inference.offline.compiled_update",
+        lambda *args: Program(program, args[-1], 0.0, cached=False),
+    )
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
         reconstruct(echo(), photos)
 
@@ -180,14 +187,41 @@ MICRO = ZipMapConfig(
 
 
 def test_padded_views_do_not_change_the_real_models_answer(echo):
-    """Three views in chunks of two, against three at once (fp32 sums in another order)."""
+    """Three views against the same padded to four, in chunks of two (sums in another order)."""
     model = ZipMap(MICRO)
     shapes = jax.eval_shape(model.init, jax.random.key(0))  # much faster than a real init
     params = jax.tree.map(lambda x: RNG.normal(0, 0.2, x.shape).astype(np.float32), shapes)
     loaded = dataclasses.replace(echo(), model=model, params=params)
     images = RNG.uniform(size=(3, 16, 16, 3)).astype(np.float32)
-    whole, chunked = (predict(loaded, images, chunk=chunk) for chunk in (None, 2))
+    programs = []
+    whole, chunked = (
+        predict(loaded, images, chunk=chunk, rounded=rounded, on_program=programs.append)
+        for chunk, rounded in ((None, False), (2, True))
+    )
+    assert [(p.bucket.views, p.bucket.chunk) for p in programs] == [(3, None), (4, 2)]
     for name in ("depth", "depth_conf", "pose_enc"):
         a, b = getattr(whole, name), getattr(chunked, name)
         assert a.shape == b.shape
         assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a)
+
+
+def test_neighbouring_counts_share_a_program(photos, echo):
+    """Three and four views in one call each: the second compiles nothing."""
+    programs = []
+    model, names = echo(), [photos / f"{i}.png" for i in range(2)]
+    for inputs in ([*names, photos / "1.png"], [*names, *names]):
+        reconstruct(model, inputs, on_program=programs.append)
+    assert programs[0] is programs[1]
+    assert programs[0].bucket.views == 4
+
+
+def test_views_are_not_rounded_up_where_that_would_not_fit(photos, echo, monkeypatch):
+    programs = []
+
+    def estimate(workload, *free):
+        found = estimate_memory(workload, None, None)
+        return dataclasses.replace(found, free_host=0) if workload.views > 3 else found
+
+    monkeypatch.setattr("zipmap_jax.inference.offline.estimate_memory", estimate)
+    scene = reconstruct(echo(), photos, on_program=programs.append)
+    assert (len(scene), programs[0].bucket.views) == (3, 3)

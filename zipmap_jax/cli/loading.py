@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.hub import LoadedModel
+    from zipmap_jax.models.config import Policy
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -15,18 +16,24 @@ def load_model(name: str, precision: Precision) -> LoadedModel:
 
     Args:
       name: "tiny", a converted folder, or hf://owner/repo/file@revision.
-      precision: "auto" is fp32 on the CPU, where bf16 is slow, and bf16 elsewhere.
+      precision: see `policy_for`.
 
     Raises:
       ValueError: there is no such model.
     """
-    import jax
-
     from zipmap_jax.convert.hub import load
     from zipmap_jax.inference.compile import enable_compilation_cache
-    from zipmap_jax.models.config import POLICIES
 
     enable_compilation_cache()
+    return load(name, policy=policy_for(precision))
+
+
+def policy_for(precision: Precision) -> Policy:
+    """Number formats; "auto" is fp32 on the CPU, where bf16 is slow, and bf16 elsewhere."""
+    import jax
+
+    from zipmap_jax.models.config import POLICIES
+
     if precision == "auto":
         precision = "fp32" if jax.default_backend() == "cpu" else "bf16"
-    return load(name, policy=POLICIES[precision])
+    return POLICIES[precision]

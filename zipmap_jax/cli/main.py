@@ -20,6 +20,7 @@ import tyro
 from tyro.conf import subcommand
 
 import zipmap_jax
+from zipmap_jax.cli.compile import Compile
 from zipmap_jax.cli.config import Config, split_overrides
 from zipmap_jax.cli.convert import Convert
 from zipmap_jax.cli.demo import Demo
@@ -32,6 +33,7 @@ from zipmap_jax.errors import explain, reader_left
 Verb = (
     Annotated[Run, subcommand("run")]
     | Annotated[Demo, subcommand("demo")]
+    | Annotated[Compile, subcommand("compile")]
     | Annotated[Convert, subcommand("convert")]
     | Annotated[Parity, subcommand("parity")]
     | Annotated[Eval, subcommand("eval")]

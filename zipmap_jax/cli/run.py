@@ -15,6 +15,7 @@ from zipmap_jax.cli.outputs import announce
 from zipmap_jax.cli.progress import progress
 
 if TYPE_CHECKING:
+    from zipmap_jax.inference.compile import Program
     from zipmap_jax.inference.memory import MemoryEstimate
 
 
@@ -81,6 +82,7 @@ class Run:
                 exif=not self.no_exif,
                 progress=report,
                 on_estimate=print_estimate,
+                on_program=print_program,
             )
             write_all(
                 scene,
@@ -109,3 +111,8 @@ def check_percentage(value: float) -> None:
 def print_estimate(estimate: MemoryEstimate) -> None:
     """On stderr, before anything is decoded."""
     print(estimate.text, file=sys.stderr)
+
+
+def print_program(program: Program) -> None:
+    """On stderr, before the work."""
+    print(program.text, file=sys.stderr)

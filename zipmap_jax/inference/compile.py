@@ -5,23 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.structs import Prediction, Views
 
-if TYPE_CHECKING:
-    from jaxtyping import Array, Bool, Float
-
 _NO_CACHE = "ZIPMAP_NO_CACHE"
+_CACHE_HIT = "/jax/compilation_cache/cache_hits"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Program:
+class _Key:
     """What decides a compiled program; hashable."""
 
     model: Any
@@ -30,27 +29,52 @@ class _Program:
     leaves: tuple[tuple[tuple[int, ...], str], ...]
 
 
-def compiled_update(model: Any, params: Any, views: Views, chunk: int | None) -> Any:
-    """Program `(params, views) -> Prediction` for one offline reconstruction.
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A program that is ready to run.
+
+    Attributes:
+      run: `(params, views) -> Prediction`.
+      bucket: the shape it is for.
+      seconds: that tracing and compiling took.
+      cached: whether the compiled program lay on disk.
+    """
+
+    run: Any
+    bucket: Bucket
+    seconds: float
+    cached: bool
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        made = "read from the cache" if self.cached else "compiled"
+        return f"program: {self.bucket.text}, {made} in {self.seconds:.1f} s"
+
+
+def compiled_update(model: Any, params: Any, bucket: Bucket) -> Program:
+    """The program of one offline reconstruction of scenes that fill a bucket.
 
     It starts from the initial state, runs one `model.update` over all views and returns only what a
     scene is made of: depth, confidence and the last pose encoding, so the compiler removes the
-    local-point head. Programs are kept per model, chunk and shapes for the life of the process.
+    local-point head. Programs are kept per model and bucket for the life of the process.
 
     Args:
       model: a `ZipMap`, or anything hashable with `init_state` and `update`.
       params: its parameters, or their shapes.
-      views: the views, or their shapes.
-      chunk: views handled at a time.
+      bucket: shape of the views, and how many are handled at a time.
     """
+    shape = (bucket.scenes, bucket.views)
+    images = jax.ShapeDtypeStruct((*shape, bucket.height, bucket.width, 3), jnp.float32)
+    views = Views(images, jax.ShapeDtypeStruct(shape, jnp.bool_))
     leaves, tree = jax.tree.flatten((params, views))
     shapes = tuple((tuple(leaf.shape), jnp.dtype(leaf.dtype).name) for leaf in leaves)
-    return _compile(_Program(model, chunk, tree, shapes))
+    return _compile(_Key(model, bucket.chunk, tree, shapes), bucket)
 
 
 @functools.lru_cache(maxsize=8)
-def _compile(program: _Program) -> Any:
-    model, chunk = program.model, program.chunk
+def _compile(key: _Key, bucket: Bucket) -> Program:
+    model, chunk = key.model, key.chunk
 
     def update(params: Any, views: Views) -> Prediction:
         state = model.init_state(params, views.images.shape[0])
@@ -62,9 +86,31 @@ def _compile(program: _Program) -> Any:
             pose_enc=prediction.pose_enc[-1:].astype(jnp.float32),
         )
 
-    leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in program.leaves]
-    params, views = jax.tree.unflatten(program.tree, leaves)
-    return jax.jit(update).lower(params, views).compile()
+    leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in key.leaves]
+    params, views = jax.tree.unflatten(key.tree, leaves)
+    hits = _cache_hits()
+    before, began = hits[0], time.monotonic()
+    run = jax.jit(update).lower(params, views).compile()
+    return Program(run, bucket, time.monotonic() - began, hits[0] > before)
+
+
+def forget_programs() -> None:
+    """Drop what this process has traced and compiled; what lies on disk stays."""
+    _compile.cache_clear()
+    jax.clear_caches()
+
+
+@functools.cache
+def _cache_hits() -> list[int]:
+    """A counter of programs found on disk, which runs from the first call on."""
+    count = [0]
+
+    def listen(event: str, **details: Any) -> None:
+        del details
+        count[0] += event == _CACHE_HIT
+
+    jax.monitoring.register_event_listener(listen)
+    return count
 
 
 def enable_compilation_cache() -> Path | None:
@@ -94,18 +140,3 @@ def enable_compilation_cache() -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return path
-
-
-def padded_views(
-    images: Float[np.ndarray, "v h w 3"], chunk: int | None
-) -> tuple[Float[Array, "1 n h w 3"], Bool[Array, "1 n"]]:
-    """Views padded to a multiple of `chunk` with black images, and which of them are real.
-
-    Compiled programs are per number of views: rounding it up lets neighbouring counts share one,
-    and no chunk is left partly filled.
-    """
-    views = images.shape[0]
-    extra = -views % chunk if chunk else 0
-    padding = ((0, extra), (0, 0), (0, 0), (0, 0))
-    valid = jnp.arange(views + extra) < views
-    return jnp.pad(jnp.asarray(images), padding)[None], valid[None]

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.errors import is_out_of_memory
-from zipmap_jax.inference.compile import compiled_update, padded_views
+from zipmap_jax.inference.buckets import Bucket, bucket_of, fill, padded_count
+from zipmap_jax.inference.compile import Program, compiled_update
 from zipmap_jax.inference.images import Frame
 from zipmap_jax.inference.memory import (
     MemoryEstimate,
@@ -22,7 +24,7 @@ from zipmap_jax.inference.memory import (
     smaller,
     workload_of,
 )
-from zipmap_jax.inference.resize import Mode, fit_all, network_shape, resized_shape
+from zipmap_jax.inference.resize import Mode, PixelMap, fit_all, network_shape, resized_shape
 from zipmap_jax.inference.scene import assemble
 from zipmap_jax.inference.sources import (
     Source,
@@ -53,6 +55,7 @@ def reconstruct(
     align_first_view: bool = True,
     progress: Progress | None = None,
     on_estimate: Callable[[MemoryEstimate], None] | None = None,
+    on_program: Callable[[Program], None] | None = None,
 ) -> Scene:
     """Cameras and depth of every image, at its original size and pixel grid.
 
@@ -76,6 +79,7 @@ def reconstruct(
         "running" and "assembling".
       on_estimate: called with the memory estimate before the inputs are read; None = warn if it
         exceeds what is free.
+      on_program: called with the program that was chosen, once it is compiled.
 
     Raises:
       ValueError: bad input or options, or not enough memory; one sentence with the remedy.
@@ -84,7 +88,45 @@ def reconstruct(
     patch = model.model.config.patch
     _check_options(size, patch, mode, chunk)
     sources = evenly_spaced(list_sources(inputs, fps, strict), max_views)
-    workload = _plan(model, sources, size, mode, chunk, exif, on_estimate)
+    workload, rounded = _plan(model, sources, size, mode, chunk, exif, on_estimate)
+    frames, images, pixel_maps = read_views(
+        sources, size, patch, mode, fps=fps, exif=exif, strict=strict, progress=progress
+    )
+    prediction = predict(
+        model,
+        images,
+        chunk=workload.chunk,
+        workload=workload,
+        rounded=rounded,
+        progress=progress,
+        on_program=on_program,
+    )
+    return assemble(
+        prediction,
+        frames,
+        pixel_maps,
+        model=str(model.card.get("name", model.model.config.preset)),
+        align_first_view=align_first_view,
+        progress=progress,
+    )
+
+
+def read_views(
+    sources: Sequence[Source],
+    size: int,
+    patch: int,
+    mode: Mode,
+    *,
+    fps: float = 1.0,
+    exif: bool = True,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> tuple[list[Frame], Float[np.ndarray, "v h w 3"], list[PixelMap]]:
+    """Frames at their original size, as network images, and how the two grids lie on each other.
+
+    Raises:
+      ValueError: as `read_sources`, or a frame is too small for the network.
+    """
 
     def large_enough(frame: Frame) -> None:
         try:
@@ -96,16 +138,7 @@ def reconstruct(
     frames = read_sources(
         sources, fps, exif=exif, strict=strict, check=large_enough, progress=progress
     )
-    images, pixel_maps = fit_all(frames, size, patch, mode)
-    prediction = predict(model, images, chunk=workload.chunk, workload=workload, progress=progress)
-    return assemble(
-        prediction,
-        frames,
-        pixel_maps,
-        model=str(model.card.get("name", model.model.config.preset)),
-        align_first_view=align_first_view,
-        progress=progress,
-    )
+    return frames, *fit_all(frames, size, patch, mode)
 
 
 def predict(
@@ -114,7 +147,9 @@ def predict(
     *,
     chunk: int | None = None,
     workload: Workload | None = None,
+    rounded: bool = True,
     progress: Progress | None = None,
+    on_program: Callable[[Program], None] | None = None,
 ) -> Prediction:
     """One compiled offline update over network images.
 
@@ -123,7 +158,10 @@ def predict(
       images: RGB in [0, 1] at network size, as `fit_all` makes them.
       chunk: views worked on at a time; None = all.
       workload: what to base advice on if memory runs out; None = derived from `images`.
+      rounded: pad to one of few numbers of views, see `zipmap_jax.inference.buckets`; else to whole
+        chunks only.
       progress: as in `reconstruct`.
+      on_program: as in `reconstruct`.
 
     Returns:
       Host arrays for a batch of one: depth, confidence and the last pose encoding of each view.
@@ -131,29 +169,65 @@ def predict(
     Raises:
       ValueError: memory ran out.
     """
-    report = progress or _silent
-    chunk = chunk and min(chunk, len(images))
+    views, *size, _ = images.shape
+    bucket = bucket_of(views, (size[0], size[1]), chunk=chunk)
+    if not rounded:
+        exact = -(-views // bucket.chunk) * bucket.chunk if bucket.chunk else views
+        bucket = dataclasses.replace(bucket, views=exact)
     if workload is None:
-        sizes = [images.shape[1:3]] * len(images)
+        sizes = [images.shape[1:3]] * views
         workload = workload_of(model.model, model.params, sizes, images.shape[1:3], chunk)
+    (prediction,) = predict_scenes(
+        model, [images], bucket, smaller(workload), progress=progress, on_program=on_program
+    )
+    return prediction
+
+
+def predict_scenes(
+    model: LoadedModel,
+    scenes: Sequence[Float[np.ndarray, "v h w 3"]],
+    bucket: Bucket,
+    advice: str,
+    *,
+    progress: Progress | None = None,
+    on_program: Callable[[Program], None] | None = None,
+) -> list[Prediction]:
+    """`predict` for up to `bucket.scenes` scenes at once.
+
+    Args:
+      model: from `zipmap_jax.load`.
+      scenes: network images of each, all of the bucket's size and of at most its views.
+      bucket: the program.
+      advice: what to do if memory runs out, for the error.
+      progress: as in `reconstruct`.
+      on_program: as in `reconstruct`.
+
+    Raises:
+      ValueError: memory ran out.
+    """
+    report = progress or _silent
     try:
-        views = Views(*padded_views(images, chunk))
+        views = Views(*map(jnp.asarray, fill(scenes, bucket)))
         report("compiling", 0, 1)
-        program = compiled_update(model.model, model.params, views, chunk)
+        program = compiled_update(model.model, model.params, bucket)
         report("compiling", 1, 1)
+        if on_program:
+            on_program(program)
         report("running", 0, 1)
-        prediction = jax.device_get(program(jax.device_put(model.params), views))
+        prediction = jax.device_get(program.run(jax.device_put(model.params), views))
         report("running", 1, 1)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise ValueError(f"memory ran out: {smaller(workload)}") from error
-    count = len(images)
-    return Prediction(
-        depth=prediction.depth[:, :count],
-        depth_conf=prediction.depth_conf[:, :count],
-        pose_enc=prediction.pose_enc[:, :, :count],
-    )
+        raise ValueError(f"memory ran out: {advice}") from error
+    return [
+        Prediction(
+            depth=prediction.depth[i : i + 1, : len(scene)],
+            depth_conf=prediction.depth_conf[i : i + 1, : len(scene)],
+            pose_enc=prediction.pose_enc[:, i : i + 1, : len(scene)],
+        )
+        for i, scene in enumerate(scenes)
+    ]
 
 
 def default_size(model: LoadedModel) -> int:
@@ -175,8 +249,8 @@ def _plan(
     chunk: int | None,
     exif: bool,
     on_estimate: Callable[[MemoryEstimate], None] | None,
-) -> Workload:
-    """Estimate memory from the headers of the inputs and settle the chunk."""
+) -> tuple[Workload, bool]:
+    """Estimate memory from the headers of the inputs, settle the chunk and whether to round up."""
     patch = model.model.config.patch
     sizes = [s for s in probe_sizes(sources, exif) if _usable(s, size, patch, mode)]
     sizes = sizes or [(size, size)]  # reading will say why there are none
@@ -193,7 +267,15 @@ def _plan(
         on_estimate(estimate)
     elif not estimate.fits:
         warnings.warn(estimate.text, stacklevel=3)
-    return workload
+    return workload, estimate_memory(padded(workload), *free).fits
+
+
+def padded(workload: Workload) -> Workload:
+    """The work with its views rounded up; views that fill up need no memory for originals."""
+    extra = padded_count(workload.views, workload.chunk) - workload.views
+    return dataclasses.replace(
+        workload, original_sizes=(*workload.original_sizes, *((0, 0),) * extra)
+    )
 
 
 def _usable(shape: tuple[int, int], size: int, patch: int, mode: Mode) -> bool:

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from zipmap_jax.inference.buckets import Bucket, bucket_of, fill, padded_count, steps
+
+
+def test_steps_are_few_and_close_where_views_are_many():
+    first = list(itertools.takewhile(lambda step: step <= 1024, steps()))
+    assert first[:12] == [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96]
+    assert first == sorted(set(first))
+    assert len(first) == 26
+    for a, b in itertools.pairwise(first):
+        assert b <= 2 * a
+        assert a < 64 or b <= 1.25 * a
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 2, 3, 5, 8, 16, 40])
+def test_counts_fit_in_whole_chunks_and_never_shrink(chunk):
+    counts = [padded_count(views, chunk) for views in range(1, 200)]
+    assert all(count >= views for views, count in enumerate(counts, start=1))
+    assert counts == sorted(counts)
+    assert len(set(counts)) <= 18
+    for views, count in enumerate(counts, start=1):
+        bucket = bucket_of(views, (14, 28), chunk=chunk)
+        assert bucket.views == count
+        assert (bucket.chunk or bucket.views) <= (chunk or 1000)
+        assert bucket.chunk is None or count % bucket.chunk == 0
+
+
+@pytest.mark.parametrize(
+    ("views", "chunk", "bucket"),
+    [
+        (5, None, Bucket(8, 14, 28)),
+        (5, 16, Bucket(8, 14, 28)),
+        (5, 6, Bucket(6, 14, 28)),
+        (5, 4, Bucket(8, 14, 28, chunk=4)),
+        (17, 16, Bucket(32, 14, 28, chunk=16)),
+        (130, 16, Bucket(160, 14, 28, chunk=16)),
+    ],
+)
+def test_chunks_bound_what_is_worked_on(views, chunk, bucket):
+    assert bucket_of(views, (14, 28), chunk=chunk) == bucket
+
+
+def test_a_bucket_in_words():
+    assert Bucket(1, 392, 518).text == "1 view of 518x392"
+    assert Bucket(32, 392, 518, 4, 16).text == "4 scenes of 32 views of 518x392, 16 at a time"
+
+
+def test_what_is_missing_is_black_and_not_real():
+    rng = np.random.default_rng(0)
+    scenes = [rng.uniform(size=(v, 2, 3, 3)).astype(np.float32) for v in (2, 3)]
+    images, valid = fill(scenes, Bucket(4, 2, 3, scenes=3))
+    assert images.shape == (3, 4, 2, 3, 3)
+    np.testing.assert_array_equal(valid.sum(1), [2, 3, 2])
+    np.testing.assert_array_equal(images[0, :2], scenes[0])
+    np.testing.assert_array_equal(images[1, :3], scenes[1])
+    np.testing.assert_array_equal(images[2], images[0])
+    assert not images[~valid].any()

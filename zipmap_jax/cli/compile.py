@@ -1,0 +1,99 @@
+"""`zipmap compile`: compiles ahead of time what later runs will need."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from zipmap_jax.cli.loading import Precision, policy_for
+
+
+@dataclasses.dataclass(frozen=True)
+class Compile:
+    """Compile programs into the cache, so that later runs of these shapes start at once.
+
+    Numbers of views are rounded up as `zipmap run` rounds them. Weights are not read, so that
+    machines can be prepared before they have them.
+
+    Attributes:
+      model: "tiny" (embedded), a converted folder, or hf://owner/repo/file@revision.
+      views: numbers of views, separated by commas.
+      ratio: shapes of the pictures, width:height, separated by commas.
+      size: working width in pixels.
+      mode: crop tall pictures to a square, or pad every picture to one.
+      batch_size: scenes at once, as in `zipmap batch`.
+      chunk: views worked on at once.
+      precision: number format; auto is fp32 on the CPU and bf16 elsewhere.
+      json: print one JSON object instead of text.
+    """
+
+    model: str = "tiny"
+    views: Annotated[str, arg(metavar="N,N,...")] = "8,16"
+    ratio: Annotated[str, arg(metavar="W:H,W:H,...")] = "4:3"
+    size: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: the model's own)")
+    ] = None
+    mode: Literal["crop", "pad"] = "crop"
+    batch_size: Annotated[int, arg(metavar="N")] = 1
+    chunk: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: what free memory allows)")
+    ] = None
+    precision: Precision = "auto"
+    json: bool = False
+
+    def __call__(self) -> int:
+        from zipmap_jax.inference.compile import enable_compilation_cache
+        from zipmap_jax.inference.warm import buckets_for, shapes_of_model, warm
+
+        views = [_whole("--views", text) for text in self.views.split(",")]
+        ratios = [_ratio(text) for text in self.ratio.split(",")]
+        for name, value in (("--batch-size", self.batch_size), ("--chunk", self.chunk)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}: leave it out")
+        cache = enable_compilation_cache()
+        if cache is None:
+            raise ValueError(
+                "there is no place to keep programs: unset ZIPMAP_NO_CACHE, or set "
+                "JAX_COMPILATION_CACHE_DIR to a folder that can be written"
+            )
+        model, params, own = shapes_of_model(self.model, policy_for(self.precision))
+        buckets = buckets_for(
+            model,
+            params,
+            views,
+            ratios,
+            size=own if self.size is None else self.size,
+            mode=self.mode,
+            chunk=self.chunk,
+            scenes=self.batch_size,
+        )
+        rows = []
+        for done in warm(model, params, buckets):
+            rows.append(dataclasses.asdict(done))
+            if not self.json:
+                verb = "was there already, read" if done.known else "compiled"
+                note = "" if done.kept else " (too quick to be worth keeping)"
+                print(
+                    f"{done.bucket.text}: {verb} in {done.first:.1f} s, "
+                    f"a second start {done.again:.1f} s{note}",
+                    flush=True,
+                )
+        print(json.dumps({"programs": rows, "cache": str(cache)}) if self.json else cache)
+        return 0
+
+
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{name} takes whole numbers like 8,16,32, got {text!r}") from None
+
+
+def _ratio(text: str) -> tuple[int, int]:
+    width, colon, height = text.partition(":")
+    if not (colon and width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise ValueError(f"--ratio takes shapes like 4:3,3:4,16:9, got {text!r}")
+    return int(width), int(height)

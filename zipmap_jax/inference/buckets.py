@@ -1,0 +1,95 @@
+"""The few shapes that programs are compiled for, so that a new number of views rarely means one.
+
+Views are rounded up to a step of 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160 ...: far
+apart where a view costs little next to compiling, and close where it does not (from 65 views on at
+most a fifth of the work is padding). Views that fill up are black and masked, which is exact: they
+add nothing to the gradient of the fast weights and no camera attends to them.
+
+Sizes of images are not rounded, because white borders would change the answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
+_FIRST = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Bucket:
+    """The shape of one compiled program.
+
+    Attributes:
+      views: of each scene, padding included.
+      height, width: of the network images.
+      scenes: worked on together.
+      chunk: views worked on at a time, a divisor of `views`; None = all.
+    """
+
+    views: int
+    height: int
+    width: int
+    scenes: int = 1
+    chunk: int | None = None
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        scenes = f"{self.scenes} scenes of " if self.scenes > 1 else ""
+        views = f"{self.views} view{'s' * (self.views != 1)} of {self.width}x{self.height}"
+        return f"{scenes}{views}" + (f", {self.chunk} at a time" if self.chunk else "")
+
+
+def bucket_of(
+    views: int, size: tuple[int, int], *, chunk: int | None = None, scenes: int = 1
+) -> Bucket:
+    """The bucket for scenes of up to `views` views of one size.
+
+    Args:
+      views: real ones, at least 1.
+      size: (height, width) of the network images.
+      chunk: most views to work on at a time; None = all.
+      scenes: worked on together.
+    """
+    count = padded_count(views, chunk)
+    return Bucket(count, *size, scenes, None if chunk is None or chunk >= count else chunk)
+
+
+def padded_count(views: int, chunk: int | None = None) -> int:
+    """The smallest step that holds `views`, in whole chunks: never more than a chunk at a time."""
+    count = next(step for step in steps() if step >= views)
+    if chunk is None or chunk >= count:
+        return count
+    return chunk if chunk >= views else -(-count // chunk) * chunk
+
+
+def steps() -> Iterator[int]:
+    """The numbers of views that programs are made for, without end: four to the octave from 64."""
+    yield from _FIRST
+    for octave in itertools.count():
+        yield from (2**octave * step for step in (80, 96, 112, 128))
+
+
+def fill(
+    scenes: Sequence[Float[np.ndarray, "v h w 3"]], bucket: Bucket
+) -> tuple[Float[np.ndarray, "b n h w 3"], Bool[np.ndarray, "b n"]]:
+    """Scenes in the shape of a bucket, and which views are real.
+
+    Missing views are black. A missing scene repeats the first, as one without a single view would
+    give NaN, which debugging modes of JAX stop at.
+    """
+    shape = (bucket.scenes, bucket.views, bucket.height, bucket.width, 3)
+    images, valid = np.zeros(shape, np.float32), np.zeros(shape[:2], bool)
+    for i in range(bucket.scenes):
+        scene = scenes[i] if i < len(scenes) else scenes[0]
+        images[i, : len(scene)] = scene
+        valid[i, : len(scene)] = True
+    return images, valid

@@ -1,0 +1,94 @@
+"""Compiling ahead of time what later runs will need, and measuring what they then save."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from zipmap_jax.convert.hub import find
+from zipmap_jax.inference.buckets import Bucket, bucket_of
+from zipmap_jax.inference.compile import compiled_update, forget_programs
+from zipmap_jax.inference.memory import automatic_chunk, free_memory, workload_of
+from zipmap_jax.inference.resize import Mode, network_shape
+from zipmap_jax.models.zipmap import ZipMap
+
+if TYPE_CHECKING:
+    from zipmap_jax.models.config import Policy
+
+
+@dataclasses.dataclass(frozen=True)
+class Warmed:
+    """One program that now lies on disk.
+
+    Attributes:
+      bucket: its shape.
+      first, again: seconds that its first and its second start took.
+      known: whether it lay on disk before.
+      kept: whether it lies there now.
+    """
+
+    bucket: Bucket
+    first: float
+    again: float
+    known: bool
+    kept: bool
+
+
+def shapes_of_model(name: str, policy: Policy) -> tuple[ZipMap, Any, int]:
+    """A model, the shapes of its parameters and its image size, without reading the parameters."""
+    source = find(name)
+    model = ZipMap(source.config, policy=policy)
+    size = int(source.card.get("size") or source.config.embedder.image_size)
+    return model, jax.eval_shape(model.init, jax.random.key(0)), size
+
+
+def buckets_for(
+    model: ZipMap,
+    params: Any,
+    views: Sequence[int],
+    ratios: Sequence[tuple[int, int]],
+    *,
+    size: int,
+    mode: Mode = "crop",
+    chunk: int | None = None,
+    scenes: int = 1,
+) -> list[Bucket]:
+    """The programs that `reconstruct` takes for these numbers of views and shapes of pictures.
+
+    Args:
+      model: the model.
+      params: its parameters, or their shapes.
+      views: numbers of views, rounded up as `reconstruct` rounds them.
+      ratios: (width, height) of the pictures in any unit.
+      size: as in `reconstruct`.
+      mode: as in `reconstruct`.
+      chunk: as in `reconstruct`.
+      scenes: worked on together.
+
+    Raises:
+      ValueError: a number below 1, or as `resized_shape`.
+    """
+    if min(views, default=0) < 1:
+        raise ValueError(f"views must be at least 1, got {list(views)}: try 8 16 32")
+    found = []
+    for width, height in ratios:
+        original = (1000 * height, 1000 * width)
+        shape = network_shape([original], size, model.config.patch, mode)
+        for count in views:
+            work = workload_of(model, params, [shape] * count, shape, chunk)
+            own = chunk or automatic_chunk(work, *free_memory())
+            found.append(bucket_of(count, shape, chunk=own, scenes=scenes))
+    return list(dict.fromkeys(found))
+
+
+def warm(model: ZipMap, params: Any, buckets: Sequence[Bucket]) -> Iterator[Warmed]:
+    """Compile programs into the cache on disk, each twice: the second time shows what it saves."""
+    for bucket in buckets:
+        forget_programs()
+        first = compiled_update(model, params, bucket)
+        forget_programs()
+        again = compiled_update(model, params, bucket)
+        yield Warmed(bucket, first.seconds, again.seconds, first.cached, again.cached)
