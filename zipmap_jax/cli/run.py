@@ -33,6 +33,7 @@ class Run:
       max_views: at most this many views, evenly spaced.
       conf_threshold: percentage of points to leave out, the least confident first.
       chunk: views worked on at once; fewer need less memory, the result stays the same.
+      devices: GPUs that share the views of the scene; the result stays the same.
       precision: number format; auto is fp32 on the CPU and bf16 elsewhere.
       strict: stop at the first unreadable input instead of leaving it out.
       no_exif: ignore the orientation recorded in photographs and videos.
@@ -53,6 +54,7 @@ class Run:
     chunk: Annotated[
         int | None, arg(metavar="N", help_behavior_hint="(default: what free memory allows)")
     ] = None
+    devices: Annotated[int, arg(metavar="N")] = 1
     precision: Precision = "auto"
     strict: bool = False
     no_exif: bool = False
@@ -76,6 +78,7 @@ class Run:
                 size=self.size,
                 mode=self.mode,
                 chunk=self.chunk,
+                devices=self.devices,
                 max_views=self.max_views,
                 fps=self.fps,
                 strict=self.strict,

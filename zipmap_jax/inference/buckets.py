@@ -31,7 +31,8 @@ class Bucket:
       views: of each scene, padding included.
       height, width: of the network images.
       scenes: worked on together.
-      chunk: views worked on at a time, a divisor of `views`; None = all.
+      chunk: views that a device works on at a time, a divisor of its share; None = all of it.
+      devices: that share the views of each scene equally.
     """
 
     views: int
@@ -39,17 +40,29 @@ class Bucket:
     width: int
     scenes: int = 1
     chunk: int | None = None
+    devices: int = 1
 
     @property
     def text(self) -> str:
         """For people."""
         scenes = f"{self.scenes} scenes of " if self.scenes > 1 else ""
         views = f"{self.views} view{'s' * (self.views != 1)} of {self.width}x{self.height}"
-        return f"{scenes}{views}" + (f", {self.chunk} at a time" if self.chunk else "")
+        devices = f", {self.views // self.devices} on each of {self.devices} devices"
+        return (
+            f"{scenes}{views}"
+            + (devices if self.devices > 1 else "")
+            + (f", {self.chunk} at a time" if self.chunk else "")
+        )
 
 
 def bucket_of(
-    views: int, size: tuple[int, int], *, chunk: int | None = None, scenes: int = 1
+    views: int,
+    size: tuple[int, int],
+    *,
+    chunk: int | None = None,
+    scenes: int = 1,
+    devices: int = 1,
+    rounded: bool = True,
 ) -> Bucket:
     """The bucket for scenes of up to `views` views of one size.
 
@@ -58,9 +71,14 @@ def bucket_of(
       size: (height, width) of the network images.
       chunk: most views to work on at a time; None = all.
       scenes: worked on together.
+      devices: that share the views of each scene.
+      rounded: to one of few numbers; else to whole chunks on every device only.
     """
-    count = padded_count(views, chunk)
-    return Bucket(count, *size, scenes, None if chunk is None or chunk >= count else chunk)
+    share = -(-views // devices)
+    count = padded_count(share, chunk) if rounded else share
+    chunk = None if chunk is None or chunk >= count else chunk
+    count = -(-count // chunk) * chunk if chunk else count
+    return Bucket(count * devices, *size, scenes, chunk, devices)
 
 
 def padded_count(views: int, chunk: int | None = None) -> int:

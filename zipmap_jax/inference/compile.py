@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from zipmap_jax.inference.buckets import Bucket
+from zipmap_jax.inference.devices import VIEWS, split
 from zipmap_jax.structs import Prediction, Views
 
 _NO_CACHE = "ZIPMAP_NO_CACHE"
@@ -24,7 +25,6 @@ class _Key:
     """What decides a compiled program; hashable."""
 
     model: Any
-    chunk: int | None
     tree: Any  # a PyTreeDef
     leaves: tuple[tuple[tuple[int, ...], str], ...]
 
@@ -38,12 +38,14 @@ class Program:
       bucket: the shape it is for.
       seconds: that tracing and compiling took.
       cached: whether the compiled program lay on disk.
+      layout: where it wants its arguments; None = on one device.
     """
 
     run: Any
     bucket: Bucket
     seconds: float
     cached: bool
+    layout: Any = None
 
     @property
     def text(self) -> str:
@@ -62,23 +64,25 @@ def compiled_update(model: Any, params: Any, bucket: Bucket) -> Program:
     Args:
       model: a `ZipMap`, or anything hashable with `init_state` and `update`.
       params: its parameters, or their shapes.
-      bucket: shape of the views, and how many are handled at a time.
+      bucket: shape of the views, how many are handled at a time, and by how many devices.
     """
     shape = (bucket.scenes, bucket.views)
     images = jax.ShapeDtypeStruct((*shape, bucket.height, bucket.width, 3), jnp.float32)
     views = Views(images, jax.ShapeDtypeStruct(shape, jnp.bool_))
     leaves, tree = jax.tree.flatten((params, views))
     shapes = tuple((tuple(leaf.shape), jnp.dtype(leaf.dtype).name) for leaf in leaves)
-    return _compile(_Key(model, bucket.chunk, tree, shapes), bucket)
+    return _compile(_Key(model, tree, shapes), bucket)
 
 
 @functools.lru_cache(maxsize=8)
 def _compile(key: _Key, bucket: Bucket) -> Program:
-    model, chunk = key.model, key.chunk
+    model = key.model
+    if bucket.devices > 1:
+        model = dataclasses.replace(model, views_axis=VIEWS)
 
     def update(params: Any, views: Views) -> Prediction:
         state = model.init_state(params, views.images.shape[0])
-        _, prediction = model.update(params, state, views, chunk=chunk)
+        _, prediction = model.update(params, state, views, chunk=bucket.chunk)
         assert prediction.pose_enc is not None
         return Prediction(
             depth=prediction.depth.astype(jnp.float32),
@@ -90,8 +94,10 @@ def _compile(key: _Key, bucket: Bucket) -> Program:
     params, views = jax.tree.unflatten(key.tree, leaves)
     hits = _cache_hits()
     before, began = hits[0], time.monotonic()
-    run = jax.jit(update).lower(params, views).compile()
-    return Program(run, bucket, time.monotonic() - began, hits[0] > before)
+    whole = split(update, bucket.devices) if bucket.devices > 1 else jax.jit(update)
+    run = whole.lower(params, views).compile()
+    seconds = time.monotonic() - began
+    return Program(run, bucket, seconds, hits[0] > before, run.input_shardings[0])
 
 
 def forget_programs() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from zipmap_jax.errors import is_out_of_memory
 from zipmap_jax.inference.buckets import Bucket, bucket_of, fill, padded_count
 from zipmap_jax.inference.compile import Program, compiled_update
+from zipmap_jax.inference.devices import check_devices
 from zipmap_jax.inference.images import Frame
 from zipmap_jax.inference.memory import (
     MemoryEstimate,
@@ -48,6 +49,7 @@ def reconstruct(
     size: int | None = None,
     mode: Mode = "crop",
     chunk: int | None = None,
+    devices: int = 1,
     max_views: int | None = None,
     fps: float = 1.0,
     strict: bool = False,
@@ -70,6 +72,7 @@ def reconstruct(
         `size` and pads to a square with white.
       chunk: views worked on at a time, which bounds memory and does not change the result; None =
         chosen by the memory that is free.
+      devices: that share the views, the first so many of this process; the result stays the same.
       max_views: evenly spaced subset of the views; None = all.
       fps: frames taken per second of video.
       strict: fail on an unreadable image or video instead of leaving it out with a warning.
@@ -87,6 +90,7 @@ def reconstruct(
     size = default_size(model) if size is None else size
     patch = model.model.config.patch
     _check_options(size, patch, mode, chunk)
+    check_devices(devices, model.model.config)
     sources = evenly_spaced(list_sources(inputs, fps, strict), max_views)
     workload, rounded = _plan(model, sources, size, mode, chunk, exif, on_estimate)
     frames, images, pixel_maps = read_views(
@@ -97,6 +101,7 @@ def reconstruct(
         images,
         chunk=workload.chunk,
         workload=workload,
+        devices=devices,
         rounded=rounded,
         progress=progress,
         on_program=on_program,
@@ -147,6 +152,7 @@ def predict(
     *,
     chunk: int | None = None,
     workload: Workload | None = None,
+    devices: int = 1,
     rounded: bool = True,
     progress: Progress | None = None,
     on_program: Callable[[Program], None] | None = None,
@@ -158,6 +164,7 @@ def predict(
       images: RGB in [0, 1] at network size, as `fit_all` makes them.
       chunk: views worked on at a time; None = all.
       workload: what to base advice on if memory runs out; None = derived from `images`.
+      devices: as in `reconstruct`.
       rounded: pad to one of few numbers of views, see `zipmap_jax.inference.buckets`; else to whole
         chunks only.
       progress: as in `reconstruct`.
@@ -170,10 +177,7 @@ def predict(
       ValueError: memory ran out.
     """
     views, *size, _ = images.shape
-    bucket = bucket_of(views, (size[0], size[1]), chunk=chunk)
-    if not rounded:
-        exact = -(-views // bucket.chunk) * bucket.chunk if bucket.chunk else views
-        bucket = dataclasses.replace(bucket, views=exact)
+    bucket = bucket_of(views, (size[0], size[1]), chunk=chunk, devices=devices, rounded=rounded)
     if workload is None:
         sizes = [images.shape[1:3]] * views
         workload = workload_of(model.model, model.params, sizes, images.shape[1:3], chunk)
@@ -214,7 +218,8 @@ def predict_scenes(
         if on_program:
             on_program(program)
         report("running", 0, 1)
-        prediction = jax.device_get(program.run(jax.device_put(model.params), views))
+        arguments = jax.device_put((model.params, views), program.layout)
+        prediction = jax.device_get(program.run(*arguments))
         report("running", 1, 1)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if not is_out_of_memory(error):

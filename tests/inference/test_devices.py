@@ -1,0 +1,116 @@
+"""One scene over eight (pretended) devices: the answer, the memory of each, what they send."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from tests.models.conftest import micro, random_params
+from zipmap_jax.convert.hub import LoadedModel
+from zipmap_jax.inference.buckets import Bucket, bucket_of
+from zipmap_jax.inference.compile import Program, compiled_update
+from zipmap_jax.inference.devices import check_devices
+from zipmap_jax.inference.offline import predict
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.models.presets import preset
+from zipmap_jax.models.zipmap import ZipMap
+
+CONFIG = micro("offline")
+DEVICES = 8
+BUCKET = Bucket(64, 28, 42, chunk=2, devices=DEVICES)
+WORDS = {"f32": 4, "s32": 4, "pred": 1}
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    return compiled_update(ZipMap(CONFIG), random_params(CONFIG), BUCKET)
+
+
+def received(text: str, operation: str) -> list[int]:
+    """Bytes of the results of all operations of one kind in a compiled program."""
+    out = []
+    for result in re.findall(rf"= (.+?) {operation}(?:-start)?\(", text):
+        shapes = re.findall(r"(\w+)\[([\d,]*)\]", result)
+        out.append(
+            sum(WORDS[kind] * math.prod(map(int, s.split(",") if s else [])) for kind, s in shapes)
+        )
+    return out
+
+
+def test_eight_devices_agree_with_one() -> None:
+    model = LoadedModel(ZipMap(CONFIG), random_params(CONFIG), {})
+    images = np.random.default_rng(0).random((11, 28, 42, 3), np.float32)
+    alone, shared = (predict(model, images, devices=n, rounded=False) for n in (1, DEVICES))
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(shared), strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
+
+
+def test_each_device_needs_an_eighth_of_the_memory(program: Program) -> None:
+    """Of what grows with the views: weights and the temporaries of a chunk do not shrink."""
+
+    def memory(bucket: Bucket) -> Any:
+        compiled = compiled_update(ZipMap(CONFIG), random_params(CONFIG), bucket)
+        return compiled.run.memory_analysis()
+
+    half = dataclasses.replace(BUCKET, views=BUCKET.views // 2)
+    shared = [memory(half), program.run.memory_analysis()]
+    alone = [memory(dataclasses.replace(b, devices=1)) for b in (half, BUCKET)]
+    for kind in ("argument", "output", "temp"):
+        eighth, whole = (
+            getattr(b, f"{kind}_size_in_bytes") - getattr(a, f"{kind}_size_in_bytes")
+            for a, b in (shared, alone)
+        )
+        assert 0 < eighth < 1.1 * whole / DEVICES, kind
+
+
+def test_what_devices_send(program: Program) -> None:
+    """A layer's three gradients at once, in a loop over the layers; then the camera tokens."""
+    text = program.run.as_text()
+    width, views = CONFIG.width, BUCKET.views
+    gradients = 3 * CONFIG.fast.hidden_multiple * width**2 * 4
+    counts = [n for n in received(text, "all-reduce") if n < gradients]
+    assert received(text, "all-reduce").count(gradients) == 1
+    assert sum(counts) <= 8  # how many views there are
+    gathered = received(text, "all-gather")
+    assert max(gathered) == views * 2 * width * 4
+    assert sum(gathered) <= views * 2 * width * 4 + 8 * views
+    for other in ("all-to-all", "collective-permute", "reduce-scatter"):
+        assert not received(text, other)
+
+
+def test_gradients_of_a_layer_of_the_large_model() -> None:
+    """The 25 MB that docs/scaling.md counts with."""
+    config = preset("large", "offline")
+    assert 3 * config.fast.hidden_multiple * config.width**2 * 4 == 25_165_824
+
+
+@pytest.mark.parametrize(
+    ("views", "chunk", "expected"),
+    [(11, None, (16, None)), (11, 1, (16, 1)), (100, 4, (128, 4)), (8, 4, (8, None))],
+)
+def test_buckets_over_devices(views: int, chunk: int | None, expected: tuple[int, int]) -> None:
+    bucket = bucket_of(views, (28, 42), chunk=chunk, devices=DEVICES)
+    assert (bucket.views, bucket.chunk, bucket.devices) == (*expected, DEVICES)
+    if chunk:
+        assert "on each of 8 devices" in bucket.text
+
+
+@pytest.mark.parametrize(
+    ("devices", "config", "message"),
+    [
+        (9, CONFIG, "between 1 and 8, the cpu devices of .*xla_force_host"),
+        (0, CONFIG, "between 1 and 8"),
+        (2, micro("streaming"), "zips 1 views after the other cannot share views"),
+    ],
+)
+def test_devices_that_cannot_be(devices: int, config: ZipMapConfig, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_devices(devices, config)
+    check_devices(1, config)

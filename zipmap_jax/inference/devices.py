@@ -1,0 +1,69 @@
+"""One scene over several devices: each works on its share of the views.
+
+The gradients of the fast weights are sums over tokens, so they are all-reduced, once a layer, and
+camera tokens are gathered; everything else stays where it is. The result is that of one device but
+for rounding. `docs/scaling.md` counts what is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from zipmap_jax.structs import Prediction
+
+if TYPE_CHECKING:
+    from zipmap_jax.models.config import ZipMapConfig
+
+VIEWS = "views"
+"""The mesh axis; `ZipMap.views_axis` of a model that is split."""
+
+
+def check_devices(devices: int, config: ZipMapConfig) -> None:
+    """Refuse a number of devices that there are not, or that the model cannot use.
+
+    Raises:
+      ValueError: with the remedy.
+    """
+    there = jax.local_devices()
+    if not 1 <= devices <= len(there):
+        trial = (
+            ", or set XLA_FLAGS=--xla_force_host_platform_device_count=8 to try several on a CPU"
+            if there[0].platform == "cpu"
+            else ""
+        )
+        raise ValueError(
+            f"devices must lie between 1 and {len(there)}, the {there[0].platform} devices of this "
+            f"machine, got {devices}: choose fewer{trial}"
+        )
+    if devices > 1 and (config.window is not None or config.mixer == "attention"):
+        kind = "attends" if config.window is None else f"zips {config.window} views after the other"
+        raise ValueError(
+            f"a model that {kind} cannot share views among devices: leave devices at 1"
+        )
+
+
+def split(update: Callable[[Any, Any], Prediction], devices: int) -> Any:
+    """An update of whole scenes, made of one that works on a share of the views.
+
+    Args:
+      update: `(params, views) -> Prediction` of a model with `views_axis` set to `VIEWS`.
+      devices: the first so many of this process.
+
+    Returns:
+      A function to be lowered, which takes parameters that lie on every device, and views spread
+      over the devices.
+    """
+    mesh = jax.make_mesh(
+        (devices,), (VIEWS,), (AxisType.Auto,), devices=jax.local_devices()[:devices]
+    )
+    whole, shared = PartitionSpec(), PartitionSpec(None, VIEWS)
+    out = Prediction(depth=shared, depth_conf=shared, pose_enc=PartitionSpec(None, None, VIEWS))  # type: ignore[arg-type]
+    on_devices = jax.shard_map(
+        update, mesh=mesh, in_specs=(whole, shared), out_specs=out, check_vma=False
+    )
+    layout = (NamedSharding(mesh, whole), NamedSharding(mesh, shared))
+    return jax.jit(on_devices, in_shardings=layout)
