@@ -12,6 +12,8 @@ from zipmap_jax.train import named
 from zipmap_jax.train.config import TrainConfig, from_json
 from zipmap_jax.train.stages import STAGES, stage
 
+TINY = ("tiny_procedural", "tiny_query", "tiny_streaming", "tiny_twin")
+
 
 def output(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     assert main(["config", *args]) == 0
@@ -28,12 +30,11 @@ def mistake(capsys: pytest.CaptureFixture[str], *args: str) -> str:
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     lines = output(capsys, "list").splitlines()
-    assert [line.split()[0] for line in lines] == [*STAGES, "tiny_procedural", "tiny_twin"]
+    assert [line.split()[0] for line in lines] == [*STAGES, *TINY]
     assert all(len(line.split()) > 3 for line in lines)
     assert list(json.loads(output(capsys, "list", "--json"))) == [
         *STAGES,
-        "tiny_procedural",
-        "tiny_twin",
+        *TINY,
     ]
 
 

@@ -126,7 +126,7 @@ def train_step(
     grads = clip_gradients(grads, norms, config.optim)
     direction, opt_state = update_rule(config.optim).update(grads, state.opt_state, state.params)
     params = apply_update(state.params, direction, progress, config.optim)
-    ema = _moving_average(state.ema, params, state.step, config.ema)
+    ema = moving_average(state.ema, params, state.step, config.ema)
 
     def accepted(new: Any, old: Any) -> Any:
         return jax.tree.map(lambda a, b: jnp.where(ok, a, b), new, old)
@@ -201,7 +201,7 @@ def _mean_over_slots(f: Callable[[Batch], Any], batch: Batch) -> Any:
     return jax.tree.map(lambda x: x / number, total)
 
 
-def _moving_average(ema: Any, params: Any, step: jax.Array, config: EmaConfig) -> Any:
+def moving_average(ema: Any, params: Any, step: jax.Array, config: EmaConfig) -> Any:
     """A copy of the parameters up to `config.start`, then `decay ema + (1 - decay) params`."""
     due = (step - config.start) % config.interval == 0
     keep = jnp.where(due, config.decay, 1.0)

@@ -1,0 +1,58 @@
+"""`configs/tiny_streaming.py` and `tiny_query.py`: fine-tuned from `tiny`, and sharing with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from zipmap_jax.convert.hub import ASSETS, find
+from zipmap_jax.convert.rules import flatten
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.train.config import EmaConfig, TrainConfig
+from zipmap_jax.train.named import load
+from zipmap_jax.train.optimizer import peak_rates, require_matches
+from zipmap_jax.train.start import can_start
+from zipmap_jax.train.step import moving_average
+
+NAMES = ("tiny_streaming", "tiny_query")
+
+
+def shapes(config: TrainConfig) -> Any:
+    return jax.eval_shape(ZipMap(config.model).init, jax.random.key(0))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_patterns_name_parameters_and_the_start_is_there(name: str) -> None:
+    config = load(name)
+    require_matches(shapes(config), config.optim)
+    assert can_start(config.start)
+    assert not can_start(dataclasses.replace(config.start, path="no-such-model"))
+
+
+def test_frozen_parameters_keep_their_last_bit_in_the_average() -> None:
+    frozen = np.random.default_rng(0).standard_normal(1000, np.float32)
+    average: Any = {"x": frozen}
+    for step in range(5):
+        average = moving_average(average, {"x": frozen}, step, EmaConfig(decay=0.999, start=1))
+    np.testing.assert_array_equal(average["x"], frozen)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_weights_differ_from_those_of_tiny_where_they_were_trained(name: str) -> None:
+    config = load(name)
+    source, tiny = find(name.replace("_", "-")), dict(find("tiny").leaves)
+    assert source.config == config.model
+    rates = flatten(peak_rates(shapes(config), config.optim))
+    for path, leaf in source.leaves:
+        if rates[path] is None:
+            np.testing.assert_array_equal(leaf, tiny[path], err_msg=path)
+        elif path.startswith("depth_head/") and path.endswith("/kernel"):
+            assert not np.array_equal(leaf, tiny[path]), path
+
+
+def test_all_shipped_weights_together_fit_16_mib() -> None:
+    assert sum(file.stat().st_size for file in ASSETS.rglob("*.safetensors")) <= 16 * 2**20
