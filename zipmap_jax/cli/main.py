@@ -26,6 +26,7 @@ from zipmap_jax.cli.convert import Convert
 from zipmap_jax.cli.demo import Demo
 from zipmap_jax.cli.doctor import Doctor
 from zipmap_jax.cli.evaluate import Eval
+from zipmap_jax.cli.export_program import ExportProgram
 from zipmap_jax.cli.parity import Parity
 from zipmap_jax.cli.run import Run
 from zipmap_jax.errors import explain, reader_left
@@ -35,6 +36,7 @@ Verb = (
     | Annotated[Demo, subcommand("demo")]
     | Annotated[Compile, subcommand("compile")]
     | Annotated[Convert, subcommand("convert")]
+    | Annotated[ExportProgram, subcommand("export-program")]
     | Annotated[Parity, subcommand("parity")]
     | Annotated[Eval, subcommand("eval")]
     | Annotated[Config, subcommand("config")]
