@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zipmap_jax.convert.safetensors_file import read_safetensors
+
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
@@ -77,7 +79,7 @@ class ServedProgram:
 
 
 def load_program(
-    path: str | Path, weights: Mapping[str, jax.Array] | str | Path | None = None
+    path: str | Path, weights: Mapping[str, Any] | str | Path | None = None
 ) -> ServedProgram:
     """Load what `zipmap export-program` wrote, and compile it for this machine.
 
@@ -103,7 +105,7 @@ def load_program(
     exported = jax.export.deserialize(bytearray(binary))
     shapes = jax.tree.unflatten(exported.in_tree, exported.in_avals)[0][0]
     if not isinstance(weights, Mapping):
-        weights = _weights(path.parent / facts["weights"] if weights is None else Path(weights))
+        weights = _map_weights(path.parent / facts["weights"] if weights is None else Path(weights))
     _check(weights, shapes, path)
     weights = {name: jnp.asarray(weights[name], shapes[name].dtype) for name in shapes}
     arguments = jax.tree.unflatten(exported.in_tree, exported.in_avals)[0]
@@ -144,16 +146,10 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
     return facts, binary
 
 
-def _weights(path: Path) -> dict[str, jax.Array]:
-    from safetensors import SafetensorError
-    from safetensors.flax import load_file
-
+def _map_weights(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ValueError(f"the weights {path} are missing: copy them beside the program")
-    try:
-        return load_file(str(path))
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}): copy it again") from error
+    return read_safetensors(path)
 
 
 def _check(weights: Mapping[str, Any], shapes: Mapping[str, Any], path: Path) -> None:
