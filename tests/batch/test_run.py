@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -170,6 +171,43 @@ def test_a_scene_another_process_finished_first_is_no_failure(folder, tmp_path, 
 
     monkeypatch.setattr(run, "write_all", write)
     assert set(work(folder, tmp_path / "out")) == set("bcdef")
+
+
+def test_reading_and_writing_go_on_beside_the_work(folder, tmp_path, monkeypatch):
+    """Each step waits for one that comes later in a run without overlap, which would never end."""
+    read, computing = Counter(), Counter()
+    changed = threading.Condition()
+
+    def mark(counter, name):
+        with changed:
+            counter[name] += 1
+            changed.notify_all()
+
+    def wait_for(counter, count):
+        with changed:
+            assert changed.wait_for(lambda: counter.total() >= count, timeout=30)
+
+    read_views, predict, write = run.read_views, run.predict_scenes, run.write_all
+
+    def reading(*args, **options):
+        found = read_views(*args, **options)
+        mark(read, "")
+        return found
+
+    def predicting(*args, **options):
+        mark(computing, "")
+        wait_for(read, min(computing.total() + 1, 6))  # the next scene is read meanwhile
+        return predict(*args, **options)
+
+    def writing(*args, **options):
+        wait_for(computing, 2)  # the first scene is written while the second is computed
+        return write(*args, **options)
+
+    monkeypatch.setattr(run, "read_views", reading)
+    monkeypatch.setattr(run, "predict_scenes", predicting)
+    monkeypatch.setattr(run, "write_all", writing)
+    records = work(folder, tmp_path / "out")
+    assert all(record.status == "done" for record in records.values())
 
 
 SLOW = """

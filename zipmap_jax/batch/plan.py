@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING
 
 from zipmap_jax.batch.scenes import SceneInput
 from zipmap_jax.inference.buckets import Bucket, bucket_of
-from zipmap_jax.inference.memory import (
-    Workload,
-    automatic_chunk,
-    estimate_memory,
-    free_memory,
-    workload_of,
-)
+from zipmap_jax.inference.memory import Workload, estimate_memory, free_memory, workload_of
+from zipmap_jax.inference.offline import chunk_for
 from zipmap_jax.inference.resize import Mode, network_shape, resized_shape
 from zipmap_jax.inference.sources import Source, evenly_spaced, list_sources, probe_sizes
+from zipmap_jax.structs import Progress
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.hub import LoadedModel
@@ -82,9 +78,19 @@ def sources_of(scene: SceneInput, options: Options) -> list[Source]:
 
 
 def plan_scenes(
-    model: LoadedModel, scenes: Sequence[SceneInput], options: Options
+    model: LoadedModel,
+    scenes: Sequence[SceneInput],
+    options: Options,
+    progress: Progress | None = None,
 ) -> list[Planned | ValueError]:
-    """For each scene its program, or why it cannot be done."""
+    """For each scene its program, or why it cannot be done.
+
+    Args:
+      model: the model.
+      scenes: to be planned.
+      options: see there.
+      progress: called as `progress("planning", done, total)`.
+    """
     free = free_memory()
 
     def plan(scene: SceneInput) -> Planned | ValueError:
@@ -93,8 +99,13 @@ def plan_scenes(
         except (ValueError, OSError) as error:
             return error if isinstance(error, ValueError) else ValueError(str(error))
 
+    plans = []
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(plan, scenes))
+        for done, found in enumerate(pool.map(plan, scenes), start=1):
+            plans.append(found)
+            if progress:
+                progress("planning", done, len(scenes))
+    return plans
 
 
 def _plan(model: LoadedModel, scene: SceneInput, options: Options, free: Free) -> Planned:
@@ -112,23 +123,11 @@ def _plan(model: LoadedModel, scene: SceneInput, options: Options, free: Free) -
     shape = network_shape(sizes, options.size, patch, options.mode)
     work = workload_of(model.model, model.params, sizes, shape, options.chunk)
     if options.chunk is None:
-        work = dataclasses.replace(work, chunk=_chunk(work, options.batch_size, free))
+        work = dataclasses.replace(work, chunk=chunk_for(work, options.batch_size, free))
         estimate = estimate_memory(work, *free)
         if estimate.hopeless:
             raise ValueError(f"{estimate.text}; to try all the same, give a chunk yourself")
     return Planned(scene, work, bucket_of(work.views, shape, chunk=work.chunk))
-
-
-def _chunk(work: Workload, scenes: int, free: Free) -> int | None:
-    """Views of each scene worked on at a time; several scenes are like one of more views."""
-    if scenes == 1:
-        return automatic_chunk(work, *free)
-    together = dataclasses.replace(work, original_sizes=work.original_sizes * scenes)
-    for chunk in (None if work.window <= 16 else 16, 8, 4, 2, 1):
-        live = (chunk or work.window) * scenes
-        if estimate_memory(dataclasses.replace(together, chunk=live), *free).fits:
-            return chunk
-    return 1
 
 
 def group(

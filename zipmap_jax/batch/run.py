@@ -39,7 +39,7 @@ from zipmap_jax.inference.memory import smaller
 from zipmap_jax.inference.offline import predict_scenes, read_views
 from zipmap_jax.inference.resize import PixelMap
 from zipmap_jax.inference.scene import assemble
-from zipmap_jax.structs import Prediction
+from zipmap_jax.structs import Prediction, Progress
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.hub import LoadedModel
@@ -77,6 +77,7 @@ def run_batch(
     *,
     ended: Ended | None = None,
     on_program: Callable[[Program], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Record]:
     """Reconstruct scenes into folders of their own; those that are finished are left as they are.
 
@@ -90,6 +91,7 @@ def run_batch(
       options: see there.
       ended: told of each scene.
       on_program: told of each program.
+      progress: called as `progress("planning", done, total)`.
 
     Returns:
       The records of the scenes that this call ended.
@@ -98,7 +100,8 @@ def run_batch(
       OutputError: the disk is full.
     """
     with collected() as notes:
-        return _Batch(model, journal, options, notes, ended, on_program, len(scenes)).run(scenes)
+        batch = _Batch(model, journal, options, notes, ended, on_program, len(scenes))
+        return batch.run(batch.groups(scenes, progress))
 
 
 class _Batch:
@@ -119,11 +122,10 @@ class _Batch:
         self.total, self.count = total, 0
         self.records: list[Record] = []
         self.programs: set[Bucket] = set()
-        self.compiling = 0.0
+        self.compiling, self.since = 0.0, 0.0
         self.lock = threading.Lock()
 
-    def run(self, scenes: Sequence[SceneInput]) -> list[Record]:
-        groups = self._groups(scenes)
+    def run(self, groups: Sequence[Group]) -> list[Record]:
         reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(WRITERS)
         writing: list[Future[None]] = []
         try:
@@ -142,7 +144,7 @@ class _Batch:
             writer.shutdown()
         return self.records
 
-    def _groups(self, scenes: Sequence[SceneInput]) -> list[Group]:
+    def groups(self, scenes: Sequence[SceneInput], progress: Progress | None) -> list[Group]:
         """What is left to do; what is finished or cannot be done is recorded."""
         before = self.journal.read()
         waiting, already = [], []
@@ -164,9 +166,8 @@ class _Batch:
             elif record.bucket:
                 already.append(record.bucket)
         planned = []
-        for scene, plan in zip(
-            waiting, plan_scenes(self.model, waiting, self.options), strict=True
-        ):
+        plans = plan_scenes(self.model, waiting, self.options, progress)
+        for scene, plan in zip(waiting, plans, strict=True):
             if isinstance(plan, ValueError):
                 self._failed(scene.name, plan)
             else:
@@ -211,6 +212,7 @@ class _Batch:
                     [read.images for read in members],
                     bucket,
                     self._advice(members[0].planned, bucket),
+                    progress=self._clock,
                     on_program=self._announce,
                 )
             except ValueError as error:  # memory ran out
@@ -236,11 +238,16 @@ class _Batch:
             return f"use a --batch-size of {bucket.scenes // 2} (now {bucket.scenes})"
         return smaller(planned.workload)
 
+    def _clock(self, stage: str, done: int, total: int) -> None:
+        if stage == "compiling":
+            now = time.monotonic()
+            self.compiling += now - self.since if done else 0.0
+            self.since = now
+
     def _announce(self, program: Program) -> None:
         if program.bucket in self.programs:
             return
         self.programs.add(program.bucket)
-        self.compiling += program.seconds
         if self.on_program:
             self.on_program(program)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from zipmap_jax.cli.loading import Precision, load_model
+from zipmap_jax.cli.progress import PlainLines
 from zipmap_jax.cli.run import check_percentage, print_program
 
 if TYPE_CHECKING:
@@ -101,7 +102,13 @@ class Batch:
 
         try:
             records = run_batch(
-                model, mine, journal, options, ended=ended, on_program=print_program
+                model,
+                mine,
+                journal,
+                options,
+                ended=ended,
+                on_program=print_program,
+                progress=PlainLines(),
             )
         finally:
             journal.write_manifest(self.scenes, scenes, settings)

@@ -60,12 +60,12 @@ def reconstruction(model: Any, chunk: int | None) -> Callable[..., dict[str, Any
         params = nest(weights)
         if images.dtype == jnp.uint8:
             images = images.astype(jnp.float32) / 255
+        _, height, width, _ = images.shape
         views = Views(images[None], valid[None])
         _, prediction = model.update(params, model.init_state(params), views, chunk=chunk)
         assert prediction.pose_enc is not None
-        w2c, intrinsics = decode_pose(
-            possible(prediction.pose_enc[-1, 0].astype(jnp.float32)), images.shape[1:3]
-        )
+        encoding = possible(prediction.pose_enc[-1, 0].astype(jnp.float32))
+        w2c, intrinsics = decode_pose(encoding, (height, width))
         w2c = rebase_poses(w2c)
         depth = prediction.depth[0].astype(jnp.float32)
         return {
