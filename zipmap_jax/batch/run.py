@@ -1,6 +1,7 @@
 """The work itself: while one group of scenes is computed, the next is read and the last written.
 
-At most one group is read ahead and two are being written, so memory holds four.
+At most one group is read ahead. Writing costs more than all else where an accelerator computes, and
+mostly outside Python's lock, so scenes are written by several threads.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
     from zipmap_jax.convert.hub import LoadedModel
     from zipmap_jax.inference.compile import Program
 
-WRITERS = 2
+WRITERS = min(8, max(2, (os.cpu_count() or 1) // 2))
+"""Scenes that are written at a time; their images are in memory meanwhile."""
 Ended = Callable[[Record, int, int], None]
 """Called as `ended(record, number, total)` when a scene is done or has failed."""
 
@@ -134,8 +136,7 @@ class _Batch:
                 found = ahead.pop().result()
                 ahead = [reader.submit(self._read_group, later) for later in groups[i + 1 : i + 2]]
                 results = self._compute(item, found)
-                # Two groups at most wait to be written.
-                writing = _settled(writing, WRITERS * item.bucket.scenes)
+                writing = _settled(writing, WRITERS)
                 writing += [writer.submit(self._write, *result) for result in results]
             _settled(writing, 0)
         finally:

@@ -6,12 +6,11 @@ import dataclasses
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import arg
 
 from zipmap_jax.cli.loading import Precision, load_model
-from zipmap_jax.inference.export_program import InputType
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +37,7 @@ class ExportProgram:
     views: Annotated[int, arg(metavar="N", help_behavior_hint="(required)")]
     size: Annotated[str, arg(metavar="HxW", help_behavior_hint="(required)")]
     model: str = "tiny"
-    input: InputType = "uint8"
+    input: Literal["uint8", "float32"] = "uint8"
     platforms: str = "cpu,cuda"
     chunk: Annotated[
         int | None, arg(metavar="N", help_behavior_hint="(default: 16, or all if fewer)")
