@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "convert": BASE | {"models", "ttt3r"},
     "train": BASE | {"models", "ttt3r", "losses", "data", "plain_json", "viz"},
     "inference": BASE | {"models", "ttt3r", "convert", "errors"},
+    "batch": BASE | {"inference", "convert", "export", "errors", "plain_json"},
     "export": {"structs", "geometry", "viz"},
     "viz": {"structs", "geometry", "export"},
     "eval": BASE | {"inference", "data"},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zipmap_jax.convert.hub import load
     from zipmap_jax.inference.offline import reconstruct
+    from zipmap_jax.inference.program_file import load_program
     from zipmap_jax.models.presets import preset
     from zipmap_jax.models.zipmap import ZipMap
     from zipmap_jax.structs import Prediction, Scene, SceneState, Views
@@ -24,6 +25,7 @@ _HOMES = {
     "Views": "zipmap_jax.structs",
     "ZipMap": "zipmap_jax.models.zipmap",
     "load": "zipmap_jax.convert.hub",
+    "load_program": "zipmap_jax.inference.program_file",
     "preset": "zipmap_jax.models.presets",
     "reconstruct": "zipmap_jax.inference.offline",
 }
@@ -36,6 +38,7 @@ __all__ = [
     "ZipMap",
     "__version__",
     "load",
+    "load_program",
     "preset",
     "reconstruct",
 ]

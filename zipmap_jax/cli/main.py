@@ -1,7 +1,8 @@
 """Entry point of `zipmap`: parse, run one verb, turn users' mistakes into one sentence.
 
-Exit codes: 0 done, 1 a comparison found a difference or a device would starve, 2 a mistake in the
-input, 130 interrupted by Ctrl-C or SIGTERM, 141 the reader of the output left.
+Exit codes: 0 done, 1 a comparison found a difference, a device would starve or a scene of a batch
+failed, 2 a mistake in the input, 130 interrupted by Ctrl-C or SIGTERM, 141 the reader of the output
+left.
 """
 
 from __future__ import annotations
@@ -20,21 +21,25 @@ import tyro
 from tyro.conf import subcommand
 
 import zipmap_jax
+from zipmap_jax.cli.batch import Batch
 from zipmap_jax.cli.compile import Compile
 from zipmap_jax.cli.config import Config, split_overrides
 from zipmap_jax.cli.convert import Convert
 from zipmap_jax.cli.demo import Demo
 from zipmap_jax.cli.doctor import Doctor
 from zipmap_jax.cli.evaluate import Eval
+from zipmap_jax.cli.export_program import ExportProgram
 from zipmap_jax.cli.parity import Parity
 from zipmap_jax.cli.run import Run
 from zipmap_jax.errors import explain, reader_left
 
 Verb = (
     Annotated[Run, subcommand("run")]
+    | Annotated[Batch, subcommand("batch")]
     | Annotated[Demo, subcommand("demo")]
     | Annotated[Compile, subcommand("compile")]
     | Annotated[Convert, subcommand("convert")]
+    | Annotated[ExportProgram, subcommand("export-program")]
     | Annotated[Parity, subcommand("parity")]
     | Annotated[Eval, subcommand("eval")]
     | Annotated[Config, subcommand("config")]

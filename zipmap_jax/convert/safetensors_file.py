@@ -8,12 +8,14 @@ import os
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from zipmap_jax.convert.rules import Shape
+if TYPE_CHECKING:
+    from zipmap_jax.convert.rules import Shape
 
 DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype(np.float64),

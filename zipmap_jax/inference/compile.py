@@ -67,8 +67,9 @@ def compiled_update(model: Any, params: Any, bucket: Bucket) -> Program:
       bucket: shape of the views, how many are handled at a time, and by how many devices.
     """
     shape = (bucket.scenes, bucket.views)
-    images = jax.ShapeDtypeStruct((*shape, bucket.height, bucket.width, 3), jnp.float32)
-    views = Views(images, jax.ShapeDtypeStruct(shape, jnp.bool_))
+    images: Any = jax.ShapeDtypeStruct((*shape, bucket.height, bucket.width, 3), jnp.float32)
+    valid: Any = jax.ShapeDtypeStruct(shape, jnp.bool_)
+    views = Views(images, valid)
     leaves, tree = jax.tree.flatten((params, views))
     shapes = tuple((tuple(leaf.shape), jnp.dtype(leaf.dtype).name) for leaf in leaves)
     return _compile(_Key(model, tree, shapes), bucket)

@@ -275,6 +275,24 @@ def _plan(
     return workload, estimate_memory(padded(workload), *free).fits
 
 
+def chunk_for(workload: Workload, scenes: int, free: tuple[int | None, int | None]) -> int | None:
+    """Views of each scene worked on at a time; None = all.
+
+    Args:
+      workload: of one scene.
+      scenes: worked on together, which costs as much as one scene of more views.
+      free: see `free_memory`.
+    """
+    if scenes == 1:
+        return automatic_chunk(workload, *free)
+    together = dataclasses.replace(workload, original_sizes=workload.original_sizes * scenes)
+    for chunk in (None if workload.window <= 16 else 16, 8, 4, 2, 1):
+        live = (chunk or workload.window) * scenes
+        if estimate_memory(dataclasses.replace(together, chunk=live), *free).fits:
+            return chunk
+    return 1
+
+
 def padded(workload: Workload) -> Workload:
     """The work with its views rounded up; views that fill up need no memory for originals."""
     extra = padded_count(workload.views, workload.chunk) - workload.views

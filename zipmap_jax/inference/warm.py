@@ -11,7 +11,8 @@ import jax
 from zipmap_jax.convert.hub import find
 from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.compile import compiled_update, forget_programs
-from zipmap_jax.inference.memory import automatic_chunk, free_memory, workload_of
+from zipmap_jax.inference.memory import free_memory, workload_of
+from zipmap_jax.inference.offline import chunk_for
 from zipmap_jax.inference.resize import Mode, network_shape
 from zipmap_jax.models.zipmap import ZipMap
 
@@ -79,7 +80,7 @@ def buckets_for(
         shape = network_shape([original], size, model.config.patch, mode)
         for count in views:
             work = workload_of(model, params, [shape] * count, shape, chunk)
-            own = chunk or automatic_chunk(work, *free_memory())
+            own = chunk or chunk_for(work, scenes, free_memory())
             found.append(bucket_of(count, shape, chunk=own, scenes=scenes))
     return list(dict.fromkeys(found))
 

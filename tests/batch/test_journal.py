@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from zipmap_jax.batch.journal import Journal, Record
+from zipmap_jax.batch.scenes import SceneInput
+
+SETTINGS = {"model": "echo", "max_views": None}
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def opened(out, process=(0, 1), settings=SETTINGS):
+    journal = Journal(out, process)
+    journal.open(settings)
+    return journal
+
+
+def test_the_last_word_counts_and_torn_lines_do_not(out):
+    first = opened(out)
+    first.write(Record("a", "failed", error="no"))
+    first.write(Record("b", "done", 3, bucket=(4, 14, 28), warnings=("w",)))
+    first.close()
+    with (out / ".batch" / "0-of-1.jsonl").open("a") as file:
+        file.write('{"name": "c", "status": "do')  # killed here
+    second = opened(out)
+    second.write(Record("a", "done", 2))
+    records = second.read()
+    second.close()
+    assert {name: record.status for name, record in records.items()} == {"a": "done", "b": "done"}
+    assert records["b"].bucket == (4, 14, 28)
+    assert records["b"].warnings == ("w",)
+    assert records["a"].process == "0/1"
+
+
+def test_processes_see_each_other_and_make_one_manifest(out, tmp_path):
+    journals = [opened(out, (i, 2)) for i in range(2)]
+    journals[0].write(Record("a", "done", 2))
+    journals[1].write(Record("b", "failed", error="no"))
+    scenes = [SceneInput(name, tmp_path / name) for name in "abc"]
+    manifest = journals[1].write_manifest(tmp_path, scenes, SETTINGS)
+    assert json.loads((out / "manifest.json").read_text()) == json.loads(json.dumps(manifest))
+    assert [row["status"] for row in manifest["scenes"]] == ["done", "failed", "waiting"]
+    assert (manifest["done"], manifest["failed"], manifest["waiting"]) == (1, 1, 1)
+    assert [row.get("process") for row in manifest["scenes"]] == ["0/2", "1/2", None]
+    for journal in journals:
+        journal.close()
+
+
+def test_one_process_at_a_time_has_a_share(out):
+    pytest.importorskip("fcntl")
+    journal = opened(out)
+    with pytest.raises(ValueError, match=r"another zipmap batch works in .* --process i/n"):
+        opened(out)
+    journal.close()
+    opened(out).close()
+
+
+def test_other_settings_and_other_folders_are_refused(out, tmp_path):
+    opened(out).close()
+    with pytest.raises(ValueError, match="--max-views None, not 4: choose another folder"):
+        opened(out, settings={**SETTINGS, "max_views": 4})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="not the folder of an earlier batch"):
+        opened(tmp_path / "mine")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="not the folder of an earlier batch"):
+        opened(tmp_path / "file")
+
+
+def test_unfinished_work_is_cleared_away(out):
+    journal = opened(out)
+    (journal.working / "a").mkdir()
+    journal.close()
+    journal = opened(out)
+    assert list(journal.working.iterdir()) == []
+    (journal.working / "a").mkdir()
+    (journal.working / "a" / "README.txt").write_text("")
+    assert not journal.finished("a")
+    journal.publish("a")
+    assert journal.finished("a")
+    (out / "b").mkdir()
+    with pytest.raises(ValueError, match="b exists and is no reconstruction: move it away"):
+        journal.finished("b")
+    journal.close()
+    assert not journal.working.exists()

@@ -1,0 +1,144 @@
+"""`zipmap batch`: exit codes, the manifest, and the same files as `zipmap run`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.echo import echo_model
+from zipmap_jax.cli import batch
+from zipmap_jax.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+Capture = pytest.CaptureFixture[str]
+COUNTS = {"a": 3, "b": 4, "c": 2, "d": 3, "e": 1, "f": 4}
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name, count in COUNTS.items():
+        (tmp_path / "scenes" / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 255, (48, 64, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "scenes" / name / f"{i}.png")
+    return tmp_path / "scenes"
+
+
+@pytest.fixture
+def echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = echo_model()
+    monkeypatch.setattr(batch, "load_model", lambda name, precision: model)
+
+
+def manifest(out: Path) -> dict[str, dict]:
+    return {row["name"]: row for row in json.loads((out / "manifest.json").read_text())["scenes"]}
+
+
+@pytest.mark.usefixtures("echo")
+def test_exit_codes_and_the_manifest(scenes: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "out"
+    (scenes / "broken").mkdir()
+    (scenes / "broken" / "x.png").write_bytes(b"nothing")
+    argv = ["batch", str(scenes), "-o", str(out)]
+    assert main([*argv, "--json"]) == 1
+    shown, err = capsys.readouterr()
+    facts = json.loads(shown)
+    assert (facts["scenes"], facts["done"], facts["failed"]) == (7, 6, 1)
+    assert "7/7 " in err
+    assert "x.png is not an image" in err
+    rows = manifest(out)
+    assert {name: rows[name]["views"] for name in COUNTS} == COUNTS
+    assert rows["broken"]["status"] == "failed"
+    assert "x.png is not an image" in rows["broken"]["error"]
+    assert all(rows[name]["seconds"] > 0 for name in COUNTS)
+    (scenes / "broken" / "x.png").unlink()
+    (scenes / "broken").rmdir()
+    assert main(argv) == 0
+    assert "finished before: 6" in capsys.readouterr().out
+    assert set(manifest(out)) == set(COUNTS)
+
+
+@pytest.mark.usefixtures("echo")
+def test_processes_share_the_work(scenes: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "out"
+    assert main(["batch", str(scenes), "-o", str(out), "--process", "1/2"]) == 0
+    assert Counter(row["status"] for row in manifest(out).values()) == dict(done=3, waiting=3)
+    assert main(["batch", str(scenes), "-o", str(out), "--process", "0/2"]) == 0
+    assert Counter(row["process"] for row in manifest(out).values()) == {"0/2": 3, "1/2": 3}
+
+
+@pytest.mark.usefixtures("echo")
+def test_mistakes_exit_with_2_before_any_work(
+    scenes: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "out"
+    for argv, words in (
+        ([tmp_path / "nowhere"], "nowhere is no folder"),
+        ([scenes / "a"], "use zipmap run"),
+        ([scenes, "--size", "33"], "multiple of the patch size"),
+        ([scenes, "--max-views", "0"], "--max-views must be at least 1"),
+        ([scenes, "--batch-size", "0"], "--batch-size must be at least 1"),
+        ([scenes, "--fps", "0"], "--fps must be a positive number"),
+        ([scenes, "--conf-threshold", "101"], "percentage"),
+        ([scenes, "--process", "2/2"], "like 0/4 to 3/4"),
+    ):
+        assert main(["batch", *map(str, argv), "-o", str(out)]) == 2
+        assert words in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["batch", str(scenes), "-o", str(out)]) == 0
+    assert main(["batch", str(scenes), "-o", str(out), "--fps", "2"]) == 2
+    assert "was begun with --fps 1.0, not 2.0" in capsys.readouterr().err
+
+
+def zipmap(*argv: object) -> list[str]:
+    return [sys.executable, "-m", "zipmap_jax.cli.main", *map(str, argv)]
+
+
+@pytest.mark.slow
+def test_the_embedded_model_killed_and_started_again(scenes: Path, tmp_path: Path) -> None:
+    """The real thing: SIGKILL in the middle, then the outputs of single runs, nothing twice."""
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    env.pop("ZIPMAP_NO_CACHE", None)
+    out = tmp_path / "out"
+    command = zipmap("batch", scenes, "-o", out, "--size", 28, "--batch-size", 2)
+    process = subprocess.Popen(command, cwd=ROOT, env=env)
+    try:
+        deadline = time.monotonic() + 240
+        while not list(out.glob("?")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    done = {path.name: path.stat().st_mtime_ns for path in out.glob("?")}
+    assert 1 <= len(done) < 6, "killed in the middle"
+    subprocess.run(command, cwd=ROOT, env=env, check=True)
+    assert all((out / name).stat().st_mtime_ns == when for name, when in done.items())
+    assert {name: row["views"] for name, row in manifest(out).items()} == COUNTS
+    whole = tmp_path / "whole"
+    subprocess.run([*command[:6], whole, *command[7:]], cwd=ROOT, env=env, check=True)
+    subprocess.run(
+        zipmap("run", scenes / "a", "-o", tmp_path / "a", "--size", 28),
+        cwd=ROOT,
+        env=env,
+        check=True,
+    )
+    for name in COUNTS:
+        with np.load(out / name / "scene.npz") as x, np.load(whole / name / "scene.npz") as y:
+            for key in x.files:
+                np.testing.assert_array_equal(x[key], y[key])
+    with np.load(out / "a" / "scene.npz") as x, np.load(tmp_path / "a" / "scene.npz") as y:
+        # Two scenes at once sum in another order.
+        for key in ("depth", "w2c", "intrinsics"):
+            np.testing.assert_allclose(x[key], y[key], rtol=1e-4, atol=1e-5)

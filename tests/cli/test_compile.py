@@ -1,0 +1,102 @@
+"""`zipmap compile` with a stand-in model: what it compiles, where it goes, what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from tests.echo import echo_model
+from zipmap_jax.cli.main import main
+from zipmap_jax.inference import warm
+from zipmap_jax.inference.buckets import Bucket
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.delenv("ZIPMAP_NO_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    compilation_cache.reset_cache()  # JAX looks at the setting once
+    yield tmp_path / "zipmap-jax"
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture(autouse=True)
+def echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = echo_model()
+
+    def shapes(name: str, policy: object) -> tuple[object, object, int]:
+        return loaded.model, jax.eval_shape(lambda: loaded.params), 32
+
+    monkeypatch.setattr(warm, "shapes_of_model", shapes)
+
+
+def test_programs_are_kept_and_timed(
+    cache: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = jax.config.update
+    monkeypatch.setattr(  # the stand-in compiles too quickly to be kept
+        jax.config,
+        "update",
+        lambda name, value: update(name, 0 if "min_compile" in name else value),
+    )
+    argv = ["compile", "--views", "3,4,6", "--ratio", "4:3,1:1"]
+    assert main(argv) == 0
+    *lines, place = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "4 views of 32x24",
+        "8 views of 32x24",
+        "4 views of 32x32",
+        "8 views of 32x32",
+    ]
+    assert all("compiled in" in line and "a second start" in line for line in lines)
+    assert "too quick" not in "".join(lines)
+    assert place == str(cache)
+    assert any(cache.iterdir())
+    assert main([*argv, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["cache"] == str(cache)
+    assert all(row["known"] and row["kept"] for row in facts["programs"])
+    assert facts["programs"][0]["bucket"] == dict(
+        views=4, height=24, width=32, scenes=1, chunk=None
+    )
+
+
+def test_these_are_the_programs_that_a_run_takes() -> None:
+    loaded = echo_model()
+    options = dict(size=32, chunk=2, scenes=3)
+    found = warm.buckets_for(loaded.model, loaded.params, [5], [(3, 4)], **options)  # type: ignore[arg-type]
+    assert found == [Bucket(8, 32, 32, scenes=3, chunk=2)]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ("--views 0", "views must be at least 1"),
+        ("--views 8;16", "--views takes whole numbers like 8,16,32, got '8;16'"),
+        ("--ratio 4x3", "--ratio takes shapes like 4:3"),
+        ("--ratio 4:0", "--ratio takes shapes like 4:3"),
+        ("--size 33", "multiple of the patch size 4"),
+        ("--chunk 0", "--chunk must be at least 1"),
+        ("--batch-size 0", "--batch-size must be at least 1"),
+    ],
+)
+def test_mistakes(argv: str, words: str, capsys: Capture) -> None:
+    assert main(["compile", *argv.split()]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_there_must_be_a_cache(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZIPMAP_NO_CACHE", "1")
+    assert main(["compile"]) == 2
+    assert "unset ZIPMAP_NO_CACHE" in capsys.readouterr().err

@@ -1,0 +1,196 @@
+"""A program that runs in a process which never loads the models, and gives the same numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tests.echo import echo_model
+from zipmap_jax.convert.hub import LoadedModel
+from zipmap_jax.geometry.depth import unproject_to_world
+from zipmap_jax.geometry.pose import decode_pose, rebase_poses
+from zipmap_jax.inference.export_program import export_program, possible
+from zipmap_jax.inference.offline import predict
+from zipmap_jax.inference.program_file import load_program
+from zipmap_jax.inference.scene import guarded
+from zipmap_jax.models.config import (
+    FP32,
+    CameraHeadConfig,
+    DenseHeadConfig,
+    EmbedderConfig,
+    Policy,
+    ZipMapConfig,
+)
+from zipmap_jax.models.zipmap import ZipMap
+
+ROOT = Path(__file__).parents[2]
+RNG = np.random.default_rng(0)
+MICRO = ZipMapConfig(
+    preset="micro",
+    embedder=EmbedderConfig(width=16, depth=0, heads=2, patch=4, image_size=16),
+    depth=4,
+    heads=2,
+    taps=(0, 1, 2, 3),
+    camera=CameraHeadConfig(depth=1, heads=2, iterations=1),
+    dense=DenseHeadConfig(features=8, out_channels=(4, 4, 4, 4), hidden=4),
+)
+SERVER = """
+import sys
+import numpy as np
+from zipmap_jax import load_program
+
+program = load_program(sys.argv[1])
+np.savez(sys.argv[3], **program(np.load(sys.argv[2])))
+loaded = [name for name in sys.modules if name.startswith("zipmap_jax")]
+assert not any(name.startswith(("zipmap_jax.models", "zipmap_jax.nn")) for name in loaded), loaded
+assert "flax.linen" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def micro() -> LoadedModel:
+    model = ZipMap(MICRO)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    params = jax.tree.map(lambda s: RNG.normal(0, 0.1, s.shape).astype(np.float32), shapes)
+    params["camera_head"]["branch"]["fc2"]["bias"][6:] = 1.0
+    return LoadedModel(model, params, {"name": "micro", "notes": []})
+
+
+@pytest.fixture
+def echo_as_zipmap() -> LoadedModel:
+    """The stand-in, with the attribute of a `ZipMap` that exporting sets."""
+    echo = echo_model()
+    kind = dataclasses.make_dataclass(
+        "Echo", [("policy", Policy, FP32)], bases=(type(echo.model),), frozen=True
+    )
+    return LoadedModel(kind(), echo.params, {})
+
+
+def test_a_server_gets_the_same_numbers_without_the_models(micro, tmp_path):
+    pytest.importorskip("flatbuffers")
+    images = RNG.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    facts, weights = export_program(micro, tmp_path / "micro.program", views=4, size=(16, 16))
+    assert facts["platforms"] == ["cpu", "cuda"]
+    assert weights.parent == tmp_path
+    files = [tmp_path / name for name in ("micro.program", "images.npy", "out.npz")]
+    done = subprocess.run(
+        [sys.executable, "-c", SERVER, *files], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = np.load(tmp_path / "out.npz")
+    expected = predict(micro, images.astype(np.float32) / 255)
+    w2c, intrinsics = decode_pose(np.asarray(expected.pose_enc)[-1, 0], (16, 16))
+    w2c = rebase_poses(w2c)
+    wanted = {
+        "depth": expected.depth[0],
+        "confidence": expected.depth_conf[0],
+        "w2c": w2c,
+        "intrinsics": intrinsics,
+        "points": unproject_to_world(expected.depth[0], intrinsics, w2c),
+    }
+    assert set(found.files) == set(wanted)
+    for name, value in wanted.items():
+        assert found[name].shape == value.shape
+        # The same products, fused differently.
+        assert np.linalg.norm(found[name] - value) <= 1e-5 * np.linalg.norm(value), name
+
+
+def test_programs_share_weights_and_check_what_they_get(echo_as_zipmap, tmp_path):
+    pytest.importorskip("flatbuffers")
+    model = echo_as_zipmap
+    for views, input_type in ((2, "uint8"), (3, "float32")):
+        path = tmp_path / f"{views}.program"
+        export_program(model, path, views=views, size=(8, 12), input_type=input_type)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    first = load_program(tmp_path / "2.program")
+    second = load_program(tmp_path / "3.program", first.weights)
+    assert second.weights["tail"] is first.weights["tail"]
+    images = RNG.integers(0, 256, (2, 8, 12, 3), dtype=np.uint8)
+    out = first(images)
+    np.testing.assert_allclose(out["depth"], 1 + images[..., 0] / 255, rtol=1e-6)
+    np.testing.assert_array_equal(out["w2c"][:, 0, 3], [0, 1])
+    scaled = second(images.astype(np.float32) / 255)
+    np.testing.assert_allclose(scaled["points"], out["points"], rtol=1e-5)
+    for wrong in (images[0], images[:, :4], images[:0], images.repeat(2, 0), images / 255):
+        with pytest.raises(ValueError, match=r"takes 1 to 2 images as uint8 .* resize or convert"):
+            first(wrong)
+
+
+def test_a_server_is_told_what_is_wrong_with_the_files(echo_as_zipmap, tmp_path):
+    pytest.importorskip("flatbuffers")
+    path = tmp_path / "a.program"
+    _, weights = export_program(echo_as_zipmap, path, views=2, size=(8, 8), platforms=("cuda",))
+    with pytest.raises(ValueError, match=r"exported for cuda, .* export it with --platforms cpu"):
+        load_program(path)
+    export_program(echo_as_zipmap, path, views=2, size=(8, 8), platforms=("cpu",))
+    with pytest.raises(ValueError, match=r"needs tail of shape \(6,\), and there is no such"):
+        load_program(path, {})
+    with pytest.raises(ValueError, match=r"needs tail .* a weight of shape \(3,\)"):
+        load_program(path, {"tail": np.zeros(3)})  # type: ignore[dict-item]
+    weights.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"is no safetensors file, or truncated or damaged"):
+        load_program(path)
+    weights.unlink()
+    with pytest.raises(ValueError, match="are missing: copy them beside the program"):
+        load_program(path)
+    with zipfile.ZipFile(path) as archive:
+        facts = json.loads(archive.read("program.json"))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("program.json", json.dumps({**facts, "format": 99}))
+        archive.writestr("program.bin", b"")
+    with pytest.raises(ValueError, match="is of format 99"):
+        load_program(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="is no exported program, or damaged"):
+        load_program(path)
+    with pytest.raises(ValueError, match="is no file"):
+        load_program(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (dict(views=0), "views must be at least 1"),
+        (dict(chunk=0), "chunk must be at least 1"),
+        (dict(size=(8, 9)), r"multiples of the patch size 4 .* got 8x9: try 8x8"),
+        (dict(size=(4, 8)), "at least 8"),
+        (dict(platforms=("gpu",)), "'gpu' is no platform: choose among cpu, cuda"),
+        (dict(platforms=()), "'' is no platform"),
+    ],
+)
+def test_mistakes(echo_as_zipmap, tmp_path, options, words):
+    pytest.importorskip("flatbuffers")
+    given = dict(views=2, size=(8, 8)) | options
+    with pytest.raises(ValueError, match=words):
+        export_program(echo_as_zipmap, tmp_path / "x" / "a.program", **given)
+    assert not (tmp_path / "x").exists()
+
+
+def test_without_flatbuffers_the_extra_is_named(echo_as_zipmap, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "flatbuffers", None)
+    with pytest.raises(ImportError, match=r"pip install 'zipmap-jax\[export\]'"):
+        export_program(echo_as_zipmap, tmp_path / "a.program", views=2, size=(8, 8))
+    with pytest.raises(ImportError, match=r"pip install 'zipmap-jax\[export\]'"):
+        load_program(tmp_path / "a.program")
+
+
+@pytest.mark.filterwarnings("ignore:the model gave view")
+def test_impossible_cameras_are_replaced_as_elsewhere():
+    poses = RNG.normal(size=(6, 9)).astype(np.float32)
+    poses[:, 7:] = 1.0
+    poses[1, 7] = 0
+    poses[2, 3:7] = 0
+    poses[3, 4] = np.nan
+    poses[4, 0] = np.inf
+    poses[5, 8] = np.nan
+    expected = guarded(poses, [str(i) for i in range(6)])
+    np.testing.assert_allclose(possible(poses), expected, rtol=1e-6)

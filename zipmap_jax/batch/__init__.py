@@ -1,0 +1,1 @@
+"""Many scenes, one after the other: resumable, and split over machines."""

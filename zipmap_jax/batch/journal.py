@@ -1,0 +1,230 @@
+"""What has been done, on disk: a line a scene, from which `manifest.json` is made.
+
+`OUT/.batch` holds the settings of the run and a journal per process. The truth is in the folders:
+a scene's folder gets its name in one step when it is complete, so whatever kills a process, at most
+the scenes it was working on are done again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import secrets
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from zipmap_jax import plain_json
+from zipmap_jax.batch.scenes import SceneInput
+
+HIDDEN, SETTINGS, MANIFEST = ".batch", "settings.json", "manifest.json"
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """How one scene ended.
+
+    Attributes:
+      name: of the scene.
+      status: "done" or "failed".
+      views: that were reconstructed; None if unknown.
+      seconds: of reading, its share of computing, and writing.
+      error: why it failed.
+      warnings: what was said about it.
+      bucket: views, height and width of its program.
+      time: when, in UTC.
+      process: that did it, "i/n".
+    """
+
+    name: str
+    status: Literal["done", "failed"]
+    views: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    bucket: tuple[int, int, int] | None = None
+    time: str = ""
+    process: str = ""
+
+
+class Journal:
+    """The records of one process, and of all others that wrote to the same folder."""
+
+    def __init__(self, out: Path, process: tuple[int, int] = (0, 1)) -> None:
+        self.out = out
+        self.process = "{}/{}".format(*process)
+        self._hidden = out / HIDDEN
+        stem = "{}-of-{}".format(*process)
+        self._file = self._hidden / f"{stem}.jsonl"
+        self.working = self._hidden / f"{stem}.working"
+        self._lock = threading.Lock()
+        self._held: IO[str] | None = None
+
+    def open(self, settings: Mapping[str, Any]) -> None:
+        """Begin or resume a run, and clear away what a killed one was working on.
+
+        Args:
+          settings: what the results depend on, as JSON values.
+
+        Raises:
+          ValueError: the folder belongs to something else, or was begun with other settings.
+        """
+        path = self._hidden / SETTINGS
+        if path.exists():
+            self._compare(json.loads(path.read_text("utf-8")), settings)
+        elif self.out.exists() and (not self.out.is_dir() or any(self._foreign())):
+            raise ValueError(
+                f"{self.out} exists and is not the folder of an earlier batch: choose another name"
+            )
+        self._hidden.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _write(path, plain_json.dumps(dict(settings), indent=1))
+        self._held = _lock(self._file.with_suffix(".lock"), self.process)
+        shutil.rmtree(self.working, ignore_errors=True)
+        self.working.mkdir()
+
+    def close(self) -> None:
+        """Clear away the place for unfinished work."""
+        shutil.rmtree(self.working, ignore_errors=True)
+        if self._held:
+            self._held.close()
+
+    def finished(self, name: str) -> bool:
+        """Whether the scene's folder is there, which means that it is complete.
+
+        Raises:
+          ValueError: something else has its name.
+        """
+        folder = self.out / name
+        if not folder.exists():
+            return False
+        if not (folder / "README.txt").is_file():
+            raise ValueError(f"{folder} exists and is no reconstruction: move it away")
+        return True
+
+    def publish(self, name: str) -> None:
+        """Give a complete folder in `working` its final name."""
+        (self.working / name).rename(self.out / name)
+
+    def write(self, record: Record) -> None:
+        """Add a line; a line that a killed process left unfinished is closed first."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        record = dataclasses.replace(record, time=now, process=self.process)
+        line = plain_json.dumps(dataclasses.asdict(record)).encode() + b"\n"
+        with self._lock, self._file.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, 2)
+                if file.read(1) != b"\n":
+                    line = b"\n" + line
+            file.write(line)
+
+    def read(self) -> dict[str, Record]:
+        """The latest record of every scene, of all processes."""
+        latest: dict[str, Record] = {}
+        for path in sorted(self._hidden.glob("*.jsonl")):
+            for line in path.read_text("utf-8", errors="replace").splitlines():
+                record = _parse(line)
+                if record and (
+                    record.name not in latest or latest[record.name].time <= record.time
+                ):
+                    latest[record.name] = record
+        return latest
+
+    def write_manifest(
+        self, folder: Path, scenes: Sequence[SceneInput], settings: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Write `manifest.json` of all processes; returns its contents.
+
+        Processes that end together may each miss the other's last record: whoever sees that the
+        journals grew meanwhile writes again.
+        """
+        while True:
+            records = self.read()
+            manifest = _manifest(folder, scenes, settings, records)
+            _write(self.out / MANIFEST, plain_json.dumps(manifest, indent=1))
+            if self.read() == records:
+                return manifest
+
+    def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        for name, value in now.items():
+            if before.get(name) != value:
+                flag = "--" + name.replace("_", "-")
+                raise ValueError(
+                    f"{self.out} was begun with {flag} {before.get(name)}, not {value}: choose "
+                    "another folder, or the same settings"
+                )
+
+    def _foreign(self) -> list[Path]:
+        return [path for path in self.out.iterdir() if path.name != HIDDEN]
+
+
+def _manifest(
+    folder: Path,
+    scenes: Sequence[SceneInput],
+    settings: Mapping[str, Any],
+    records: Mapping[str, Record],
+) -> dict[str, Any]:
+    rows = []
+    for scene in scenes:
+        record = records.get(scene.name)
+        row = dataclasses.asdict(record) if record else {"name": scene.name, "status": "waiting"}
+        rows.append({**row, "input": scene.path.name})
+    counts = {
+        status: sum(row["status"] == status for row in rows)
+        for status in ("done", "failed", "waiting")
+    }
+    return {
+        "format": FORMAT,
+        "input": str(folder),
+        "settings": dict(settings),
+        **counts,
+        "scenes": rows,
+    }
+
+
+def _parse(line: str) -> Record | None:
+    """A record; None for a line that a killed process left unfinished."""
+    try:
+        values = json.loads(line)
+        values["warnings"] = tuple(values["warnings"])
+        values["bucket"] = values["bucket"] and tuple(values["bucket"])
+        return Record(**values)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _lock(path: Path, process: str) -> IO[str] | None:
+    """A file that no second process may hold; None where there are no such locks.
+
+    It is given up however the process ends.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ValueError(
+            f"another zipmap batch works in {path.parent.parent} as process {process}: wait for "
+            "it, or give each its own --process i/n"
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    return file
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file in one step."""
+    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,167 @@
+"""Which scenes share a program: from the headers of their files, before anything is decoded."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from zipmap_jax.batch.scenes import SceneInput
+from zipmap_jax.inference.buckets import Bucket, bucket_of
+from zipmap_jax.inference.memory import Workload, estimate_memory, free_memory, workload_of
+from zipmap_jax.inference.offline import chunk_for
+from zipmap_jax.inference.resize import Mode, network_shape, resized_shape
+from zipmap_jax.inference.sources import Source, evenly_spaced, list_sources, probe_sizes
+from zipmap_jax.structs import Progress
+
+if TYPE_CHECKING:
+    from zipmap_jax.convert.hub import LoadedModel
+
+Free = tuple[int | None, int | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What `reconstruct` takes, and how many scenes go together.
+
+    Attributes:
+      size, mode, fps, max_views, strict, exif, chunk: as in `reconstruct`.
+      conf_threshold: as in `write_all`.
+      batch_size: most scenes worked on together.
+    """
+
+    size: int
+    mode: Mode = "crop"
+    fps: float = 1.0
+    max_views: int | None = None
+    strict: bool = False
+    exif: bool = True
+    chunk: int | None = None
+    conf_threshold: float = 50.0
+    batch_size: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A scene whose headers were read.
+
+    Attributes:
+      scene: the scene.
+      workload: its views, and how many are worked on at a time.
+      bucket: the program for it alone.
+    """
+
+    scene: SceneInput
+    workload: Workload
+    bucket: Bucket
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Scenes that are read, run and written together; the bucket is that of all of them."""
+
+    members: tuple[Planned, ...]
+    bucket: Bucket
+
+
+def sources_of(scene: SceneInput, options: Options) -> list[Source]:
+    """The frames of a scene, before anything is decoded.
+
+    Raises:
+      ValueError: the scene has none.
+    """
+    sources = list_sources(str(scene.path), options.fps, options.strict)
+    return evenly_spaced(sources, options.max_views)
+
+
+def plan_scenes(
+    model: LoadedModel,
+    scenes: Sequence[SceneInput],
+    options: Options,
+    progress: Progress | None = None,
+) -> list[Planned | ValueError]:
+    """For each scene its program, or why it cannot be done.
+
+    Args:
+      model: the model.
+      scenes: to be planned.
+      options: see there.
+      progress: called as `progress("planning", done, total)`.
+    """
+    free = free_memory()
+
+    def plan(scene: SceneInput) -> Planned | ValueError:
+        try:
+            return _plan(model, scene, options, free)
+        except (ValueError, OSError) as error:
+            return error if isinstance(error, ValueError) else ValueError(str(error))
+
+    plans = []
+    with ThreadPoolExecutor(8) as pool:
+        for done, found in enumerate(pool.map(plan, scenes), start=1):
+            plans.append(found)
+            if progress:
+                progress("planning", done, len(scenes))
+    return plans
+
+
+def _plan(model: LoadedModel, scene: SceneInput, options: Options, free: Free) -> Planned:
+    patch = model.model.config.patch
+
+    def usable(shape: tuple[int, int]) -> bool:
+        try:
+            resized_shape(*shape, options.size, patch, options.mode)
+        except ValueError:
+            return False
+        return True
+
+    sizes = list(filter(usable, probe_sizes(sources_of(scene, options), options.exif)))
+    sizes = sizes or [(options.size, options.size)]  # reading will say why there are none
+    shape = network_shape(sizes, options.size, patch, options.mode)
+    work = workload_of(model.model, model.params, sizes, shape, options.chunk)
+    if options.chunk is None:
+        work = dataclasses.replace(work, chunk=chunk_for(work, options.batch_size, free))
+        estimate = estimate_memory(work, *free)
+        if estimate.hopeless:
+            raise ValueError(f"{estimate.text}; to try all the same, give a chunk yourself")
+    return Planned(scene, work, bucket_of(work.views, shape, chunk=work.chunk))
+
+
+def group(
+    planned: Sequence[Planned], batch_size: int, already: Sequence[tuple[int, int, int]] = ()
+) -> list[Group]:
+    """Scenes of one bucket, up to `batch_size` together, largest buckets first.
+
+    Every group of a bucket runs the same program, the last one filled up, so that the numbers do
+    not depend on who shares a batch. To that end scenes that an earlier run finished count when a
+    bucket has fewer scenes than a batch.
+
+    Args:
+      planned: scenes that are to be done.
+      batch_size: most scenes together.
+      already: views, height and width of the programs of finished scenes.
+    """
+    counts = Counter(already)
+    counts.update(key_of(item.bucket) for item in planned)
+    groups = []
+    order = sorted(planned, key=lambda item: (_order(item.bucket), item.scene.name))
+    for bucket, members in itertools.groupby(order, key=lambda item: item.bucket):
+        scenes = min(batch_size, counts[key_of(bucket)])
+        shared = dataclasses.replace(bucket, scenes=scenes)
+        waiting = list(members)
+        for i in range(0, len(waiting), scenes):
+            groups.append(Group(tuple(waiting[i : i + scenes]), shared))
+    return groups
+
+
+def key_of(bucket: Bucket) -> tuple[int, int, int]:
+    """What scenes must share to go together."""
+    return bucket.views, bucket.height, bucket.width
+
+
+def _order(bucket: Bucket) -> tuple[int, ...]:
+    # Large ones first: if memory does not suffice, that shows soon.
+    return -bucket.views, -bucket.height, -bucket.width, bucket.chunk or 0

@@ -1,0 +1,90 @@
+"""`zipmap export-program`: a reconstruction as a file that runs without this package's models."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from zipmap_jax.cli.loading import Precision, load_model
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportProgram:
+    """Export a reconstruction as one JAX program: images in; cameras, depth and points out.
+
+    Two files are written: OUT, and beside it the weights, which programs of other shapes share.
+    Load them with zipmap_jax.load_program(OUT). Needs the extra "export".
+
+    Attributes:
+      out: file to write.
+      views: most images that the program takes; fewer are padded, which is exact.
+      size: height x width of the images in pixels.
+      model: "tiny" (embedded), a converted folder, or hf://owner/repo/file@revision.
+      input: number format of the images, 0 to 255 or 0 to 1.
+      platforms: that it can run on, separated by commas.
+      chunk: views worked on at once.
+      precision: number format; auto is bf16 if the platforms are accelerators, else fp32.
+      force: replace OUT if it exists.
+      json: print one JSON object instead of text.
+    """
+
+    out: Annotated[Path, arg(aliases=("-o",), metavar="OUT", help_behavior_hint="(required)")]
+    views: Annotated[int, arg(metavar="N", help_behavior_hint="(required)")]
+    size: Annotated[str, arg(metavar="HxW", help_behavior_hint="(required)")]
+    model: str = "tiny"
+    input: Literal["uint8", "float32"] = "uint8"
+    platforms: str = "cpu,cuda"
+    chunk: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: 16, or all if fewer)")
+    ] = None
+    precision: Precision = "auto"
+    force: bool = False
+    json: bool = False
+
+    def __call__(self) -> int:
+        from zipmap_jax.inference.export_program import export_program
+        from zipmap_jax.inference.program_file import require_flatbuffers
+
+        require_flatbuffers()
+        if self.out.is_dir():
+            raise ValueError(f"{self.out} is a folder: name a file in it")
+        if self.out.exists() and not self.force:
+            raise ValueError(f"{self.out} exists: choose another name, or replace it with --force")
+        platforms = [name.strip() for name in self.platforms.split(",")]
+        precision = self.precision
+        if precision == "auto":
+            precision = "fp32" if "cpu" in platforms else "bf16"
+        size = _size(self.size)
+        began = time.monotonic()
+        facts, weights = export_program(
+            load_model(self.model, precision),
+            self.out,
+            views=self.views,
+            size=size,
+            input_type=self.input,
+            chunk=self.chunk,
+            platforms=platforms,
+        )
+        seconds = round(time.monotonic() - began, 1)
+        if self.json:
+            print(json.dumps({**facts, "out": str(self.out), "weights": str(weights)}))
+            return 0
+        print(f"program: {self.out.stat().st_size / 1e6:.1f} MB, for {', '.join(platforms)}")
+        print(f"weights: {weights}, {weights.stat().st_size / 1e6:.1f} MB")
+        print(f"takes: up to {self.views} {self.input} images of {size[0]}x{size[1]}")
+        print(f"gives: {', '.join(facts['outputs'])}")
+        print(f"seconds: {seconds}")
+        print(self.out)
+        return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, x, width = text.lower().partition("x")
+    if not (x and height.isdigit() and width.isdigit()):
+        raise ValueError(f"--size is height x width like 392x518, got {text!r}")
+    return int(height), int(width)

@@ -1,0 +1,203 @@
+"""A whole reconstruction as one `jax.export` program: images in, cameras, depth and points out.
+
+Weights are arguments, not constants: 1.4 billion of them would not fit into an artefact, and a
+server wants one copy for its programs of all shapes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import secrets
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zipmap_jax.convert.checkpoint import DTYPES, created_by
+from zipmap_jax.convert.rules import flatten, nest, shapes_of
+from zipmap_jax.convert.safetensors_file import write_safetensors
+from zipmap_jax.geometry.depth import unproject_to_world
+from zipmap_jax.geometry.pose import decode_pose, rebase_poses
+from zipmap_jax.inference.program_file import BINARY, FACTS, FORMAT, require_flatbuffers
+from zipmap_jax.inference.scene import MAX_FOV, MIN_FOV
+from zipmap_jax.structs import Views
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+    from zipmap_jax.convert.hub import LoadedModel
+
+InputType = Literal["uint8", "float32"]
+OUTPUTS = {
+    "w2c": "[views, 4, 4] world-to-camera, OpenCV axes, the first camera's frame is the world",
+    "intrinsics": "[views, 3, 3] in pixels of the images",
+    "depth": "[views, height, width] along the optical axis, arbitrary unit",
+    "confidence": "[views, height, width] of the depth, above 1",
+    "points": "[views, height, width, 3] in the world",
+}
+_WHOLE_CHUNK = 16
+
+
+def reconstruction(model: Any, chunk: int | None) -> Callable[..., dict[str, Any]]:
+    """The function `(weights, images, valid) -> outputs` that is exported.
+
+    Args:
+      model: a `ZipMap`.
+      chunk: views worked on at a time; None = all.
+
+    Returns:
+      A function of a flat dictionary of weights, images [v, h, w, 3] (uint8, or float in [0, 1])
+      and which of them are real [v], to the arrays of `OUTPUTS`, all fp32.
+    """
+
+    def reconstruct(weights: dict[str, Any], images: Array, valid: Array) -> dict[str, Any]:
+        params = nest(weights)
+        if images.dtype == jnp.uint8:
+            images = images.astype(jnp.float32) / 255
+        _, height, width, _ = images.shape
+        views = Views(images[None], valid[None])
+        _, prediction = model.update(params, model.init_state(params), views, chunk=chunk)
+        assert prediction.pose_enc is not None
+        encoding = possible(prediction.pose_enc[-1, 0].astype(jnp.float32))
+        w2c, intrinsics = decode_pose(encoding, (height, width))
+        w2c = rebase_poses(w2c)
+        depth = prediction.depth[0].astype(jnp.float32)
+        return {
+            "w2c": w2c,
+            "intrinsics": intrinsics,
+            "depth": depth,
+            "confidence": prediction.depth_conf[0].astype(jnp.float32),
+            "points": unproject_to_world(depth, intrinsics, w2c),
+        }
+
+    return reconstruct
+
+
+def possible(encoding: Float[Array, "v 9"]) -> Float[Array, "v 9"]:
+    """Pose encodings that decode to finite cameras, replaced as `scene.guarded` does, silently."""
+    translation, rotation, fov = encoding[:, :3], encoding[:, 3:7], encoding[:, 7:]
+    here = jnp.isfinite(translation).all(1, keepdims=True)
+    norm = jnp.linalg.norm(rotation, axis=1, keepdims=True)
+    turned = jnp.isfinite(norm) & (norm >= 1e-6)
+    identity = jnp.broadcast_to(jnp.asarray([0.0, 0.0, 0.0, 1.0]), rotation.shape)
+    return jnp.concatenate(
+        [
+            jnp.where(here, translation, 0.0),
+            jnp.where(turned, rotation, identity),
+            jnp.nan_to_num(fov, nan=0.0).clip(MIN_FOV, MAX_FOV),
+        ],
+        axis=1,
+    )
+
+
+def export_program(
+    loaded: LoadedModel,
+    path: str | Path,
+    *,
+    views: int,
+    size: tuple[int, int],
+    input_type: InputType = "uint8",
+    chunk: int | None = None,
+    platforms: Sequence[str] = ("cpu", "cuda"),
+) -> tuple[dict[str, Any], Path]:
+    """Write a program file, and its weights beside it; see `zipmap_jax.inference.program_file`.
+
+    The weights' file is named after their checksum: programs of other shapes share it.
+
+    Args:
+      loaded: the model.
+      path: the program file, replaced if it exists.
+      views: most images that the program takes.
+      size: (height, width) of the images.
+      input_type: "uint8", or "float32" in [0, 1].
+      chunk: views worked on at a time; None = all of up to 16, else 16.
+      platforms: that the program can run on.
+
+    Returns:
+      The facts of the program, and the file of the weights.
+
+    Raises:
+      ValueError: the shape does not fit the model, or a platform is unknown.
+      ImportError: the package flatbuffers is not installed.
+    """
+    require_flatbuffers()
+    path = Path(path)
+    _check(views, size, chunk, loaded.model.config.patch, platforms)
+    chunk = chunk or _WHOLE_CHUNK
+    # cuDNN's attention runs on one platform only.
+    policy = dataclasses.replace(loaded.model.policy, attention="xla")
+    model = dataclasses.replace(loaded.model, policy=policy)
+    flat = flatten(loaded.params)
+    arguments = (
+        {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in flat.items()},
+        jax.ShapeDtypeStruct((views, *size, 3), jnp.dtype(input_type)),
+        jax.ShapeDtypeStruct((views,), jnp.bool_),
+    )
+    program = reconstruction(model, None if chunk >= views else chunk)
+    exported = jax.export.export(jax.jit(program), platforms=tuple(platforms))(*arguments)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = _write_weights(path.parent, flat, loaded.card)
+    facts = {
+        "format": FORMAT,
+        "created_by": created_by(),
+        "jax": jax.__version__,
+        "model": str(loaded.card.get("name", model.config.preset)),
+        "variant": model.config.variant,
+        "licence": loaded.card.get("licence", ""),
+        "views": views,
+        "height": size[0],
+        "width": size[1],
+        "input": input_type,
+        "chunk": min(chunk, views),
+        "compute": jnp.dtype(policy.compute).name,
+        "platforms": list(platforms),
+        "weights": weights.name,
+        "outputs": OUTPUTS,
+    }
+    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}.partial")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(FACTS, json.dumps(facts, indent=2))
+            archive.writestr(BINARY, bytes(exported.serialize()))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return facts, weights
+
+
+def _check(
+    views: int, size: tuple[int, int], chunk: int | None, patch: int, platforms: Sequence[str]
+) -> None:
+    for name, value in (("views", views), ("chunk", chunk)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}: try 16")
+    if min(size) < 2 * patch or size[0] % patch or size[1] % patch:
+        near = "x".join(str(max(2, round(side / patch)) * patch) for side in size)
+        raise ValueError(
+            f"height and width must be multiples of the patch size {patch} and at least "
+            f"{2 * patch}, got {size[0]}x{size[1]}: try {near}"
+        )
+    known = ("cpu", "cuda", "rocm", "tpu")
+    for name in platforms or ("",):
+        if name not in known:
+            raise ValueError(f"{name!r} is no platform: choose among {', '.join(known)}")
+
+
+def _write_weights(folder: Path, flat: dict[str, Any], card: dict[str, Any]) -> Path:
+    """Weights in the number format of their checkpoint, under a name that tells them apart."""
+    dtype = DTYPES.get(card.get("dtype", ""), DTYPES["float32"])
+    partial = folder / f".weights-{secrets.token_hex(4)}.partial"
+    leaves = ((name, np.asarray(leaf)) for name, leaf in flat.items())
+    try:
+        write_safetensors(partial, shapes_of(flat), leaves, dtype)
+        with partial.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        return partial.replace(folder / f"weights-{checksum[:12]}.safetensors")
+    finally:
+        partial.unlink(missing_ok=True)

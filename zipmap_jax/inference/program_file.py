@@ -1,0 +1,163 @@
+"""Running an exported program: JAX and two files are enough, the code of the models is not needed.
+
+A program file is a zip of `program.json` (what goes in and out) and `program.bin` (the serialised
+`jax.export` artefact). The weights lie beside it in a safetensors file of their own: one file
+serves the programs of all shapes, and a server keeps one copy of it on the device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zipmap_jax.convert.safetensors_file import read_safetensors
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
+FACTS, BINARY = "program.json", "program.bin"
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedProgram:
+    """A program that is compiled for this machine, with its weights on the device.
+
+    Attributes:
+      facts: contents of `program.json`.
+      weights: name -> array; pass them to `load_program` for further programs of the same model.
+      run: the compiled program.
+    """
+
+    facts: dict[str, Any]
+    weights: Mapping[str, jax.Array]
+    run: Any = dataclasses.field(repr=False)
+
+    def __call__(
+        self, images: UInt8[np.ndarray, "v h w 3"] | Float[np.ndarray, "v h w 3"]
+    ) -> dict[str, np.ndarray]:
+        """Reconstruct one scene.
+
+        Args:
+          images: RGB at the program's height and width, at least one and at most its views; uint8,
+            or float32 in [0, 1] if it was exported for that.
+
+        Returns:
+          What `facts["outputs"]` describes, for the views that were given:
+          w2c [v, 4, 4] world-to-camera, the first camera's frame being the world (OpenCV axes);
+          intrinsics [v, 3, 3] in pixels of the images; depth [v, h, w] along the optical axis;
+          confidence [v, h, w] (> 1); points [v, h, w, 3] in the world. Lengths share one arbitrary
+          unit.
+
+        Raises:
+          ValueError: the images do not fit the program.
+        """
+        f = self.facts
+        shape, dtype = (f["height"], f["width"], 3), np.dtype(f["input"])
+        images = np.asarray(images)
+        fits = images.ndim == 4 and 1 <= len(images) <= f["views"] and images.shape[1:] == shape
+        if not fits or images.dtype != dtype:
+            raise ValueError(
+                f"this program takes 1 to {f['views']} images as {dtype} of shape (views, "
+                f"{', '.join(map(str, shape))}), got {images.dtype} of {images.shape}: resize or "
+                "convert them, or export a program for them"
+            )
+        count = len(images)
+        padded = np.zeros((f["views"], *shape), dtype)
+        padded[:count] = images
+        valid = np.arange(f["views"]) < count
+        outputs = jax.device_get(self.run(self.weights, padded, valid))
+        return {name: value[:count] for name, value in outputs.items()}
+
+
+def load_program(
+    path: str | Path, weights: Mapping[str, Any] | str | Path | None = None
+) -> ServedProgram:
+    """Load what `zipmap export-program` wrote, and compile it for this machine.
+
+    Args:
+      path: the program file.
+      weights: of a program that is loaded already, or a safetensors file; None = the file that the
+        program names, beside it.
+
+    Raises:
+      ValueError: a file is missing, damaged or of another model, or the program was not exported
+        for this kind of device.
+      ImportError: the package flatbuffers is not installed.
+    """
+    require_flatbuffers()
+    path = Path(path)
+    facts, binary = _read(path)
+    platform = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+    if platform not in facts["platforms"]:
+        raise ValueError(
+            f"{path} was exported for {', '.join(facts['platforms'])}, and this machine runs on "
+            f"{platform}: export it with --platforms {platform}"
+        )
+    exported = jax.export.deserialize(bytearray(binary))
+    shapes = jax.tree.unflatten(exported.in_tree, exported.in_avals)[0][0]
+    if not isinstance(weights, Mapping):
+        weights = _map_weights(path.parent / facts["weights"] if weights is None else Path(weights))
+    _check(weights, shapes, path)
+    weights = {name: jnp.asarray(weights[name], shapes[name].dtype) for name in shapes}
+    arguments = jax.tree.unflatten(exported.in_tree, exported.in_avals)[0]
+    run = jax.jit(exported.call).lower(*arguments).compile()
+    return ServedProgram(facts, weights, run)
+
+
+def require_flatbuffers() -> None:
+    """JAX writes and reads programs with the package flatbuffers, which it does not bring along.
+
+    Raises:
+      ImportError: it is not installed.
+    """
+    try:
+        import flatbuffers  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "exported programs need the package flatbuffers: pip install 'zipmap-jax[export]'",
+            name="flatbuffers",
+        ) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bytes]:
+    if not path.is_file():
+        raise ValueError(f"{path} is no file: export a program with zipmap export-program")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            facts, binary = json.loads(archive.read(FACTS)), archive.read(BINARY)
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} is no exported program, or damaged ({error}): export or copy it again"
+        ) from error
+    if facts["format"] != FORMAT:
+        raise ValueError(
+            f"{path} is of format {facts['format']}, and this version reads {FORMAT}: export it "
+            "again, or update zipmap-jax"
+        )
+    return facts, binary
+
+
+def _map_weights(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise ValueError(f"the weights {path} are missing: copy them beside the program")
+    return read_safetensors(path)
+
+
+def _check(weights: Mapping[str, Any], shapes: Mapping[str, Any], path: Path) -> None:
+    for name, shape in shapes.items():
+        got = tuple(weights[name].shape) if name in weights else None
+        if got != shape.shape:
+            found = "no such weight" if got is None else f"a weight of shape {got}"
+            raise ValueError(
+                f"{path} needs {name} of shape {shape.shape}, and there is {found}: give the "
+                "weights that it was exported with"
+            )
