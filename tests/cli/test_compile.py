@@ -68,7 +68,7 @@ def test_programs_are_kept_and_timed(
     assert facts["cache"] == str(cache)
     assert all(row["known"] and row["kept"] for row in facts["programs"])
     assert facts["programs"][0]["bucket"] == dict(
-        views=4, height=24, width=32, scenes=1, chunk=None
+        views=4, height=24, width=32, scenes=1, chunk=None, devices=1
     )
 
 
