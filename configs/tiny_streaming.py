@@ -1,10 +1,11 @@
-"""The embedded `tiny-streaming` model: `tiny` taught to zip one view after the other.
+"""`tiny` taught to zip one view after the other.
 
     python train.py --config tiny_streaming --workdir runs/tiny_streaming
 
 As the streaming runs of ZipMap, from an offline model: one fast-weight step per view, a camera head
 of its own that sees a view at a time, videos in their order. Embedder and frame blocks stay as they
-are, so that the weights that are shipped share them with `tiny`.
+are, so that both can share them (`zipmap convert --share-with tiny`). A run for a GPU (with
+`--batch-scale 8`); no weights of it are shipped yet and nothing has been measured.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ def get_config() -> TrainConfig:
             muon=matrices,
             frozen=("embedder/*", "frame_blocks/*", "global_blocks/mlp/*"),
         ),
-        ema=dataclasses.replace(offline.ema, decay=0.99, start=100),
-        steps=600,
+        ema=dataclasses.replace(offline.ema, decay=0.999, start=200),
+        steps=10_000,
         notes=(
             "zips one view after the other; an early checkpoint, trained on procedural scenes "
             "only: depth is rough, and camera poses are no better than a camera that stands still; "

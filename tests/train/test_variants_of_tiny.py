@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from zipmap_jax.convert.hub import ASSETS, find
+from zipmap_jax.convert.hub import ASSETS
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.config import EmaConfig, TrainConfig
@@ -41,17 +41,13 @@ def test_frozen_parameters_keep_their_last_bit_in_the_average() -> None:
     np.testing.assert_array_equal(average["x"], frozen)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_shipped_weights_differ_from_those_of_tiny_where_they_were_trained(name: str) -> None:
-    config = load(name)
-    source, tiny = find(name.replace("_", "-")), dict(find("tiny").leaves)
-    assert source.config == config.model
-    rates = flatten(peak_rates(shapes(config), config.optim))
-    for path, leaf in source.leaves:
-        if rates[path] is None:
-            np.testing.assert_array_equal(leaf, tiny[path], err_msg=path)
-        elif path.startswith("depth_head/") and path.endswith("/kernel"):
-            assert not np.array_equal(leaf, tiny[path]), path
+def test_what_the_runs_train_fits_beside_tiny() -> None:
+    """In bf16 the three of them stay below 16 MiB, 8.1 of which are those of `tiny`."""
+    own = 0
+    for config in map(load, NAMES):
+        rates = flatten(peak_rates(shapes(config), config.optim))
+        own += sum(leaf.size for path, leaf in flatten(shapes(config)).items() if rates[path])
+    assert 2 * own < 7.8 * 2**20
 
 
 def test_all_shipped_weights_together_fit_16_mib() -> None:
