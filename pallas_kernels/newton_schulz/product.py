@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,15 +36,17 @@ class Product:
     """What one launch computes.
 
     Attributes:
+      name: of the kernel, in profiles.
       alpha: factor of the product.
       beta: factor of the addend; None without one.
       transpose_right: the right operand is given as [batch, columns, depth].
       symmetric: the result is, so half of it is a mirror image.
       outputs: formats of the result; the first is also that of the addend.
       tiling: how it is cut.
-      blocks: persistent blocks, a multiple of the cluster.
+      blocks: persistent blocks at most; a launch of fewer tiles has fewer.
     """
 
+    name: str = "product"
     alpha: float = 1.0
     beta: float | None = None
     transpose_right: bool = False
@@ -90,14 +93,16 @@ class Product:
         columns = right.shape[1 if self.transpose_right else 2]
         self._check(rows, columns, depth)
         cluster = self.tiling.cluster
+        tiles, _ = _tiles(self, (batch, rows, columns))
         kernel = plgpu.kernel(
-            functools.partial(_body, self, (addend is not None)),
+            functools.partial(_body, self, addend is not None),
             out_type=[jax.ShapeDtypeStruct((batch, rows, columns), f) for f in self.outputs],
-            grid=(self.blocks // cluster,),
+            grid=(min(self.blocks // cluster, math.prod(tiles)),),
             grid_names=("sm",),
             cluster=(cluster,) if cluster > 1 else (),
             cluster_names=("cluster",) if cluster > 1 else (),
             num_threads=3,
+            kernel_name=self.name,
             thread_name="wg",
             compiler_params=plgpu.CompilerParams(
                 lowering_semantics=plgpu.LoweringSemantics.Warpgroup

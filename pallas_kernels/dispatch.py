@@ -1,0 +1,43 @@
+"""Which implementation of an operation runs: XLA everywhere, Pallas on Hopper GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import jax
+from jax import lax
+
+Implementation = Literal["auto", "xla", "pallas"]
+"""Who multiplies; "auto" is Pallas where it runs and XLA elsewhere."""
+
+
+def check_implementation(name: str) -> None:
+    """Raise a ValueError unless `name` is an implementation."""
+    if name not in get_args(Implementation):
+        raise ValueError(
+            f"unknown implementation {name!r}: choose one of {', '.join(get_args(Implementation))}"
+        )
+
+
+def is_hopper(device: Any) -> bool:
+    """Whether a device is a GPU of compute capability 9.0, such as an H100 or H200."""
+    return device.platform == "gpu" and getattr(device, "compute_capability", "") == "9.0"
+
+
+def kernels_run_here() -> bool:
+    """Whether "auto" may choose a kernel for what is being traced.
+
+    The first device must be a Hopper GPU. Under a mesh of several devices the code must be inside
+    `shard_map`: a kernel has no partitioning rule, and XLA would gather its operands.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return is_hopper(jax.devices()[0]) and (mesh.size <= 1 or mesh.are_all_axes_manual)
+
+
+def on_cuda(kernel: Callable[..., Any], reference: Callable[..., Any], *args: Any) -> Any:
+    """`kernel(*args)` in programs for CUDA and `reference(*args)` in programs for other platforms.
+
+    The choice is made when the program is lowered: one traced on a GPU machine for its CPU is right.
+    """
+    return lax.platform_dependent(*args, cuda=kernel, default=reference)
