@@ -38,6 +38,6 @@ def kernels_run_here() -> bool:
 def on_cuda(kernel: Callable[..., Any], reference: Callable[..., Any], *args: Any) -> Any:
     """`kernel(*args)` in programs for CUDA and `reference(*args)` in programs for other platforms.
 
-    The choice is made when the program is lowered: one traced on a GPU machine for its CPU is right.
+    The choice is made when the program is lowered, not by the machine it is traced on.
     """
     return lax.platform_dependent(*args, cuda=kernel, default=reference)

@@ -1,7 +1,7 @@
 """Arithmetic of Newton-Schulz orthogonalisation: what it must compute and move.
 
-One step of one d x m matrix (d <= m) takes three products, `2 d^2 m + 2 d^3 + 2 d^2 m` FLOPs. Two of
-them are symmetric; with tiles of 128 rows, nt to a side, a kernel that mirrors multiplies only
+One step of one d x m matrix (d <= m) takes three products, `2 d^2 m + 2 d^3 + 2 d^2 m` FLOPs. The
+first two are symmetric; with tiles of 128 rows, nt to a side, a kernel that mirrors multiplies only
 `(nt + 1) / (2 nt)` of those. Five steps of the three 1024 x 2048 matrices of a layer:
 
     161 GFLOP, 119 of them multiplied; 565 MB moved if nothing stays in the 50 MB of L2

@@ -40,9 +40,7 @@ class Plan:
     update: Tiling | None = None
     blocks: int = NUM_SMS
 
-    def products(
-        self, shape: tuple[int, int, int], carry: Any
-    ) -> tuple[Product, Product, Product]:
+    def products(self, shape: tuple[int, int, int], carry: Any) -> tuple[Product, Product, Product]:
         """The three launches of a step for a padded batch of wide matrices."""
         a, b, c = COEFFICIENTS
         blocks = self.blocks
@@ -59,8 +57,8 @@ class Plan:
 def update_tiling(shape: tuple[int, int, int], blocks: int) -> Tiling:
     """Tiles of 256 columns feed the tensor cores better, those of 128 leave fewer blocks idle.
 
-    Shared memory supplies a `wgmma` of 64 x 256 at full rate and one of 64 x 128 at about 0.8 of it;
-    the time is that of the fullest block.
+    By estimate, shared memory feeds a `wgmma` of 64 x 256 at full rate and one of 64 x 128 at 0.8 of
+    it; the time is that of the fullest block.
     """
     batch, rows, columns = shape
 
@@ -77,7 +75,7 @@ def newton_schulz_kernel(
     steps: int = 5,
     precision: Precision = "bf16_operands",
     *,
-    plan: Plan = Plan(),  # noqa: B008 - frozen
+    plan: Plan = Plan(),
     interpret: Any = None,
 ) -> jax.Array:
     """`newton_schulz_reference` for a Hopper GPU.

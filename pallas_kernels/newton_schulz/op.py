@@ -34,9 +34,9 @@ def newton_schulz(
       matrices: [..., rows, columns].
       steps: Newton-Schulz iterations.
       precision: "fp32", "bf16_operands" or "bf16".
-      implementation: "xla"; "pallas", for Hopper GPUs and 16-bit operands; or "auto": Pallas on such
-        a GPU for precision "bf16_operands" and extents in multiples of 64, else XLA. Inputs spread
-        over several devices reach the kernel inside `shard_map` only.
+      implementation: "xla"; "pallas", for Hopper GPUs and 16-bit operands; or "auto": Pallas on
+        such a GPU for precision "bf16_operands" and extents in multiples of 64, else XLA. Call it
+        inside `shard_map` where inputs are spread over devices: XLA gathers those of a kernel.
       interpret: parameters of the GPU interpreter, to run the kernel of "pallas" on a CPU.
 
     Returns:

@@ -129,8 +129,7 @@ def _body(product: Product, has_addend: bool, *refs: Any) -> None:
     """Kernel of one block: buffers for the whole launch, then a loop over its tiles."""
     left, right, *rest = refs
     addend, *outputs = rest if has_addend else (None, *rest)
-    nothing: Callable[..., None] = lambda *_, **__: None
-    operands = _pipeline(product, left.shape[2], nothing, nothing)
+    operands = _pipeline(product, left.shape[2], _nothing, _nothing)
     first, *others = product.outputs
     buffer = functools.partial(_buffer, product)
 
@@ -160,6 +159,10 @@ def _body(product: Product, has_addend: bool, *refs: Any) -> None:
             )
 
     plgpu.wait_smem_to_gmem(0)
+
+
+def _nothing(*_: Any) -> None:
+    """Stands for the work on the tiles, which does not change the buffers they need."""
 
 
 def _tiles(product: Product, shape: Sequence[int]) -> tuple[tuple[int, ...], Callable[..., Any]]:

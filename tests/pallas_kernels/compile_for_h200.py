@@ -46,9 +46,7 @@ def main(batch: int, rows: int, columns: int) -> None:
 
     from pallas_kernels import newton_schulz
 
-    topology = topologies.get_topology_desc(
-        platform="cuda", target_config=H200, topology="1x1x1"
-    )
+    topology = topologies.get_topology_desc(platform="cuda", target_config=H200, topology="1x1x1")
     sharding = jax.sharding.NamedSharding(
         topologies.make_mesh(topology, (1,), ("x",)), jax.sharding.PartitionSpec()
     )

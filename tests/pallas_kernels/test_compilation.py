@@ -1,6 +1,6 @@
 """The kernels compiled for an H200, which needs its plugin and ptxas but no GPU.
 
-    pip install jax-cuda13-plugin nvidia-cuda-nvcc nvidia-nvvm
+pip install jax-cuda13-plugin nvidia-cuda-nvcc nvidia-nvvm
 """
 
 from __future__ import annotations

@@ -93,9 +93,9 @@ def test_gradient_of_the_choice_by_platform(monkeypatch: pytest.MonkeyPatch) -> 
         jax.jit(call)(g), jax.jit(lambda x: newton_schulz_reference(x, 2, "bf16_operands"))(g)
     )
     gradient = jax.jit(jax.grad(lambda x: call(x)[0, 0, 0]))(g)
-    expected = jax.jit(
-        jax.grad(lambda x: newton_schulz_reference(x, 2, "bf16_operands")[0, 0, 0])
-    )(g)
+    expected = jax.jit(jax.grad(lambda x: newton_schulz_reference(x, 2, "bf16_operands")[0, 0, 0]))(
+        g
+    )
     np.testing.assert_array_equal(gradient, expected)
 
 

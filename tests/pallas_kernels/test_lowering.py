@@ -1,4 +1,4 @@
-"""The kernels lowered for CUDA at real sizes, which needs no GPU: layouts, shapes, shared memory."""
+"""The kernels lowered for CUDA at real sizes without a GPU: layouts, shapes, shared memory."""
 
 from __future__ import annotations
 

@@ -66,7 +66,9 @@ def test_update_in_every_tiling(tiling: Tiling, shape: tuple[int, int, int]) -> 
 def test_gram_is_exactly_symmetric(tiles: int) -> None:
     rows = 128 * tiles
     x = bf16(normal(1, rows, 128))
-    (y,) = run(Product(transpose_right=True, symmetric=True, blocks=2, tiling=Tiling(stages=2)), x, x)
+    (y,) = run(
+        Product(transpose_right=True, symmetric=True, blocks=2, tiling=Tiling(stages=2)), x, x
+    )
     assert not compat.races_found()
     np.testing.assert_allclose(y, x @ np.swapaxes(x, -1, -2), **BF16)
     np.testing.assert_array_equal(y, np.swapaxes(y, -1, -2))
@@ -112,9 +114,7 @@ def test_folded_triangle_covers_every_pair_once(tiles: int) -> None:
         (Product(tiling=Tiling(256, stages=5)), 128, 256, "bytes of shared memory"),
     ],
 )
-def test_what_does_not_fit_is_refused(
-    product: Product, rows: int, columns: int, rule: str
-) -> None:
+def test_what_does_not_fit_is_refused(product: Product, rows: int, columns: int, rule: str) -> None:
     operands = jnp.zeros((1, rows, 64), jnp.bfloat16), jnp.zeros((1, 64, columns), jnp.bfloat16)
     with pytest.raises(ValueError, match=rule):
         product(*operands)
