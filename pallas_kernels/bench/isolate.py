@@ -15,6 +15,8 @@ from typing import IO, Any
 
 from pallas_kernels.bench.cases import Case
 
+Answers = Generator[dict[str, Any], None, None]
+
 ROW_SECONDS = 120.0
 """A case that takes longer, compilation included, hangs."""
 
@@ -55,9 +57,7 @@ def run_all(
         yield case, {"failure": "not started: out of time"}
 
 
-def _answers(
-    cases: list[Any], samples: int, seconds: float
-) -> Generator[dict[str, Any], None, None]:
+def _answers(cases: list[Any], samples: int, seconds: float) -> Answers:
     """Lines of one worker. Ends early, after a failure, when the worker does."""
     command = [sys.executable, "-m", "pallas_kernels.bench.worker", str(samples)]
     with subprocess.Popen(

@@ -57,8 +57,8 @@ class Plan:
 def update_tiling(shape: tuple[int, int, int], blocks: int) -> Tiling:
     """Tiles of 256 columns feed the tensor cores better, those of 128 leave fewer blocks idle.
 
-    By estimate, shared memory feeds a `wgmma` of 64 x 256 at full rate and one of 64 x 128 at 0.8 of
-    it; the time is that of the fullest block.
+    By estimate, shared memory feeds a `wgmma` of 64 x 256 at full rate and one of 64 x 128 at 0.8
+    of that; the time is that of the fullest block.
     """
     batch, rows, columns = shape
 
