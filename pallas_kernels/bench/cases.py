@@ -10,14 +10,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from pallas_kernels.dispatch import Implementation
 from pallas_kernels.newton_schulz import cost
+from pallas_kernels.newton_schulz.reference import Precision
 from pallas_kernels.newton_schulz.tables import SYMMETRIC, UPDATE
 from pallas_kernels.newton_schulz.tiling import Tiling
 
 SHAPES = ((128, 256), (384, 768), (1024, 2048))
 BATCHES = (3, 12)
 STEPS = 5
-FLAVOURS = (
+FLAVOURS: tuple[tuple[Implementation, Precision], ...] = (
     ("xla", "fp32"),
     ("xla", "bf16_operands"),
     ("xla", "bf16"),
@@ -40,11 +42,11 @@ class Case:
     """
 
     op: str
-    implementation: str
+    implementation: Implementation
     batch: int
     rows: int
     columns: int
-    precision: str = "bf16_operands"
+    precision: Precision = "bf16_operands"
     tiling: Tiling | None = None
 
     @property

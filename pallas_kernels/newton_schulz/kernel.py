@@ -40,7 +40,7 @@ class Plan:
     update: Tiling | None = None
     blocks: int = NUM_SMS
 
-    def products(self, shape: tuple[int, int, int], carry: Any) -> tuple[Product, Product, Product]:
+    def products(self, shape: tuple[int, ...], carry: Any) -> tuple[Product, Product, Product]:
         """The three launches of a step for a padded batch of wide matrices."""
         a, b, c = COEFFICIENTS
         blocks = self.blocks
@@ -54,7 +54,7 @@ class Plan:
         )
 
 
-def update_tiling(shape: tuple[int, int, int], blocks: int) -> Tiling:
+def update_tiling(shape: tuple[int, ...], blocks: int) -> Tiling:
     """Tiles of 256 columns feed the tensor cores better, those of 128 leave fewer blocks idle.
 
     By estimate, shared memory feeds a `wgmma` of 64 x 256 at full rate and one of 64 x 128 at 0.8

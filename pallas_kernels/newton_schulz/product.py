@@ -264,7 +264,9 @@ class _Epilogue:
         columns = self.product.tiling.columns
         slots, slices = self.product.slots, self.product.slices
 
-        @functools.partial(pl.run_scoped, accumulator=plgpu.ACC((_HALF, columns), jnp.float32))
+        @functools.partial(
+            pl.run_scoped, accumulator=plgpu.WGMMAAccumulatorRef((_HALF, columns), jnp.float32)
+        )
         def _(accumulator: Any) -> None:
             # The stores of the previous tile still read these buffers.
             plgpu.wait_smem_to_gmem(0, wait_read_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 ROWS = 128
 """Rows of an output tile: two warpgroups of 64, the only height `wgmma` has."""
@@ -32,10 +31,10 @@ class Tiling:
       in_flight: `wgmma` left running when the next one is issued, 0 or 1.
     """
 
-    columns: Literal[128, 256] = 128
+    columns: int = 128
     stages: int = 4
-    cluster: Literal[1, 2] = 1
-    in_flight: Literal[0, 1] = 0
+    cluster: int = 1
+    in_flight: int = 0
 
     def __post_init__(self) -> None:
         if self.columns not in (128, 256) or self.cluster not in (1, 2):

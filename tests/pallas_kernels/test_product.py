@@ -122,6 +122,6 @@ def test_what_does_not_fit_is_refused(product: Product, rows: int, columns: int,
 
 def test_tilings_that_are_not_built_are_refused() -> None:
     with pytest.raises(ValueError, match="choose 128 or 256 columns"):
-        Tiling(columns=64)  # type: ignore[arg-type]
+        Tiling(columns=64)
     with pytest.raises(ValueError, match="at least 2 stages"):
         Tiling(stages=1, in_flight=1)
