@@ -113,13 +113,19 @@ def newton_schulz_kernel(
         x, *rounded = _launch(update, interpret, b, narrow, x)
         narrow = rounded[0] if rounded else x
     x = x[:, : shape[-2], : shape[-1]].reshape(shape).astype(jnp.float32)
-    return jnp.swapaxes(x, -1, -2) if tall else x
+    return _varying_like(jnp.swapaxes(x, -1, -2) if tall else x, matrices)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _launch(product: Product, interpret: Any, *operands: jax.Array) -> tuple[jax.Array, ...]:
     """A function of its own, so that equal launches are lowered once."""
     return product(*operands, interpret=interpret)
+
+
+def _varying_like(x: jax.Array, source: jax.Array) -> jax.Array:
+    """Inside `shard_map`: x differs between devices where its source does; a kernel cannot say."""
+    axes = jax.typeof(source).manual_axis_type.varying - jax.typeof(x).manual_axis_type.varying
+    return jax.lax.pcast(x, tuple(sorted(axes)), to="varying") if axes else x
 
 
 def _padded(x: jax.Array, plan: Plan) -> jax.Array:

@@ -13,7 +13,6 @@ from pallas_kernels.dispatch import (
     kernels_run_here,
     on_cuda,
 )
-from pallas_kernels.newton_schulz.kernel import newton_schulz_kernel
 from pallas_kernels.newton_schulz.reference import Precision, newton_schulz_reference
 
 MULTIPLE = 64
@@ -72,6 +71,9 @@ def _fused(
     implementation: Implementation,
     interpret: Any,
 ) -> jax.Array:
+    # Pallas takes 0.4 s to import, and most machines never need it.
+    from pallas_kernels.newton_schulz.kernel import newton_schulz_kernel
+
     kernel = functools.partial(
         newton_schulz_kernel, steps=steps, precision=precision, interpret=interpret
     )

@@ -90,14 +90,20 @@ def test_platform_decides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("check_vma", [False, True])
-def test_inside_shard_map(check_vma: bool) -> None:
+def test_inside_shard_map(monkeypatch: pytest.MonkeyPatch, check_vma: bool) -> None:
+    """Both branches of the choice vary over the mesh alike, and nothing is gathered."""
+    monkeypatch.setattr(op, "kernels_run_here", lambda: True)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     part = jax.sharding.PartitionSpec("data")
-    f = functools.partial(newton_schulz, precision="bf16_operands", implementation="pallas")
-    text = lowered(
-        jax.shard_map(f, mesh=mesh, in_specs=part, out_specs=part, check_vma=check_vma),
-        shape(8, 128, 256),
+
+    def loss(x: jax.Array) -> jax.Array:
+        y = newton_schulz(x, steps=1, precision="bf16_operands")
+        return jax.lax.psum(jnp.sum(y * y), "data")
+
+    f = jax.shard_map(
+        loss, mesh=mesh, in_specs=part, out_specs=jax.sharding.PartitionSpec(), check_vma=check_vma
     )
+    text = lowered(jax.value_and_grad(f), shape(8, 128, 256))
     assert KERNEL in text
     assert "all-gather" not in text
     assert "all_gather" not in text
