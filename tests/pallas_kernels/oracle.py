@@ -14,6 +14,10 @@ NEEDS_TRANSPOSED_REFS = pytest.mark.skipif(
     jax.__version_info__ < (0, 11), reason="the interpreter of JAX 0.10 has no transposed refs"
 )
 
+NEEDS_CLUSTERS = pytest.mark.skipif(
+    jax.__version_info__ < (0, 11), reason="the interpreter of JAX 0.10 has no clusters"
+)
+
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
