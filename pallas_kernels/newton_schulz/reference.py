@@ -12,7 +12,7 @@ References: K. Jordan et al., "Muon: an optimizer for hidden layers in neural ne
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,24 @@ import jax.numpy as jnp
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 EPSILON = 1e-7
 Precision = Literal["fp32", "bf16_operands", "bf16"]
+
+
+def formats(precision: Precision) -> tuple[Any, Any]:
+    """Format of the operands of every product, and of the carried X."""
+    return (
+        jnp.float32 if precision == "fp32" else jnp.bfloat16,
+        jnp.bfloat16 if precision == "bf16" else jnp.float32,
+    )
+
+
+def normalise(matrices: jax.Array, precision: Precision) -> jax.Array:
+    """`X / (||X||_F + 1e-7)` of [..., rows, columns], in the format X is carried in."""
+    operand, carry = formats(precision)
+    x = matrices.astype(operand).astype(jnp.float32)
+    # A zero matrix stays zero, and the square root has no derivative there.
+    square = jnp.sum(x * x, axis=(-2, -1), keepdims=True)
+    norm = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+    return (x / (norm.astype(carry).astype(jnp.float32) + EPSILON)).astype(carry)
 
 
 def newton_schulz_reference(
@@ -37,14 +55,8 @@ def newton_schulz_reference(
       fp32 array of the same shape.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = jnp.swapaxes(matrices, -1, -2) if tall else matrices
-    operand = jnp.float32 if precision == "fp32" else jnp.bfloat16
-    carry = jnp.bfloat16 if precision == "bf16" else jnp.float32
-    x = x.astype(operand).astype(jnp.float32)
-    # A zero matrix stays zero, and the square root has no derivative there.
-    square = jnp.sum(x * x, axis=(-2, -1), keepdims=True)
-    norm = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
-    x = (x / (norm.astype(carry).astype(jnp.float32) + EPSILON)).astype(carry)
+    operand, carry = formats(precision)
+    x = normalise(jnp.swapaxes(matrices, -1, -2) if tall else matrices, precision)
     a, b, c = COEFFICIENTS
 
     def product(left: jax.Array, right: jax.Array) -> jax.Array:

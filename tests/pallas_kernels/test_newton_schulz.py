@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pallas_kernels import newton_schulz
+from pallas_kernels import newton_schulz, newton_schulz_update
 
 
 def matrix(*shape: int) -> jax.Array:
@@ -54,3 +54,28 @@ def test_unknown_precision_and_implementation_are_refused() -> None:
         newton_schulz(matrix(1, 4, 4), precision="float32")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="unknown implementation 'triton'"):
         newton_schulz(matrix(1, 4, 4), implementation="triton")  # type: ignore[arg-type]
+
+
+def test_update_restores_the_norm_of_every_column() -> None:
+    d, m = 16, 32
+    weights = matrix(2, d, m), matrix(2, m, d), matrix(2, d, m)
+    gradients = [matrix(2, d, m) * scale for scale in (1.0, -3.0, 1e-3)]
+    norms = [jnp.linalg.norm(w, axis=-2, keepdims=True) * 2 for w in weights]
+    moved = newton_schulz_update(weights, tuple(gradients), tuple(norms))
+    for w, n in zip(moved, norms, strict=True):
+        np.testing.assert_allclose(jnp.linalg.norm(w, axis=-2, keepdims=True), n, rtol=1e-4)
+
+
+def test_update_moves_along_the_orthogonalised_gradient() -> None:
+    d, m = 16, 32
+    weights = matrix(d, m), matrix(m, d), matrix(d, m)
+    gradients = [matrix(d, m) * scale for scale in (1.0, -3.0, 1e-3)]
+    ones = jnp.ones((1, m)), jnp.ones((1, d)), jnp.ones((1, m))
+    moved = newton_schulz_update(weights, tuple(gradients), ones)
+    deltas = [newton_schulz(g) for g in gradients]
+    deltas[1] = deltas[1].T
+    for w, old, delta in zip(moved, weights, deltas, strict=True):
+        column = (old + delta)[:, 3]
+        expected = column / jnp.linalg.norm(column)
+        # The 1e-5 beside the norm of a column, about 4.
+        np.testing.assert_allclose(w[:, 3], expected, rtol=2e-5, atol=1e-6)

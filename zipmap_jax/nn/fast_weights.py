@@ -19,7 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pallas_kernels import newton_schulz
+from pallas_kernels import newton_schulz_update
 from zipmap_jax.nn.layers import over_channels, torch_uniform
 
 if TYPE_CHECKING:
@@ -72,14 +72,8 @@ def step(
     There is no step size: Newton-Schulz sets the scale and the learning rates inside the gradient
     only weigh tokens against each other.
     """
-    d0, d1, d2 = newton_schulz(jnp.stack(gradients), steps=steps, precision=precision)
-    moved = (weights.w0 + d0, weights.w1 + jnp.swapaxes(d1, -1, -2), weights.w2 + d2)
-    return FastWeights(
-        *(
-            w / (jnp.linalg.norm(w, axis=-2, keepdims=True) + _EPSILON) * n
-            for w, n in zip(moved, norms, strict=True)
-        )
-    )
+    moved = newton_schulz_update(weights, gradients, norms, steps=steps, precision=precision)
+    return FastWeights(*moved)
 
 
 class _SliceableDense(nn.Module):

@@ -1,0 +1,23 @@
+"""The GPU interpreter of Pallas, whose names have moved between JAX 0.10 and 0.11."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jax._src.pallas.mosaic_gpu.interpret import interpret_pallas_call
+from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams
+
+
+def interpreter(*, detect_races: bool = False) -> Any:
+    """Value of `interpret=` that runs a kernel on a CPU, one simulated thread per warpgroup."""
+    return InterpretGPUParams(detect_races=detect_races)
+
+
+def races_found() -> bool:
+    """Whether the last kernel interpreted with `detect_races` had two threads race."""
+    return interpret_pallas_call.get_races().races_found
+
+
+def reset_interpreter() -> None:
+    """Forget everything; needed after an exception inside the interpreter."""
+    interpret_pallas_call.reset_gpu_interpret_mode_state()

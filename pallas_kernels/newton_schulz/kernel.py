@@ -1,0 +1,134 @@
+"""Newton-Schulz orthogonalisation on Hopper tensor cores: three fused launches for each step.
+
+    A  <- X X^T                symmetric
+    Bm <- b A + c A A          symmetric, the addend in the epilogue
+    X  <- a X + Bm X           twice from one epilogue: as carried, and as operand of what follows
+
+Every launch takes the whole batch: the three matrices of a layer fill a GPU, one alone does not.
+Operands, A and Bm are bf16, sums and epilogues fp32: the rounding points of
+`newton_schulz_reference` with precision "bf16_operands" (X carried in fp32) or "bf16".
+
+What it saves over one product after another: the passes over A, Bm and X of separate epilogues, and
+by symmetry a quarter of the multiplications. FLOPs, bytes and the roof are in `cost`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pallas_kernels.newton_schulz.product import Product
+from pallas_kernels.newton_schulz.reference import COEFFICIENTS, Precision, formats, normalise
+from pallas_kernels.newton_schulz.tiling import NUM_SMS, ROWS, Tiling
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How the launches of one step are cut.
+
+    Attributes:
+      symmetric: tiling of the two symmetric products; 128 columns, no cluster.
+      update: tiling of X <- a X + Bm X; None chooses by the number of tiles.
+      blocks: persistent blocks; one for each multiprocessor.
+    """
+
+    symmetric: Tiling = Tiling()
+    update: Tiling | None = None
+    blocks: int = NUM_SMS
+
+    def products(self, shape: tuple[int, ...], carry: Any) -> tuple[Product, Product, Product]:
+        """The three launches of a step for a padded batch of wide matrices."""
+        a, b, c = COEFFICIENTS
+        blocks = self.blocks
+        update = self.update or update_tiling(shape, blocks)
+        outputs = (carry, jnp.bfloat16) if carry == jnp.float32 else (carry,)
+        half = functools.partial(Product, symmetric=True, tiling=self.symmetric, blocks=blocks)
+        return (
+            half(name="newton_schulz_gram", transpose_right=True),
+            half(name="newton_schulz_polynomial", alpha=c, beta=b),
+            Product("newton_schulz_update", beta=a, outputs=outputs, tiling=update, blocks=blocks),
+        )
+
+
+def update_tiling(shape: tuple[int, ...], blocks: int) -> Tiling:
+    """Tiles of 256 columns feed the tensor cores better, those of 128 leave fewer blocks idle.
+
+    By estimate, shared memory feeds a `wgmma` of 64 x 256 at full rate and one of 64 x 128 at 0.8
+    of that; the time is that of the fullest block.
+    """
+    batch, rows, columns = shape
+
+    def time(width: int) -> float:
+        tiles = batch * (rows // ROWS) * (columns // width)
+        return -(-tiles // blocks) * width * (1.0 if width == 256 else 1.25)
+
+    wide = columns % 256 == 0 and time(256) < time(128)
+    return Tiling(columns=256, stages=3) if wide else Tiling()
+
+
+def newton_schulz_kernel(
+    matrices: jax.Array,
+    steps: int = 5,
+    precision: Precision = "bf16_operands",
+    *,
+    plan: Plan = Plan(),
+    interpret: Any = None,
+) -> jax.Array:
+    """`newton_schulz_reference` for a Hopper GPU.
+
+    Args:
+      matrices: [..., rows, columns]; extents that are no multiples of 128 are padded with zeros,
+        which change nothing.
+      steps: number of iterations.
+      precision: "bf16_operands" or "bf16".
+      plan: tilings.
+      interpret: parameters of the GPU interpreter, to run on a CPU.
+
+    Returns:
+      fp32 array of the same shape.
+
+    Raises:
+      ValueError: precision "fp32"; tensor cores have no such operands.
+    """
+    operand, carry = formats(precision)
+    if operand != jnp.bfloat16:
+        raise ValueError(
+            f"the kernel multiplies bf16, not {precision!r}: choose precision 'bf16_operands' or "
+            "'bf16', or implementation 'xla'"
+        )
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = normalise(jnp.swapaxes(matrices, -1, -2) if tall else matrices, precision)
+    shape = x.shape
+    x = _padded(x.reshape(-1, *shape[-2:]), plan)
+    narrow = x.astype(operand)
+    gram, polynomial, update = plan.products(x.shape, carry)
+    # Not a `fori_loop`: XLA would copy both X in every step, 75 MB for three 1024 x 2048.
+    for _ in range(steps):
+        (a,) = _launch(gram, interpret, narrow, narrow)
+        (b,) = _launch(polynomial, interpret, a, a, a)
+        x, *rounded = _launch(update, interpret, b, narrow, x)
+        narrow = rounded[0] if rounded else x
+    x = x[:, : shape[-2], : shape[-1]].reshape(shape).astype(jnp.float32)
+    return _varying_like(jnp.swapaxes(x, -1, -2) if tall else x, matrices)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _launch(product: Product, interpret: Any, *operands: jax.Array) -> tuple[jax.Array, ...]:
+    """A function of its own, so that equal launches are lowered once."""
+    return product(*operands, interpret=interpret)
+
+
+def _varying_like(x: jax.Array, source: jax.Array) -> jax.Array:
+    """Inside `shard_map`: x differs between devices where its source does; a kernel cannot say."""
+    axes = jax.typeof(source).manual_axis_type.varying - jax.typeof(x).manual_axis_type.varying
+    return jax.lax.pcast(x, tuple(sorted(axes)), to="varying") if axes else x
+
+
+def _padded(x: jax.Array, plan: Plan) -> jax.Array:
+    """Zeros up to whole tiles."""
+    step = plan.update.columns * plan.update.cluster if plan.update else ROWS
+    return jnp.pad(x, ((0, 0), (0, -x.shape[1] % ROWS), (0, -x.shape[2] % step)))

@@ -1,0 +1,72 @@
+"""How one product is cut into tiles, and whether they fit the shared memory of a Hopper GPU."""
+
+from __future__ import annotations
+
+import dataclasses
+
+ROWS = 128
+"""Rows of an output tile: two warpgroups of 64, the only height `wgmma` has."""
+
+DEPTH = 64
+"""Inner extent of one stage: 128 bytes of bf16, the widest swizzle."""
+
+SHARED_MEMORY = 232_448
+"""Bytes of shared memory one block may use on Hopper."""
+
+_BARRIERS = 1024
+"""Bytes set aside for barriers and alignment."""
+
+NUM_SMS = 132
+"""Multiprocessors of an H100 SXM and an H200; one persistent block runs on each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """Tile shape and pipeline depth of one product; the defaults serve every shape.
+
+    Attributes:
+      columns: of an output tile, 128 or 256; symmetric products need square tiles, 128.
+      stages: pairs of operand tiles in flight between memory and the tensor cores.
+      cluster: blocks that share the tile of the left operand by multicast, 1 or 2.
+      in_flight: `wgmma` left running when the next one is issued, 0 or 1.
+    """
+
+    columns: int = 128
+    stages: int = 4
+    cluster: int = 1
+    in_flight: int = 0
+
+    def __post_init__(self) -> None:
+        if self.columns not in (128, 256) or self.cluster not in (1, 2):
+            raise ValueError(
+                f"tiling of {self.columns} columns and clusters of {self.cluster} is not built: "
+                "choose 128 or 256 columns and clusters of 1 or 2"
+            )
+        if not self.in_flight < self.stages or self.in_flight not in (0, 1):
+            raise ValueError(
+                f"{self.in_flight} products in flight need more than the {self.stages} stages of "
+                "the tiling: choose 0 or 1 in flight and at least 2 stages"
+            )
+
+    @property
+    def stage_bytes(self) -> int:
+        """Shared memory of the operand tiles."""
+        return 2 * self.stages * DEPTH * (ROWS + self.columns)
+
+    def slots(self, slice_bytes: int, slices: int) -> int:
+        """Epilogue buffers that fit beside the operands, at most one for each slice.
+
+        Args:
+          slice_bytes: of the buffers of one slice of columns, both warpgroups together.
+          slices: slices of an output tile.
+
+        Raises:
+          ValueError: not even one fits.
+        """
+        free = SHARED_MEMORY - _BARRIERS - self.stage_bytes
+        if free < slice_bytes:
+            raise ValueError(
+                f"{self} needs {self.stage_bytes + slice_bytes} bytes of shared memory, more than "
+                f"the {SHARED_MEMORY - _BARRIERS} of a block: take fewer stages or columns"
+            )
+        return min(slices, free // slice_bytes)
