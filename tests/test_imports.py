@@ -34,6 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "export": {"structs", "geometry", "viz"},
     "viz": {"structs", "geometry", "export"},
     "eval": BASE | {"inference", "data"},
+    "bench": BASE
+    | {"models", "ttt3r", "inference", "train", "parity", "errors", "plain_json", "__version__"},
     "parity": BASE | {"nn", "models", "ttt3r", "losses", "convert"},
 }
 """Parts of the project, and the other parts each may import. `cli` may import all."""
