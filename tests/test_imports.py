@@ -35,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "viz": {"structs", "geometry", "export"},
     "eval": BASE | {"inference", "data"},
     "bench": BASE
-    | {"models", "ttt3r", "inference", "train", "parity", "errors", "plain_json", "__version__"},
+    | {"nn", "models", "ttt3r", "inference", "train", "parity"}
+    | {"errors", "plain_json", "__version__"},
     "parity": BASE | {"nn", "models", "ttt3r", "losses", "convert"},
 }
 """Parts of the project, and the other parts each may import. `cli` may import all."""

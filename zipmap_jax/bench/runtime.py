@@ -18,8 +18,9 @@ import jax
 
 from zipmap_jax.bench.matmul import MatmulPeak
 from zipmap_jax.bench.program_memory import ProgramMemory, program_memory
-from zipmap_jax.bench.task import Task, random_inputs, random_params
+from zipmap_jax.bench.task import Task, random_inputs
 from zipmap_jax.bench.timing import Timing, timed
+from zipmap_jax.bench.weights import random_params
 from zipmap_jax.errors import is_out_of_memory
 from zipmap_jax.inference.memory import estimate_memory, free_memory, workload_of
 
@@ -161,8 +162,7 @@ def _call(task: Task, compiled: Any, params: Any) -> Callable[[], Any]:
     inputs = random_inputs(task)
     if task.kind == "offline":
         return lambda: compiled(params, inputs)
-    # A copy: the first state is a view of the parameters, and a streamed state is given away.
-    state = jax.tree.map(lambda x: x.copy(), jax.jit(task.model.init_state)(params))
+    state = jax.jit(task.model.init_state)(params)
     if task.kind == "query":
         return lambda: compiled(params, state, inputs)
     held = [state]

@@ -127,11 +127,6 @@ class Task:
         return flops_of(SimpleNamespace(jaxpr=needed))
 
 
-def random_params(model: ZipMap) -> Any:
-    """Parameters drawn on the default device."""
-    return jax.jit(model.init)(jax.random.key(0))
-
-
 def random_inputs(task: Task) -> jax.Array:
     """Images in [0, 1], or rays, on the default device."""
     shape = task.shapes[-1].shape
