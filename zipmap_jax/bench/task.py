@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -80,6 +81,12 @@ class Task:
         return ZipMap(config, self.policy)
 
     @property
+    def padded(self) -> int:
+        """Views of the call, filled up to whole chunks."""
+        chunk = self.chunk or self.views
+        return math.ceil(self.views / chunk) * chunk
+
+    @property
     def function(self) -> Callable[..., Any]:
         """The call: `(params, images)`, or `(params, state, images or rays)`.
 
@@ -92,7 +99,10 @@ class Task:
 
         def offline(params: Any, images: jax.Array) -> Any:
             state = model.init_state(params, images.shape[0])
-            return chosen(model.update(params, state, Views(images), chunk=chunk)[1])
+            # Filled up to whole chunks, as `reconstruct` does.
+            valid = jnp.arange(self.padded)[None] < self.views
+            views = Views(images, valid if self.padded > self.views else None)
+            return chosen(model.update(params, state, views, chunk=chunk)[1])
 
         def streaming(params: Any, state: SceneState, images: jax.Array) -> Any:
             state, prediction = model.update(params, state, Views(images))
@@ -109,7 +119,7 @@ class Task:
         """Shapes of the arguments, parameters first."""
         params = jax.eval_shape(self.model.init, jax.random.key(0))
         channels = self.model.config.ray_channels if self.kind == "query" else 3
-        images = jax.ShapeDtypeStruct((1, self.views, *self.size, channels), jnp.float32)
+        images = jax.ShapeDtypeStruct((1, self.padded, *self.size, channels), jnp.float32)
         if self.kind == "offline":
             return params, images
         return params, jax.eval_shape(self.model.init_state, params), images

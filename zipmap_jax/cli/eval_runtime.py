@@ -71,7 +71,8 @@ class EvalRuntime:
         from zipmap_jax.bench.runtime import Effort
         from zipmap_jax.bench.series import run
 
-        if self.repeats < 1 or self.row_seconds <= 0 or (self.chunk or 1) < 1:
+        chunk = 1 if self.chunk is None else self.chunk
+        if min(self.repeats, self.row_seconds, chunk) <= 0:
             raise ValueError("--repeats, --row-seconds and --chunk must be positive")
 
         def grown(result: Result) -> None:

@@ -9,11 +9,13 @@ from tyro.conf import OmitSubcommandPrefixes, subcommand
 
 from zipmap_jax.cli.eval_gpu_suite import EvalGpuSuite
 from zipmap_jax.cli.eval_loader import EvalLoader
+from zipmap_jax.cli.eval_memory import EvalMemory
 from zipmap_jax.cli.eval_runtime import EvalRuntime
 
 What = (
     Annotated[EvalLoader, subcommand("loader")]
     | Annotated[EvalRuntime, subcommand("runtime")]
+    | Annotated[EvalMemory, subcommand("memory")]
     | Annotated[EvalGpuSuite, subcommand("gpu-suite")]
 )
 
