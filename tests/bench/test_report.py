@@ -81,7 +81,8 @@ def test_the_result_is_handed_on_after_every_row(tmp_path, monkeypatch):
     monkeypatch.setattr(
         series, "measure", lambda name, tasks, *_: (Row(name, t.views, t.chunk) for t in tasks)
     )
-    config = RuntimeConfig("tiny", (20, 2), (56, 56), streaming=True)
+    mixers = ("fast_weights", "attention")
+    config = RuntimeConfig("tiny", (20, 2), (56, 56), mixers=mixers, streaming=True)
     seen = []
 
     def grown(result: Result) -> None:
@@ -89,10 +90,12 @@ def test_the_result_is_handed_on_after_every_row(tmp_path, monkeypatch):
         seen.append(len(json.loads((tmp_path / "runtime.json").read_text())["rows"]))
 
     result = run(config, Effort(), grown, rows=[Row("torch", 2)])
-    assert seen == [1, 2, 3, 4]
+    assert seen == [1, 2, 3, 4, 5, 6]
     assert [(r.series, r.views, r.chunk) for r in result.rows] == [
         ("torch", 2, None),
         ("streaming", 1, None),
         ("fast_weights", 20, 10),
         ("fast_weights", 2, None),
+        ("attention", 20, 10),
+        ("attention", 2, None),
     ]

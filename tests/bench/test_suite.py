@@ -106,7 +106,7 @@ def test_the_runtime_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert rows == {("streaming", 1): "", ("fast_weights", 5): "", ("fast_weights", 9): ""}
 
 
-def test_goldens_are_compared_and_a_broken_file_costs_itself_only(tmp_path, monkeypatch):
+def test_goldens_are_compared_and_a_broken_file_costs_itself_only(tmp_path):
     from zipmap_jax.bench import suite_items
 
     golden = tmp_path / "golden"
@@ -115,7 +115,6 @@ def test_goldens_are_compared_and_a_broken_file_costs_itself_only(tmp_path, monk
     for name in ("unit_rope2d.npz", "manifest.json"):
         (golden / name).symlink_to(source / name)
     (golden / "unit_broken.npz").write_bytes(b"no archive")
-    monkeypatch.setattr(suite_items, "_WHOLE_MODELS", ())
     config = SuiteConfig(tmp_path, golden=golden)
     suite_items.run_item("goldens", config, 60)
     facts = json.loads((tmp_path / "goldens.json").read_text())

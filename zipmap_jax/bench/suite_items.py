@@ -31,9 +31,10 @@ Save = Callable[[dict[str, Any]], None]
 Left = Callable[[], float]
 """Seconds left."""
 
-# Each kind of model once, the quick ones first.
-_WHOLE_MODELS = (
-    "e2e_offline_aff1_b1_s3_70x98.npz",
+# What compiles longest comes last.
+_FIRST = ("e2e_offline_aff1_b1_s3_70x98.npz", "unit_ttt_real.npz", "unit_newton_schulz.npz")
+_LAST = (
+    "loss_plain.npz",
     "e2e_streaming_twocall_w2_s5_70x98.npz",
     "e2e_state_query_s3_t2_70x98.npz",
     "e2e_large_aff1_s2_56x70.npz",
@@ -92,11 +93,17 @@ def _attention(config: SuiteConfig, save: Save, left: Left) -> None:
 
 
 def _goldens(config: SuiteConfig, save: Save, left: Left) -> None:
-    """Recorded arrays in true fp32, then whole models in bf16."""
+    """Recorded arrays in true fp32, and whole models in bf16 besides."""
     jax.config.update("jax_default_matmul_precision", "highest")
-    units = sorted(p.name for p in config.golden.glob("*.npz") if not p.name.startswith("e2e_"))
-    cases = [(name, None) for name in units]
-    cases += [(name, policy) for name in _WHOLE_MODELS for policy in (None, BF16)]
+    units = sorted(p.name for p in config.golden.glob("unit_*.npz"))
+    names = [name for name in (*_FIRST, *units, *_LAST) if (config.golden / name).exists()]
+    if not names:
+        raise ValueError(f"{config.golden} holds no recorded arrays: name their folder, --golden")
+    cases = [
+        (name, policy)
+        for name in dict.fromkeys(names)
+        for policy in ((None, BF16) if name.startswith("e2e_") else (None,))
+    ]
     facts: dict[str, Any] = {}
     for name, policy in cases:
         key = f"{name}, {'bf16' if policy else 'fp32'}"

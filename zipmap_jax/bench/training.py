@@ -61,9 +61,10 @@ def _rate(config: Any, steps: int) -> dict[str, Any]:
     program.compile(state, batch)
     compile_seconds = time.perf_counter() - start
     flops = program.flops(batch)
-    for index in range(_WARM_UP):
+    state, metrics = program(state, batch)
+    for index in range(1, _WARM_UP):
         state, metrics = program(state, source(index))
-        jax.block_until_ready(metrics)
+    jax.block_until_ready(metrics)
     start, done = time.perf_counter(), 0
     while done < steps and (done == 0 or time.perf_counter() - start < _SECONDS):
         state, metrics = program(state, source(_WARM_UP + done))
