@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import MICRO
+from zipmap_jax.bench import matmul
 from zipmap_jax.cli.main import main
 from zipmap_jax.models.presets import SIZES
 
@@ -15,6 +16,7 @@ from zipmap_jax.models.presets import SIZES
 @pytest.fixture(autouse=True)
 def micro(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "micro", MICRO)
+    monkeypatch.setattr(matmul, "_CPU_SIDE", 64)
 
 
 def test_rows_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

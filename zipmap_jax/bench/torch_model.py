@@ -55,7 +55,7 @@ def measure_torch(
     """
     factory = load_factory(name)
     try:
-        import torch
+        torch: Any = importlib.import_module("torch")
     except ImportError as error:
         raise ValueError("--torch needs PyTorch: pip install torch") from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
