@@ -63,8 +63,10 @@ def test_usage_errors_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     "verb",
-    ["run", "demo", "convert", "parity", "config", "doctor"]
-    + ["eval loader", "eval runtime", "eval memory"],
+    [
+        *("run", "demo", "convert", "parity", "config", "doctor"),
+        *("eval loader", "eval runtime", "eval memory"),
+    ],
 )
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
