@@ -37,8 +37,9 @@ def is_hopper(device: Any) -> bool:
 def kernels_run_here() -> bool:
     """Whether "auto" may choose a kernel for what is being traced.
 
-    They must be switched on, and the first device be a Hopper GPU. Under a mesh of several devices the code must be inside
-    `shard_map`: a kernel has no partitioning rule, and XLA would gather its operands.
+    They must be switched on, and the first device be a Hopper GPU. Under a mesh of several devices
+    the code must be inside `shard_map`: a kernel has no partitioning rule, and XLA would gather its
+    operands.
     """
     if os.environ.get(SWITCH) != "1":
         return False

@@ -35,6 +35,9 @@ ALLOWED: dict[str, set[str]] = {
     "export": {"structs", "geometry", "viz"},
     "viz": {"structs", "geometry", "export"},
     "eval": BASE | {"inference", "data"},
+    "bench": BASE
+    | {"nn", "models", "ttt3r", "inference", "train", "parity"}
+    | {"errors", "plain_json", "__version__"},
     "parity": BASE | {"nn", "models", "ttt3r", "losses", "convert"},
 }
 """Parts of the project, and the other parts each may import. `cli` may import all."""

@@ -35,8 +35,8 @@ def newton_schulz(
       precision: "fp32", "bf16_operands" or "bf16".
       implementation: "xla"; "pallas", for Hopper GPUs and 16-bit operands; or "auto": Pallas on
         such a GPU for precision "bf16_operands" and extents in multiples of 64, else XLA. Call it
-        inside `shard_map` where inputs are spread over devices: XLA gathers those of a kernel. `pallas_kernels.dispatch`
-        says when "auto" may choose a kernel at all.
+        inside `shard_map` where inputs are spread over devices: XLA gathers those of a kernel.
+        `pallas_kernels.dispatch` says when "auto" may choose a kernel at all.
       interpret: parameters of the GPU interpreter, to run the kernel of "pallas" on a CPU.
 
     Returns:

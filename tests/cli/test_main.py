@@ -61,10 +61,16 @@ def test_usage_errors_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture
     assert "--help" in err
 
 
-@pytest.mark.parametrize("verb", ["run", "demo", "convert", "parity", "eval", "config", "doctor"])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *("run", "demo", "convert", "parity", "config", "doctor"),
+        *("eval loader", "eval runtime", "eval memory"),
+    ],
+)
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main([verb, "--help"])
+        main([*verb.split(), "--help"])
     assert caught.value.code == 0
     out = capsys.readouterr().out
     assert f"zipmap {verb}" in out

@@ -113,7 +113,7 @@ def check_percentage(value: float) -> None:
 
 def print_estimate(estimate: MemoryEstimate) -> None:
     """On stderr, before anything is decoded."""
-    print(estimate.text, file=sys.stderr)
+    print(estimate.text, estimate.parts, sep="\n", file=sys.stderr)
 
 
 def print_program(program: Program) -> None:

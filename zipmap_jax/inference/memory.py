@@ -12,48 +12,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from zipmap_jax.models.config import FP32, Policy, ZipMapConfig
+from zipmap_jax.inference.memory_plan import Workload, plan_memory
+from zipmap_jax.models.config import FP32
 
 # Interpreter, JAX and compiler; measured on the CPU.
 _RUNTIME_BYTES = 400_000_000
-# Above this size, the scores of attention are made one head at a time (zipmap_jax.nn.attention).
-_SCORE_BYTES = 512 * 2**20
 _MARGIN = 1.1
 _DOUBT = 1.5
-
-
-@dataclasses.dataclass(frozen=True)
-class Workload:
-    """What the memory of a reconstruction depends on.
-
-    Attributes:
-      config, policy: the model.
-      parameter_bytes: size of its weights on the device, see `tree_bytes`.
-      original_sizes: (height, width) of every original image.
-      network_size: (height, width) at which the network works.
-      chunk: views worked on at a time; None = all of a window.
-    """
-
-    config: ZipMapConfig
-    policy: Policy
-    parameter_bytes: int
-    original_sizes: tuple[tuple[int, int], ...]
-    network_size: tuple[int, int]
-    chunk: int | None = None
-
-    @property
-    def views(self) -> int:
-        return len(self.original_sizes)
-
-    @property
-    def window(self) -> int:
-        return min(self.config.window or self.views, self.views)
-
-    @property
-    def live_chunk(self) -> int:
-        return min(self.chunk or self.window, self.window)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,15 +75,18 @@ class MemoryEstimate:
         advice = f"; {self.suggestion}" if self.suggestion else ""
         return f"memory for {views}, {w.live_chunk} at a time: about {need}{advice}"
 
+    @property
+    def parts(self) -> str:
+        """What the device's share is made of, in one line."""
+        return plan_memory(self.workload).text
+
 
 def estimate_memory(
     workload: Workload, free_device: int | None = None, free_host: int | None = None
 ) -> MemoryEstimate:
     """Estimate of peak memory, with a suggestion if it exceeds what is free.
 
-    The dense heads rule the temporaries of large models, the tapped features what grows with the
-    number of views. For networks of 392x518 pixels it is within a third of what the compiler
-    reports; for smaller ones it errs upwards.
+    See `plan_memory` for the device's share.
 
     Args:
       workload: the model and the views.
@@ -134,36 +103,7 @@ def estimate_memory(
 
 def device_bytes(w: Workload) -> int:
     """Expected peak bytes where the network runs."""
-    c = w.config
-    height, width = w.network_size
-    pixels = height * width
-    tokens = (height // c.patch) * (width // c.patch) + c.special_tokens
-    stream = tokens * c.width * 4
-    taps = 4 * tokens * 2 * c.width * np.dtype(w.policy.taps).itemsize
-    # Loops keep a second copy of what they carry.
-    per_live_view = 2 * stream + 2 * taps
-    per_view = pixels * 4 * (3 + 1 + 1)
-    attention = c.heads * tokens**2 * 4 * 2
-    mlp = tokens * c.mlp_ratio * c.width * 4 * 2
-    # Before the last upsampling (8 pixels a patch side), and twice after it.
-    half = pixels * (8 / c.patch) ** 2
-    dense = 4 * (half * c.dense.features + pixels * (c.dense.features + c.dense.hidden))
-    temporary = w.live_chunk * max(dense, attention + mlp)
-    padded = math.ceil(w.views / w.live_chunk) * w.live_chunk
-    live = math.ceil(w.window / w.live_chunk) * w.live_chunk
-    total = live * per_live_view + padded * per_view + temporary + _mixer_bytes(w, tokens)
-    return int(w.parameter_bytes + _MARGIN * total)
-
-
-def _mixer_bytes(w: Workload, tokens: int) -> int:
-    """Temporaries of a global block: fast weights, or attention among the tokens of all views."""
-    c = w.config
-    if c.mixer == "fast_weights":
-        return 3 * (c.width // c.fast.heads) ** 2 * c.fast.hidden_multiple * c.fast.heads * 4 * 6
-    scene = w.views * tokens
-    scores = scene**2 * 4
-    scores = min(c.heads * scores, max(scores, _SCORE_BYTES))
-    return 2 * (scores + scene * c.mlp_ratio * c.width * 4)
+    return plan_memory(w).total
 
 
 def host_bytes(w: Workload) -> int:

@@ -155,7 +155,7 @@ class Aggregator:
         valid: Bool[Array, "n b c"],
         grid: tuple[int, int],
         padded: bool = True,
-    ) -> tuple[FastWeights, Float[Array, "4 n b c p d2"]]:
+    ) -> tuple[FastWeights, Float[Array, "n 4 b c p d2"]]:
         """Run all layers over the stream, stepping the fast weights of each once.
 
         Args:
@@ -169,7 +169,7 @@ class Aggregator:
 
         Returns:
           The stepped fast weights, and of each tapped layer the outputs of its frame block and its
-          global block, concatenated.
+          global block, concatenated; chunks lead, so that heads can go through them without a copy.
         """
         chunks, b, c, p, _ = x.shape
         tokens_valid = jnp.repeat(valid.reshape(chunks, b, c), p, axis=-1)
@@ -189,7 +189,7 @@ class Aggregator:
                 stream, taps = carry
                 frame = _get(stream, i)
                 y = self._read(block, w, frame)
-                return put(stream, y, i), put(taps, self._features(frame, y), slot, i)
+                return put(stream, y, i), put(taps, self._features(frame, y), i, slot)
 
             zero = jax.tree.map(jnp.zeros_like, Gradients(w.w0, w.w2, w.w2))
             stream, total = _loop(chunks, write, (stream, zero))
@@ -210,7 +210,7 @@ class Aggregator:
         weights: FastWeights,
         x: Float[Array, "n b c p d"],
         grid: tuple[int, int],
-    ) -> Float[Array, "4 n b c p d2"]:
+    ) -> Float[Array, "n 4 b c p d2"]:
         """Run all layers over one chunk (n = 1), reading the fast weights and leaving them."""
 
         def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], None]:
@@ -218,7 +218,7 @@ class Aggregator:
             block, w, slot = xs
             frame = self._frame(block, stream[0], grid)
             y = self._read(block, w, frame)
-            return (y[None], put(taps, self._features(frame, y), slot, 0)), None
+            return (y[None], put(taps, self._features(frame, y), 0, slot)), None
 
         blocks = (params["frame_blocks"], params["global_blocks"])
         init = (x, self._empty_taps(x))
@@ -235,7 +235,7 @@ class Aggregator:
         return jnp.asarray(np.searchsorted(self.config.taps, layers))
 
     def _empty_taps(self, x: Array) -> Array:
-        return jnp.zeros((4, *x.shape[:-1], 2 * x.shape[-1]), self.policy.taps)
+        return jnp.zeros((x.shape[0], 4, *x.shape[1:-1], 2 * x.shape[-1]), self.policy.taps)
 
     def _features(self, frame: Array, y: Array) -> Array:
         return jnp.concatenate([frame, y], -1).astype(self.policy.taps)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 from jax import lax
 
-from zipmap_jax.models.aggregator import Aggregator, map_chunks, put
+from zipmap_jax.models.aggregator import Aggregator, map_chunks
 from zipmap_jax.nn.layers import apply
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class AttentionAggregator(Aggregator):
         valid: Bool[Array, "n b c"],
         grid: tuple[int, int],
         padded: bool = True,
-    ) -> tuple[FastWeights, Float[Array, "4 n b c p d2"]]:
+    ) -> tuple[FastWeights, Float[Array, "n 4 b c p d2"]]:
         """Run all layers over the stream.
 
         Args:
@@ -69,7 +69,8 @@ class AttentionAggregator(Aggregator):
             block, slot = xs
             frame = map_chunks(lambda chunk: self._frame(block, chunk, grid), stream)
             y = self._mix(block, frame, seen, grid)
-            return (y, put(taps, self._features(frame, y), slot)), None
+            features = self._features(frame, y)
+            return (y, lax.dynamic_update_index_in_dim(taps, features, slot, 1)), None
 
         blocks = (params["frame_blocks"], params["global_blocks"])
         (_, taps), _ = lax.scan(layer, (x, self._empty_taps(x)), (blocks, self._slots))

@@ -165,8 +165,8 @@ class ZipMap:
                 params, weights, norms, tokens, mask, grid, padded
             )
             dense = self._dense_outputs(params, taps, grid, ("depth_head", "local_point_head"))
-            kept = jnp.moveaxis(taps, 0, -1) if keep_taps else None
-            return weights, (dense, taps[3, ..., 0, :], kept)
+            kept = jnp.moveaxis(taps, 1, -1) if keep_taps else None
+            return weights, (dense, taps[:, 3, ..., 0, :], kept)
 
         windows = tuple(to_windows(x, window, size) for x in (images, mask, first))
         weights, outputs = scan_windows(one_window, weights, windows)
@@ -228,7 +228,7 @@ class ZipMap:
             tokens = self._ray_tokens(params, rays[0])[None]
             taps = self.aggregator.read_views(params, weights, tokens, grid)
             dense = self._dense_outputs(params, taps, grid, ("nvs_head",))
-            return dense, jnp.moveaxis(taps, 0, -1) if keep_taps else None
+            return dense, jnp.moveaxis(taps, 1, -1) if keep_taps else None
 
         outputs = map_chunks(one_chunk, to_windows(rays, size, size))
         restore = functools.partial(from_windows, window=size, count=count)
@@ -306,7 +306,6 @@ class ZipMap:
         self, params: Any, taps: Array, grid: tuple[int, int], names: tuple[str, ...]
     ) -> tuple[tuple[Array, Array | None], ...]:
         """Activated (values, confidence) of dense heads, chunk by chunk."""
-        features = taps[..., self.config.special_tokens :, :]
 
         def one_head(name: str, params: Any, x: Float[Array, "4 b c p d2"]) -> Any:
             _, value, confidence = DENSE_HEADS[name]
@@ -315,11 +314,12 @@ class ZipMap:
             out = activate(raw, value, confidence)
             return jax.tree.map(lambda y: y.reshape(*x.shape[1:3], *y.shape[1:]), out)
 
-        def one_chunk(x: Array) -> Any:
+        def one_chunk(x: Float[Array, "4 b c t d2"]) -> Any:
+            x = x[..., self.config.special_tokens :, :]
             head = jax.checkpoint(one_head, static_argnums=0) if self.remat else one_head
             return tuple(head(name, params[name], x) for name in names)
 
-        return map_chunks(one_chunk, jnp.moveaxis(features, 1, 0))
+        return map_chunks(one_chunk, taps)
 
     def _device(self) -> Array | int:
         """This device's number among those that share the views."""

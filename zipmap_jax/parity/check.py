@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import zipfile
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zipmap_jax.models.config import Policy
 from zipmap_jax.parity import end_to_end, fast_weights, geometry, gradients, losses, units
 from zipmap_jax.parity.report import Row
 
@@ -27,12 +29,14 @@ CHECKERS: dict[str, Checker] = {
 }
 
 
-def check(path: str | Path) -> list[Row]:
+def check(path: str | Path, policy: Policy | None = None) -> list[Row]:
     """Compare this port with a file of recorded tensors.
 
     Args:
       path: an .npz file in the format of docs/parity.md. Its configuration is the JSON string
         `meta` inside the file, or the entry of that name in a `manifest.json` beside it.
+      policy: number formats in which to run a whole model, whose distance from the recorded fp32
+        is then told and not judged; None = those of the file.
 
     Returns:
       One row per recorded tensor, in the order of the file.
@@ -51,6 +55,10 @@ def check(path: str | Path) -> list[Row]:
             f"{path}: unknown kind {kind!r}: set 'kind' in the configuration to one that starts "
             f"with {', '.join(CHECKERS)}"
         )
+    if policy is not None:
+        if not kind.startswith("e2e_") or kind.startswith("e2e_gradients"):
+            raise ValueError(f"{path}: kind {kind!r} is no whole model: leave the policy out")
+        checker = functools.partial(end_to_end.check_in_format, policy)
     if "inputs_from" in meta:
         other = _read(path.parent / meta["inputs_from"])
         arrays = {k: v for k, v in other.items() if k.startswith("in.")} | arrays

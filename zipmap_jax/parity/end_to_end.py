@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.convert.zipmap import expected_shapes, from_torch
-from zipmap_jax.models.config import FP32, Variant, ZipMapConfig
+from zipmap_jax.models.config import FP32, Policy, Variant, ZipMapConfig
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.parity.report import Row, Tolerance, compare, thin
@@ -63,6 +63,23 @@ def check_end_to_end(arrays: Arrays, meta: Mapping[str, Any]) -> list[Row]:
             name = key.removeprefix(flavour + ".")
             actual = thin(outputs[name], value.shape, range(2, value.ndim))
             rows.append(compare(key, actual, value, _tolerance(flavour, name, meta)))
+    return rows
+
+
+def check_in_format(policy: Policy, arrays: Arrays, meta: Mapping[str, Any]) -> list[Row]:
+    """How far a model in other number formats is from what was recorded in fp32.
+
+    Nothing is judged (the tolerance is infinite, which NaN exceeds): no two implementations agree
+    on 16-bit numbers, see `_tolerance`.
+    """
+    config = model_config(meta["config"])
+    params = synthetic_params(config, meta["config"]["weight_seed"])
+    outputs = _run(ZipMap(config, policy), params, arrays, meta["config"])
+    rows = []
+    for key, value in arrays.items():
+        if key.startswith("fp32."):
+            actual = thin(outputs[key.removeprefix("fp32.")], value.shape, range(2, value.ndim))
+            rows.append(compare(key, actual, value, Tolerance(float("inf"), "rms")))
     return rows
 
 

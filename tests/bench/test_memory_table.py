@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from zipmap_jax.bench import h200, memory_table
+from zipmap_jax.bench.memory_table import MemoryConfig, MemoryResult, MemoryRow, markdown
+from zipmap_jax.bench.program_memory import ProgramMemory
+from zipmap_jax.cli.main import main
+
+GB = 10**9
+
+
+def test_a_compiled_program_is_more_than_its_weights(micro, tmp_path, capsys):
+    argv = ["eval", "memory", "--preset", micro, "--size", "28x28", "--views", "3", "--chunk", "2"]
+    assert main([*argv, "--json", "-o", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    facts = json.loads(out)
+    (row,) = facts["rows"]
+    program = row["program"]
+    assert program["total"] == sum(
+        program[part] for part in ("arguments", "outputs", "temporaries")
+    )
+    # 3 views of depth and confidence and a pose of 9 numbers.
+    assert program["outputs"] >= 3 * (2 * 28 * 28 + 9) * 4
+    assert row["planned"] > 0
+    assert facts["config"]["dtype"] == "fp32"
+    assert err.startswith("3 views: ")
+    assert json.loads((tmp_path / "memory.json").read_text()) == facts
+    assert "| 3 | 2 |" in (tmp_path / "memory.md").read_text()
+
+
+def made_up() -> MemoryResult:
+    rows = [
+        MemoryRow(v, 16, ProgramMemory(GB, 0, v * GB // 10, GB + v * GB // 10), GB, 1.0)
+        for v in (32, 64, 320)
+    ]
+    rows += [
+        MemoryRow(1, None, ProgramMemory(GB, 0, 0, GB), GB, 1.0),
+        MemoryRow(5000, 16, None, 900 * GB, 0.0, "does not fit: no"),
+    ]
+    return MemoryResult(MemoryConfig(target="h200"), {"device": "x"}, 20 * GB, tuple(rows))
+
+
+def test_table_and_slope():
+    result = made_up()
+    assert result.bytes_per_view() == pytest.approx(GB / 10)  # of calls that work in chunks
+    text = markdown(result)
+    assert "| 64 | 16 | 1.00 | 0.00 | 6.40 | 7.40 | 1.00 | yes |" in text
+    assert "| 320 | 16 | 1.00 | 0.00 | 32.00 | 33.00 | 1.00 | no |" in text
+    assert "| 5000 | 16 | does not fit: no |  |  |  | 900.00 | no |" in text
+    assert "Each view adds 100.0 MB." in text
+
+
+def test_a_program_too_large_to_compile_is_a_row(micro, monkeypatch):
+    def full(*_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: too big\nmore")
+
+    monkeypatch.setattr(h200, "compile_for", full)
+    seen = []
+    memory_table.memory_table(MemoryConfig(micro, (1, 2), (28, 28), dtype="fp32"), seen.append)
+    missing = [row.missing for row in seen[-1].rows]
+    assert missing == ["does not fit: RESOURCE_EXHAUSTED: too big"] * 2
+    assert len(seen) == 2
+
+
+def test_what_compiling_for_an_h200_needs(monkeypatch):
+    monkeypatch.setattr(h200, "_installed", lambda module: False)
+    monkeypatch.setattr(h200.shutil, "which", lambda name: None)
+    monkeypatch.setattr(h200, "_folders", lambda package: [])
+    with pytest.raises(ValueError, match=r"jax-cuda13-plugin and nvidia-cuda-nvcc .*\[cuda\]"):
+        h200.h200_sharding()
+
+
+def test_attention_for_another_device(monkeypatch):
+    from zipmap_jax.models.config import BF16, FP32
+
+    def chosen(policy, target, cudnn):
+        monkeypatch.setattr(h200, "has_cudnn", lambda: cudnn)
+        policy, notes = memory_table._attention(policy, target)
+        return policy.attention, bool(notes)
+
+    assert chosen(BF16, "h200", True) == ("cudnn", False)
+    assert chosen(BF16, "h200", False) == ("xla", True)
+    assert chosen(FP32, "h200", True) == ("xla", False)
+    assert chosen(BF16, "here", True) == ("auto", False)
+
+
+def test_mistakes(micro, capsys):
+    for argv, sentence in (
+        (["--chunk", "0"], "--chunk must be at least 1 view"),
+        (["--heads", "x"], "unknown heads x"),
+        (["--preset", "huge"], "unknown preset"),
+    ):
+        assert main(["eval", "memory", "--preset", micro, *argv]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_the_plan_stands_beside_what_was_compiled(monkeypatch, micro):
+    monkeypatch.setattr(h200, "compile_for", lambda *_: None)
+    monkeypatch.setattr(memory_table, "program_memory", lambda compiled: ProgramMemory(1, 2, 3, 6))
+    config = MemoryConfig(micro, (4, 8, 16), (28, 28), dtype="fp32", chunk=4)
+    planned = [row.planned for row in memory_table.memory_table(config).rows]
+    assert planned[2] - planned[1] == 2 * (planned[1] - planned[0]) > 0
+    larger = dataclasses.replace(config, size=(56, 56))
+    assert memory_table.memory_table(larger).rows[0].planned > planned[0]

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from zipmap_jax.bench.matmul import MatmulPeak, matmul_peak
+from zipmap_jax.bench.output import write_result
+from zipmap_jax.bench.plot import Axis, plot
+from zipmap_jax.bench.report import markdown
+from zipmap_jax.bench.runtime import Effort, Row
+from zipmap_jax.bench.series import Result, RuntimeConfig, run
+
+
+def made_up(preset: str = "large", size: tuple[int, int] = (392, 518)) -> Result:
+    rows = [
+        Row("fast_weights", v, 16, "", 0.1 + 0.01 * v, 0.1, 9.0, 10, 3.0, 10**9 * v)
+        for v in (50, 5, 750)
+    ]
+    rows += [Row("attention", 5, None, "", 0.3, 0.3, 0.3, 1), Row("attention", 50, missing="no")]
+    config = RuntimeConfig(preset, (50, 5, 750), size, dtype="bf16")
+    peak = MatmulPeak(7e14, 8192, "bfloat16", "default")
+    return Result(config, {"device": "H<200"}, peak, tuple(rows), ("A note.",))
+
+
+def test_fits_and_ratios():
+    facts = made_up().as_dict()
+    assert facts["fits"]["fast_weights"] == pytest.approx(
+        {"intercept": 0.1, "slope": 0.01, "r2": 1.0}
+    )
+    assert "attention" not in facts["fits"]
+    assert facts["attention_over_fast_weights"] == pytest.approx({5: 2.0})
+
+
+def test_markdown_has_every_row_and_the_published_seconds():
+    text = markdown(made_up())
+    assert "| 5 | 16 | 0.15 | 0.1 to 9 (10) | 3.0 |" in text
+    assert "| 50 | all | no |" in text
+    assert text.index("| 5 | 16") < text.index("| 50 | 16") < text.index("| 750 | 16")
+    assert "seconds = 0.1 + 0.01 views, R² 1.0000" in text
+    assert "as long as fast weights: 2.00 at 5 views" in text
+    assert "| ZipMap | 0.125 | 0.712 |" in text
+    assert "| this run | 0.15 | 0.6 |" in text
+    assert text.endswith("A note.\n")
+
+
+def test_published_seconds_belong_to_one_size():
+    assert "Published" not in markdown(made_up("small"))
+    assert "published" not in plot(made_up(size=(518, 518)))
+
+
+def test_the_picture_is_well_formed_and_has_every_curve():
+    tree = ElementTree.fromstring(plot(made_up()))
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [element.text for element in tree.iter(space + "text")]
+    assert {"fast_weights", "ZipMap (published)", "VGGT (published)"} <= set(texts)
+    assert "attention" not in texts  # one point is no curve
+    assert "large, 392x518, bf16, H<200" in texts
+    assert len(list(tree.iter(space + "polyline"))) == 5
+    # Nothing has been measured yet.
+    ElementTree.fromstring(plot(Result(RuntimeConfig("tiny"), {}, None)))
+
+
+def test_logarithmic_axis():
+    axis = Axis(1.0, 100.0, 0.0, 200.0)
+    assert [axis(v) for v in (1.0, 10.0, 100.0)] == pytest.approx([0.0, 100.0, 200.0])
+    assert axis.ticks == pytest.approx([1, 2, 5, 10, 20, 50, 100])
+
+
+def test_matmul_peak_is_of_the_size_asked_for():
+    peak = matmul_peak("float32", "highest", side=64)
+    assert (peak.side, peak.dtype, peak.precision) == (64, "float32", "highest")
+    assert peak.flops > 0
+
+
+def test_the_result_is_handed_on_after_every_row(tmp_path, monkeypatch):
+    from zipmap_jax.bench import series
+
+    monkeypatch.setattr(series, "matmul_peak", lambda *_: None)
+    monkeypatch.setattr(
+        series, "measure", lambda name, tasks, *_: (Row(name, t.views, t.chunk) for t in tasks)
+    )
+    mixers = ("fast_weights", "attention")
+    config = RuntimeConfig("tiny", (20, 2), (56, 56), mixers=mixers, streaming=True)
+    seen = []
+
+    def grown(result: Result) -> None:
+        write_result(result, tmp_path)
+        seen.append(len(json.loads((tmp_path / "runtime.json").read_text())["rows"]))
+
+    result = run(config, Effort(), grown, rows=[Row("torch", 2)])
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert [(r.series, r.views, r.chunk) for r in result.rows] == [
+        ("torch", 2, None),
+        ("streaming", 1, None),
+        ("fast_weights", 20, 10),
+        ("fast_weights", 2, None),
+        ("attention", 20, 10),
+        ("attention", 2, None),
+    ]

@@ -1,0 +1,156 @@
+"""The frame of the GPU suite: limits, failures, resuming; and its smallest items."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from zipmap_jax.bench import suite
+from zipmap_jax.bench.suite import Item, SuiteConfig, run_suite
+from zipmap_jax.cli.gpu_suite import main
+
+# Stands for the process of an item: "good" writes its file, "bad" fails, "slow" hangs half done.
+CHILD = """
+import json, pathlib, sys, time
+out, name = pathlib.Path(sys.argv[1]), sys.argv[3]
+def write(complete):
+    (out / f"{name}.json").write_text(json.dumps({"complete": complete, "argv": sys.argv[2:]}))
+if name == "good":
+    write(True)
+if name == "bad":
+    sys.exit("this went wrong")
+if name == "slow":
+    write(False)
+    time.sleep(30)
+if name == "partial":
+    write(False)
+"""
+
+
+@pytest.fixture
+def frame(tmp_path, monkeypatch):
+    """Runs a suite of stand-ins and returns its result and summary."""
+    items = {name: Item(60) for name in ("good", "bad", "partial")}
+    items |= {"slow": Item(0.5), "theirs": Item(60, ("-c", "open('{out}', 'w').write('[1]')"))}
+    items["absent"] = Item(60, needs="zipmap_jax.no_such_part")
+    monkeypatch.setattr(suite, "ITEMS", items)
+    monkeypatch.setattr(suite, "_GRACE", 0.5)
+    monkeypatch.setattr(suite, "_LEAST", 0.5)
+
+    def run(*names: str, minutes: float = 5.0):
+        config = SuiteConfig(tmp_path, minutes, items=names)
+        child = (sys.executable, "-c", CHILD, str(tmp_path))
+        done = run_suite(config, child, lambda line: None)
+        return done, json.loads((tmp_path / "suite.json").read_text())
+
+    return run
+
+
+def test_every_item_gets_its_chance_whatever_the_others_do(frame, tmp_path):
+    done, summary = frame("bad", "slow", "absent", "partial", "theirs", "good")
+    assert not done
+    status = {name: outcome["status"] for name, outcome in summary.items()}
+    assert status["bad"] == "failed with exit code 1"
+    assert summary["bad"]["log"] == ["this went wrong"]
+    assert status["slow"] == "ended after 1 s, the limit"
+    assert status["absent"] == "skipped: there is no zipmap_jax.no_such_part in this tree"
+    assert status["partial"].startswith("stopped when its time was up")
+    assert status["theirs"] == status["good"] == "done"
+    argv = json.loads((tmp_path / "good.json").read_text())["argv"]
+    assert argv == ["--only", "good", "--seconds", "60"]
+
+
+def test_what_is_done_is_not_repeated(frame, tmp_path):
+    assert frame("good", "theirs")[0]
+    before = (tmp_path / "good.json").stat().st_mtime_ns
+    done, summary = frame("good", "theirs")
+    assert done
+    assert {outcome["status"] for outcome in summary.values()} == {"done before"}
+    assert (tmp_path / "good.json").stat().st_mtime_ns == before
+
+
+def test_no_item_starts_when_time_is_up(frame):
+    done, summary = frame("good", minutes=0.01)
+    assert not done
+    assert summary["good"]["status"] == "skipped: no time left"
+
+
+def test_the_runtime_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    from zipmap_jax.bench import suite_items
+    from zipmap_jax.bench.runtime import OUT_OF_TIME, Row
+    from zipmap_jax.bench.series import Result
+
+    asked = []
+
+    def run(config, effort, grown, rows):
+        asked.append((config.views, config.streaming, config.query))
+        missing = OUT_OF_TIME if len(asked) == 1 else ""
+        new = [Row("fast_weights", v, missing=missing * (v == 9)) for v in config.views]
+        streamed = [Row("streaming", 1)] * config.streaming
+        result = Result(config, {}, None, (*rows, *streamed, *new))
+        grown(result)
+        return result
+
+    monkeypatch.setattr(suite_items, "run", run)
+    config = SuiteConfig(tmp_path, preset="tiny", size=(56, 56), views=(5, 9))
+    for complete in (False, True):
+        suite_items.run_item("runtime", config, 60)
+        facts = json.loads((tmp_path / "runtime.json").read_text())
+        assert facts["complete"] is complete
+    assert asked == [((5, 9), True, True), ((9,), False, True)]
+    rows = {(row["series"], row["views"]): row["missing"] for row in facts["rows"]}
+    assert rows == {("streaming", 1): "", ("fast_weights", 5): "", ("fast_weights", 9): ""}
+
+
+def test_goldens_are_compared_and_a_broken_file_costs_itself_only(tmp_path):
+    from zipmap_jax.bench import suite_items
+
+    golden = tmp_path / "golden"
+    golden.mkdir()
+    source = Path(__file__).parents[1] / "golden"
+    for name in ("unit_rope2d.npz", "manifest.json"):
+        (golden / name).symlink_to(source / name)
+    (golden / "unit_broken.npz").write_bytes(b"no archive")
+    config = SuiteConfig(tmp_path, golden=golden)
+    suite_items.run_item("goldens", config, 60)
+    facts = json.loads((tmp_path / "goldens.json").read_text())
+    assert facts["complete"]
+    assert facts["unit_rope2d.npz, fp32"]["beyond tolerance"] == []
+    assert facts["unit_rope2d.npz, fp32"]["tensors"] > 0
+    assert "not a readable .npz file" in facts["unit_broken.npz, fp32"]["failed"]
+
+
+def test_attention_probe_reports_what_does_not_work():
+    from zipmap_jax.bench.attention_probe import probe
+
+    for backward in (False, True):
+        facts = probe(21, backward)
+        assert "cuDNN" in facts["cudnn"]["failed"]
+        assert 0 < facts["xla"]["relative_l2"] < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--items", "machine,lunch"], "unknown items lunch: choose from machine"),
+        (["--minutes", "0"], "--minutes must be positive"),
+        (["--size", "392"], "HEIGHTxWIDTH"),
+        (["--views", "5,x"], "whole numbers"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path, argv, sentence, capsys):
+    assert main(["-o", str(tmp_path), *argv]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_both_commands_have_the_same_defaults():
+    from zipmap_jax.cli.eval_gpu_suite import EvalGpuSuite
+    from zipmap_jax.cli.gpu_suite import parse
+
+    ours = dataclasses.asdict(EvalGpuSuite(Path("x")))
+    theirs = vars(parse(["-o", "x"]))
+    assert ours == {name: theirs[name] for name in ours}

@@ -1,0 +1,97 @@
+"""Compile for an H200 on a machine without one: what the compiler plans, not how fast it runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental import topologies
+from jax.sharding import NamedSharding, PartitionSpec
+
+MEMORY_BYTES = 150_754_820_096
+"""Of the device."""
+
+# XLA's GpuTargetConfig: NVIDIA's data sheet of the H200 SXM and the CUDA occupancy tables.
+_TARGET = f"""
+gpu_device_info {{
+  cuda_compute_capability {{ major: 9 minor: 0 }}
+  core_count: 132  fpus_per_core: 128  clock_rate_ghz: 1.98
+  threads_per_block_limit: 1024  threads_per_warp: 32  threads_per_core_limit: 2048
+  block_dim_limit_x: 2147483647  block_dim_limit_y: 65535  block_dim_limit_z: 65535
+  registers_per_core_limit: 65536  registers_per_block_limit: 65536
+  shared_memory_per_block: 49152  shared_memory_per_core: 233472
+  shared_memory_per_block_optin: 232448
+  l2_cache_size: 62914560  memory_bandwidth: 4800000000000
+  device_memory_size: {MEMORY_BYTES}
+}}
+platform_name: "CUDA"
+dnn_version_info {{ major: 9 minor: 10 patch: 0 }}
+runtime_version {{ major: 13 minor: 0 patch: 0 }}
+device_description_str: "NVIDIA H200"
+"""
+
+
+def h200_sharding() -> NamedSharding:
+    """Layout of arrays that are wholly on one H200; give it to the shapes of a program's arguments.
+
+    Raises:
+      ValueError: the compiler for CUDA is not installed.
+    """
+    missing = _missing()
+    if missing:
+        raise ValueError(
+            f"compiling for an H200 needs {' and '.join(missing)}, though no GPU: "
+            'pip install "zipmap-jax[cuda]"'
+        )
+    os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
+    topology = topologies.get_topology_desc(
+        platform="cuda", target_config=_TARGET, topology="1x1x1"
+    )
+    return NamedSharding(topologies.make_mesh(topology, (1,), ("device",)), PartitionSpec())
+
+
+def compile_for(sharding: NamedSharding | None, function: Any, shapes: Any) -> Any:
+    """Compile for the device of a layout; None = the default device."""
+    if sharding is None:
+        return jax.jit(function).lower(*shapes).compile()
+
+    def placed(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    return jax.jit(function).lower(*jax.tree.map(placed, shapes)).compile()
+
+
+def has_cudnn() -> bool:
+    """Whether cuDNN is installed, without which its attention cannot be compiled in."""
+    return _installed("nvidia.cudnn")
+
+
+def _missing() -> list[str]:
+    """Parts of the compiler that are not installed."""
+    missing = [] if _installed("jax_cuda13_plugin") else ["jax-cuda13-plugin"]
+    folders = _folders("nvidia.cu13")
+    if not shutil.which("ptxas") and not any((f / "bin/ptxas").exists() for f in folders):
+        missing.append("nvidia-cuda-nvcc")
+    if not shutil.which("nvcc") and not any((f / "nvvm/libdevice").exists() for f in folders):
+        missing.append("nvidia-nvvm")
+    return missing
+
+
+def _installed(module: str) -> bool:
+    try:
+        return util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _folders(package: str) -> list[Path]:
+    """Where a package of files, without code, lives."""
+    try:
+        spec = util.find_spec(package)
+    except ModuleNotFoundError:
+        return []
+    return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []

@@ -1,0 +1,185 @@
+"""Memory of a reconstruction against the number of views, as compilers plan it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+
+from zipmap_jax.bench import h200
+from zipmap_jax.bench.fit import fit_line
+from zipmap_jax.bench.program_memory import ProgramMemory, program_memory
+from zipmap_jax.bench.runtime import even_chunk
+from zipmap_jax.bench.task import Task
+from zipmap_jax.errors import is_out_of_memory
+from zipmap_jax.inference.memory import device_bytes, free_memory, workload_of
+from zipmap_jax.models.config import POLICIES, Mixer, Policy
+
+Target = Literal["here", "h200"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryConfig:
+    """What to compile: see `Task`; `target` is this machine's device or an H200."""
+
+    preset: str = "large"
+    views: tuple[int, ...] = (1, 25, 100, 750)
+    size: tuple[int, int] = (392, 518)
+    heads: tuple[str, ...] = ("camera", "depth")
+    mixer: Mixer = "fast_weights"
+    dtype: str = "bf16"
+    chunk: int | None = None
+    target: Target = "here"
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryRow:
+    """One compiled program.
+
+    Attributes:
+      views, chunk: of the call.
+      program: its bytes; None if it did not compile, `missing` says why.
+      planned: bytes that `zipmap_jax.inference.memory` expects before anything is compiled.
+      compile_seconds: what compilation took.
+    """
+
+    views: int
+    chunk: int | None
+    program: ProgramMemory | None
+    planned: int
+    compile_seconds: float
+    missing: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryResult:
+    """Rows so far, and what they were compiled for."""
+
+    config: MemoryConfig
+    target: dict[str, Any]
+    device_memory: int | None
+    rows: tuple[MemoryRow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def bytes_per_view(self) -> float | None:
+        """Slope of the bytes against the views of all rows that work in chunks."""
+        rows = [row for row in self.rows if row.program and row.chunk]
+        totals = [float(row.program.total) for row in rows if row.program]
+        line = fit_line([row.views for row in rows], totals)
+        return line.slope if line else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            "config": dataclasses.asdict(self.config),
+            "target": self.target,
+            "device_memory": self.device_memory,
+            "rows": [dataclasses.asdict(row) for row in self.rows],
+            "bytes_per_view": self.bytes_per_view(),
+            "notes": self.notes,
+        }
+
+
+def memory_table(
+    config: MemoryConfig, on_result: Callable[[MemoryResult], None] = lambda result: None
+) -> MemoryResult:
+    """Compile a program per number of views, run none of them.
+
+    Args:
+      config: what to compile.
+      on_result: called after every row with all that is known so far.
+
+    Raises:
+      ValueError: the configuration makes no sense, or the compiler of the target is missing.
+    """
+    tasks = _tasks(config, POLICIES[config.dtype])
+    sharding = h200.h200_sharding() if config.target == "h200" else None
+    policy, notes = _attention(POLICIES[config.dtype], config.target)
+    memory = h200.MEMORY_BYTES if config.target == "h200" else free_memory()[0]
+    result = MemoryResult(config, _target(config.target), memory, notes=notes)
+    for task in tasks:
+        compiled_task = dataclasses.replace(task, policy=policy)
+        row = _row(task, compiled_task, sharding)
+        result = dataclasses.replace(result, rows=(*result.rows, row))
+        on_result(result)
+    return result
+
+
+def _tasks(config: MemoryConfig, policy: Policy) -> list[Task]:
+    base = Task(config.preset, policy, config.size, heads=config.heads, mixer=config.mixer)
+    return [
+        dataclasses.replace(base, views=views, chunk=config.chunk or even_chunk(views))
+        for views in dict.fromkeys(config.views)
+    ]
+
+
+def _attention(policy: Policy, target: Target) -> tuple[Policy, tuple[str, ...]]:
+    """What "auto" means on the target, which cannot be tried, and what to say of it."""
+    if target == "here":
+        return policy, ()
+    if policy.compute != jax.numpy.bfloat16:
+        return dataclasses.replace(policy, attention="xla"), ()
+    if h200.has_cudnn():
+        return dataclasses.replace(policy, attention="cudnn"), ()
+    note = "cuDNN is not installed here: attention is XLA's, which needs more memory."
+    return dataclasses.replace(policy, attention="xla"), (note,)
+
+
+def _target(target: Target) -> dict[str, Any]:
+    device = "NVIDIA H200, compiled for and not run" if target == "h200" else _here()
+    return {"device": device, "jax": jax.__version__, "date": time.strftime("%Y-%m-%d")}
+
+
+def _here() -> str:
+    device = jax.devices()[0]
+    return f"{device.device_kind} ({device.platform})"
+
+
+def _row(task: Task, compiled: Task, sharding: Any) -> MemoryRow:
+    """Shapes and the plan do not ask for cuDNN; the program does."""
+    shapes, start = task.shapes, time.perf_counter()
+    workload = workload_of(task.model, shapes[0], [task.size] * task.views, task.size, task.chunk)
+    planned = device_bytes(workload)
+    try:
+        program = program_memory(h200.compile_for(sharding, compiled.function, shapes))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = "does not fit: " + (str(error).splitlines() or [""])[0][:200]
+        return MemoryRow(task.views, task.chunk, None, planned, 0.0, reason)
+    return MemoryRow(task.views, task.chunk, program, planned, time.perf_counter() - start)
+
+
+def markdown(result: MemoryResult) -> str:
+    """The table, ready to be committed."""
+    config, (height, width) = result.config, result.config.size
+    lines = [
+        f"# Memory: {config.preset}, {height}x{width}, {config.dtype}",
+        "",
+        "; ".join(f"{name} {value}" for name, value in result.target.items()) + ".",
+        f"Heads: {', '.join(config.heads)}. Bytes that the compiler plans for one call; no call "
+        "was made. The weights are in fp32.",
+        "",
+        "| views | chunk | arguments GB | outputs GB | temporary GB | total GB | plan GB | fits |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_line(row, result.device_memory) for row in result.rows),
+    ]
+    if slope := result.bytes_per_view():
+        lines += ["", f"Each view adds {slope / 1e6:.1f} MB."]
+    lines += [f"\n{note}" for note in result.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: MemoryRow, memory: int | None) -> str:
+    cells = [str(row.views), str(row.chunk or "all")]
+    if row.program is None:
+        cells += [row.missing, "", "", "", f"{row.planned / 1e9:.2f}", "no"]
+    else:
+        p = row.program
+        sizes = (p.arguments, p.outputs, p.temporaries, p.total, row.planned)
+        cells += [f"{size / 1e9:.2f}" for size in sizes]
+        cells.append("" if memory is None else "yes" if p.total < memory else "no")
+    return f"| {' | '.join(cells)} |"

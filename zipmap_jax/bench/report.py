@@ -1,0 +1,104 @@
+"""A measurement as Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zipmap_jax.bench.published import published
+
+if TYPE_CHECKING:
+    from zipmap_jax.bench.runtime import Row
+    from zipmap_jax.bench.series import Result
+
+_COLUMNS = (
+    "views",
+    "chunk",
+    "seconds (median)",
+    "range",
+    "compile s",
+    "TFLOP",
+    "TFLOP/s",
+    "of peak",
+    "peak GB",
+    "program GB",
+)
+
+
+def markdown(result: Result) -> str:
+    """Tables, fits and the published seconds, ready to be committed."""
+    config = result.config
+    height, width = config.size
+    lines = [
+        f"# Runtime: {config.preset}, {height}x{width}, {config.dtype}",
+        "",
+        "; ".join(f"{name} {value}" for name, value in result.machine.items()) + ".",
+        f"Heads: {', '.join(config.heads)}. Batch 1, random images and weights, inputs on the "
+        "device; the median call.",
+    ]
+    if result.peak:
+        lines.append(
+            f"Matrix products of {result.peak.side}x{result.peak.side} {result.peak.dtype} "
+            f"({result.peak.precision}): {result.peak.flops / 1e12:.4g} TFLOP/s in the same run."
+        )
+    for name in result.names:
+        lines += ["", f"## {name}", "", *_table(name, result)]
+        if line := result.line(name):
+            lines += [
+                "",
+                f"seconds = {line.intercept:.4g} + {line.slope:.4g} views, R² {line.r2:.4f}",
+            ]
+    if ratios := result.ratios("attention", "fast_weights"):
+        text = ", ".join(f"{ratio:.2f} at {views} views" for views, ratio in ratios.items())
+        lines += ["", f"Attention takes this many times as long as fast weights: {text}."]
+    lines += [*_published(result), *(f"\n{note}" for note in result.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(name: str, result: Result) -> list[str]:
+    header = f"| {' | '.join(_COLUMNS)} |"
+    rows = sorted((r for r in result.rows if r.series == name), key=lambda row: row.views)
+    return [header, "|" + "---|" * len(_COLUMNS), *map(_line, rows)]
+
+
+def _line(row: Row) -> str:
+    chunk = str(row.chunk or "all")
+    if row.seconds is None:
+        return f"| {row.views} | {chunk} | {row.missing} |" + " |" * (len(_COLUMNS) - 3)
+    planned = row.program.total if row.program else None
+    cells = [
+        str(row.views),
+        chunk,
+        f"{row.seconds:.4g}",
+        f"{row.fastest:.4g} to {row.slowest:.4g} ({row.repeats})",
+        _number(row.compile_seconds, "{:.1f}"),
+        _number(row.tflop, "{:.4g}"),
+        _number(row.tflops, "{:.4g}"),
+        _number(row.share_of_peak, "{:.1%}"),
+        _number(row.peak_bytes, "{:.3g}", 1e-9),
+        _number(planned, "{:.3g}", 1e-9),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _number(value: float | None, form: str, factor: float = 1.0) -> str:
+    return "" if value is None else form.format(value * factor)
+
+
+def _published(result: Result) -> list[str]:
+    """Published seconds where we have measured ours, at the published size only."""
+    table = published(result.config.preset, result.config.size)
+    ours = {row.views: row.seconds for row in result.measured("fast_weights")}
+    views = sorted({v for seconds in table.values() for v in seconds})
+    if not table:
+        return []
+    lines = [
+        "",
+        "## Published seconds (H100 SXM5, PyTorch, images of zeros)",
+        "",
+        f"| method | {' | '.join(map(str, views))} |",
+        "|" + "---|" * (len(views) + 1),
+    ]
+    for method, seconds in {"this run": ours, **table}.items():
+        cells = (f"{seconds[v]:.4g}" if seconds.get(v) else "" for v in views)
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return lines

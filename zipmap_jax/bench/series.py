@@ -1,0 +1,181 @@
+"""The result of `zipmap eval runtime`: which series to measure, and all that is known of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+
+from zipmap_jax import __version__
+from zipmap_jax.bench.fit import Line, fit_line
+from zipmap_jax.bench.matmul import MatmulPeak, matmul_peak
+from zipmap_jax.bench.published import published
+from zipmap_jax.bench.runtime import Effort, Row, even_chunk, measure
+from zipmap_jax.bench.task import Task
+from zipmap_jax.models.config import POLICIES, Mixer
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeConfig:
+    """What to measure.
+
+    Attributes:
+      preset, size, heads: as of `Task`.
+      views: of the offline calls, in the order of measurement; empty = none.
+      mixers: of the offline calls.
+      streaming: measure one streamed frame.
+      query: measure one queried view.
+      dtype: "fp32" or "bf16".
+      chunk: views at a time; None = even chunks of at most 16.
+    """
+
+    preset: str = "large"
+    views: tuple[int, ...] = ()
+    size: tuple[int, int] = (392, 518)
+    heads: tuple[str, ...] = ("camera", "depth")
+    mixers: tuple[Mixer, ...] = ("fast_weights",)
+    streaming: bool = False
+    query: bool = False
+    dtype: str = "fp32"
+    chunk: int | None = None
+
+    def series(self) -> dict[str, list[Task]]:
+        """The calls, by the name of their series."""
+        policy = POLICIES[self.dtype]
+        base = Task(self.preset, policy, self.size, heads=self.heads)
+        out: dict[str, list[Task]] = {}
+        if self.streaming:
+            out["streaming"] = [dataclasses.replace(base, kind="streaming")]
+        if self.query:
+            out["query"] = [dataclasses.replace(base, kind="query")]
+        for mixer in self.mixers if self.views else ():
+            out[mixer] = [
+                dataclasses.replace(
+                    base, views=views, mixer=mixer, chunk=self.chunk or even_chunk(views)
+                )
+                for views in dict.fromkeys(self.views)
+            ]
+        return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished or growing measurement.
+
+    Attributes:
+      config: what was asked for.
+      machine: device and versions.
+      peak: matrix product of the same run.
+      rows: in the order of measurement.
+      notes: what a reader must know.
+    """
+
+    config: RuntimeConfig
+    machine: dict[str, Any]
+    peak: MatmulPeak | None
+    rows: tuple[Row, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def line(self, series: str) -> Line | None:
+        """Seconds against views of a series."""
+        rows = self.measured(series)
+        return fit_line([row.views for row in rows], [row.seconds or 0.0 for row in rows])
+
+    def measured(self, series: str) -> list[Row]:
+        """Rows of a series that have seconds, by number of views."""
+        rows = (row for row in self.rows if row.series == series and row.seconds is not None)
+        return sorted(rows, key=lambda row: row.views)
+
+    @property
+    def names(self) -> list[str]:
+        """Series in the order of their first row."""
+        return list(dict.fromkeys(row.series for row in self.rows))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        lines = {name: line for name in self.names if (line := self.line(name))}
+        return {
+            "config": dataclasses.asdict(self.config),
+            "machine": self.machine,
+            "matmul_peak": dataclasses.asdict(self.peak) if self.peak else None,
+            "rows": [dataclasses.asdict(row) for row in self.rows],
+            "fits": {name: dataclasses.asdict(line) for name, line in lines.items()},
+            "attention_over_fast_weights": self.ratios("attention", "fast_weights"),
+            "published_seconds": published(self.config.preset, self.config.size),
+            "notes": self.notes,
+        }
+
+    def ratios(self, slow: str, fast: str) -> dict[int, float]:
+        """Seconds of one series over those of another, by number of views."""
+        base = {row.views: row.seconds for row in self.measured(fast)}
+        return {
+            row.views: row.seconds / seconds
+            for row in self.measured(slow)
+            if row.seconds and (seconds := base.get(row.views))
+        }
+
+
+def machine() -> dict[str, Any]:
+    """Device and versions of this process."""
+    device = jax.devices()[0]
+    return {
+        "device": device.device_kind if device.platform != "cpu" else _processor(),
+        "platform": device.platform,
+        "zipmap-jax": __version__,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _processor() -> str:
+    """Name of the CPU and how many cores this process may use."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+
+
+def run(
+    config: RuntimeConfig,
+    effort: Effort,
+    on_result: Callable[[Result], None],
+    rows: Sequence[Row] = (),
+    notes: Sequence[str] = (),
+) -> Result:
+    """Measure every series, handing on the result after each row, so that nothing is lost.
+
+    Args:
+      config: what to measure.
+      effort: repeats and time.
+      on_result: called with all that is known so far.
+      rows, notes: known before, such as those of a PyTorch model.
+    """
+    series = config.series()  # mistakes show before anything is measured
+    policy = POLICIES[config.dtype]
+    result = Result(
+        config,
+        machine(),
+        matmul_peak(policy.compute, policy.precision),
+        tuple(rows),
+        tuple(notes),
+    )
+    on_result(result)
+    for row in _rows(series, result.peak, effort):
+        result = dataclasses.replace(result, rows=(*result.rows, row))
+        on_result(result)
+    return result
+
+
+def _rows(series: dict[str, list[Task]], peak: MatmulPeak | None, effort: Effort) -> Iterator[Row]:
+    return itertools.chain.from_iterable(
+        measure(name, tasks, peak, effort) for name, tasks in series.items()
+    )

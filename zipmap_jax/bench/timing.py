@@ -1,0 +1,63 @@
+"""Repeated timing of one call."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Seconds of every repeat, in order."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def fastest(self) -> float:
+        return min(self.seconds)
+
+    @property
+    def slowest(self) -> float:
+        return max(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """(slowest - fastest) / median."""
+        return (self.slowest - self.fastest) / self.median
+
+
+def timed(
+    call: Callable[[], Any],
+    repeats: int = 10,
+    warm_up: int = 2,
+    limit: float = float("inf"),
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timing:
+    """Time a call to the moment its results are ready.
+
+    Args:
+      call: makes one forward; what it returns is waited for.
+      repeats: calls that count.
+      warm_up: calls before them, which do not.
+      limit: seconds after which no further call starts; at least one of each kind is made.
+      clock: seconds.
+    """
+    start = clock()
+    for number in range(warm_up):
+        if number == 0 or clock() - start < limit / 2:
+            jax.block_until_ready(call())
+    seconds: list[float] = []
+    while len(seconds) < repeats and (not seconds or clock() - start < limit):
+        before = clock()
+        jax.block_until_ready(call())
+        seconds.append(clock() - before)
+    return Timing(tuple(seconds))

@@ -1,0 +1,115 @@
+"""Times a PyTorch model that the user brings, by the same protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from zipmap_jax.bench.runtime import Row
+from zipmap_jax.bench.timing import Timing
+
+SERIES = "torch"
+
+
+def load_factory(name: str) -> Callable[[], Any]:
+    """The function that `MODULE:FACTORY` names.
+
+    Raises:
+      ValueError: there is no such module or function.
+    """
+    module, colon, factory = name.partition(":")
+    if not (module and colon and factory):
+        raise ValueError(f"--torch takes MODULE:FACTORY, such as my_model:build, got {name!r}")
+    try:
+        return getattr(importlib.import_module(module), factory)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"--torch {name}: {error}: name a module on the Python path and a function in it"
+        ) from error
+
+
+def measure_torch(
+    name: str,
+    views: list[int],
+    size: tuple[int, int],
+    dtype: str,
+    repeats: int = 10,
+    row_seconds: float = 120.0,
+) -> Iterator[Row]:
+    """Time `FACTORY()(images)` for images [1, views, 3, height, width] in [0, 1].
+
+    Run it before JAX touches a GPU: JAX takes most of the memory and keeps it.
+
+    Args:
+      name: "MODULE:FACTORY"; the factory takes nothing and returns a module or a function.
+      views: numbers of views, rising.
+      size: (height, width).
+      dtype: "bf16" = autocast around the call, weights as they are; "fp32" = none.
+      repeats, row_seconds: as of `runtime.Effort`.
+
+    Raises:
+      ValueError: torch or the model is missing.
+    """
+    factory = load_factory(name)
+    try:
+        torch: Any = importlib.import_module("torch")
+    except ImportError as error:
+        raise ValueError("--torch needs PyTorch: pip install torch") from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = factory()
+    if hasattr(model, "eval"):
+        model = model.eval().to(device)
+    autocast = (
+        torch.autocast(device, dtype=torch.bfloat16)
+        if dtype == "bf16"
+        else contextlib.nullcontext()
+    )
+    reason = ""
+    with torch.inference_mode(), autocast:
+        for count in sorted(set(views)):
+            row = Row(SERIES, count, missing=reason)
+            if not reason:
+                try:
+                    images = torch.rand(1, count, 3, *size, device=device)
+                    timing = _timed(torch, model, images, repeats, row_seconds)
+                    peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
+                    row = Row(
+                        SERIES,
+                        count,
+                        seconds=timing.median,
+                        fastest=timing.fastest,
+                        slowest=timing.slowest,
+                        repeats=len(timing.seconds),
+                        peak_bytes=peak,
+                    )
+                except (MemoryError, RuntimeError) as error:
+                    if "out of memory" not in str(error).lower():
+                        raise
+                    reason = "does not fit: " + str(error).splitlines()[0][:200]
+                    row = Row(SERIES, count, missing=reason)
+            yield row
+    del model
+    if device == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _timed(torch: Any, model: Any, images: Any, repeats: int, limit: float) -> Timing:
+    """Two calls to warm up, then those that count; a GPU is waited for."""
+
+    def wait() -> float:
+        if images.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    start = wait()
+    for _ in range(2):
+        model(images)
+    seconds: list[float] = []
+    while len(seconds) < repeats and (not seconds or time.perf_counter() - start < limit):
+        before = wait()
+        model(images)
+        seconds.append(wait() - before)
+    return Timing(tuple(seconds))

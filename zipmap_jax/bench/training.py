@@ -1,0 +1,83 @@
+"""Training steps per second of a configuration, shape of batch by shape of batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from zipmap_jax.models.config import POLICIES
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.train.named import load
+from zipmap_jax.train.program import Program
+from zipmap_jax.train.sharding import make_mesh, shardings
+from zipmap_jax.train.source import ProceduralSource
+from zipmap_jax.train.start import random_parameters
+from zipmap_jax.train.state import TrainState, initial_state
+
+_WARM_UP, _STEPS = 3, 50
+_SECONDS = 10.0
+
+
+def training_rates(
+    name: str, left: Callable[[], float], steps: int = _STEPS
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Steps per second for each shape of batch, drawing the scenes included.
+
+    Args:
+      name: of a configuration whose scenes are drawn on the device.
+      left: seconds left; a shape that has none is reported as such.
+      steps: of each shape at most; fewer when they take long.
+    """
+    config = load(name)
+    for bucket in config.data.buckets:
+        shape = f"{bucket.batch} x {bucket.views} views of {bucket.height}x{bucket.width}"
+        if left() <= 0:
+            yield shape, {"missing": "no time left"}
+            continue
+        # Open from beginning to end, so that every step has this shape.
+        alone = dataclasses.replace(bucket, start=0.0, end=1.0, weight=1.0)
+        data = dataclasses.replace(config.data, buckets=(alone,))
+        yield shape, _rate(dataclasses.replace(config, data=data), steps)
+
+
+def _rate(config: Any, steps: int) -> dict[str, Any]:
+    mesh = make_mesh(config.mesh)
+    source = ProceduralSource(config.data, config.steps, config.seed, mesh)
+    model = ZipMap(config.model, POLICIES[config.policy], config.remat)
+
+    def new_state() -> TrainState:
+        params = random_parameters(model, jax.random.key(config.seed), config.token_scale)
+        return initial_state(params, config.optim)
+
+    layout = shardings(jax.eval_shape(new_state), mesh)
+    state = jax.jit(new_state, out_shardings=layout)()
+    program = Program(config, mesh)
+    start = time.perf_counter()
+    batch = source(0)
+    program.compile(state, batch)
+    compile_seconds = time.perf_counter() - start
+    flops = program.flops(batch)
+    state, metrics = program(state, batch)
+    for index in range(1, _WARM_UP):
+        state, metrics = program(state, source(index))
+    jax.block_until_ready(metrics)
+    start, done = time.perf_counter(), 0
+    while done < steps and (done == 0 or time.perf_counter() - start < _SECONDS):
+        state, metrics = program(state, source(_WARM_UP + done))
+        done += 1
+        if done % 10 == 0:
+            jax.block_until_ready(metrics)
+    jax.block_until_ready((state, metrics))
+    seconds = (time.perf_counter() - start) / done
+    return {
+        "steps_per_second": 1 / seconds,
+        "steps": done,
+        "tflops": flops / seconds / 1e12,
+        "compile_seconds": compile_seconds,
+        "policy": config.policy,
+        "loss": float(metrics["loss"]),
+    }

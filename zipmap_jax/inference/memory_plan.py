@@ -1,0 +1,137 @@
+"""What the memory of the device is taken by, part by part, before anything is compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from zipmap_jax.models.config import Policy, ZipMapConfig
+
+# Above this size, the scores of attention are made one head at a time (zipmap_jax.nn.attention).
+_SCORE_BYTES = 512 * 2**20
+# Of temporaries, which the compiler arranges as it likes; what holds data is counted exactly.
+_MARGIN = 1.15
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """What the memory of a reconstruction depends on.
+
+    Attributes:
+      config, policy: the model.
+      parameter_bytes: size of its weights on the device, see `tree_bytes`.
+      original_sizes: (height, width) of every original image.
+      network_size: (height, width) at which the network works.
+      chunk: views worked on at a time; None = all of a window.
+    """
+
+    config: ZipMapConfig
+    policy: Policy
+    parameter_bytes: int
+    original_sizes: tuple[tuple[int, int], ...]
+    network_size: tuple[int, int]
+    chunk: int | None = None
+
+    @property
+    def views(self) -> int:
+        return len(self.original_sizes)
+
+    @property
+    def window(self) -> int:
+        return min(self.config.window or self.views, self.views)
+
+    @property
+    def live_chunk(self) -> int:
+        return min(self.chunk or self.window, self.window)
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes on the device at the peak of a reconstruction.
+
+    Attributes:
+      weights: parameters of the model.
+      images: the views at network size.
+      outputs: depth, confidence and poses.
+      taps: tapped features of the views of a window, which wait for the heads.
+      tokens: the token stream of a window, while the backbone runs.
+      backbone: temporaries of a block: attention, hidden units, scores among all views.
+      heads: temporaries of the dense heads, once the backbone is done.
+      mixer: a step of the fast weights.
+    """
+
+    weights: int
+    images: int
+    outputs: int
+    taps: int
+    tokens: int
+    backbone: int
+    heads: int
+    mixer: int
+
+    @property
+    def total(self) -> int:
+        """The peak: backbone and heads run one after the other and share their place."""
+        held = self.weights + self.images + self.outputs + self.taps + self.mixer
+        return held + max(self.tokens + self.backbone, self.heads)
+
+    @property
+    def text(self) -> str:
+        """One line for people, in GB."""
+        parts = (f"{f.name} {getattr(self, f.name) / 1e9:.2f}" for f in dataclasses.fields(self))
+        return f"on the device, GB: {', '.join(parts)}"
+
+
+def plan_memory(w: Workload) -> MemoryPlan:
+    """Bytes of each part of a reconstruction.
+
+    What grows with the number of views is counted exactly: images, outputs, tapped features and,
+    where it is more than the heads' temporaries, the token stream. Temporaries grow with the chunk;
+    for the CPU they are within a third of what the compiler reports at 392x518 pixels, and err
+    upwards for smaller images and on a GPU, whose compiler fuses more.
+    """
+    c = w.config
+    height, width = w.network_size
+    pixels = height * width
+    tokens = (height // c.patch) * (width // c.patch) + c.special_tokens
+    padded = math.ceil(w.views / w.live_chunk) * w.live_chunk
+    live = math.ceil(w.window / w.live_chunk) * w.live_chunk
+    stream = tokens * c.width * 4
+    taps = 4 * tokens * 2 * c.width * np.dtype(w.policy.taps).itemsize
+    attention = c.heads * tokens**2 * 4 * 2
+    mlp = tokens * c.mlp_ratio * c.width * 4 * 2
+    # Before the last upsampling (8 pixels a patch side), and twice after it.
+    half = pixels * (8 / c.patch) ** 2
+    dense = 4 * (half * c.dense.features + pixels * (c.dense.features + c.dense.hidden))
+    # A loop in a loop keeps a second copy of the stream.
+    copies = 2 if live > w.live_chunk else 1
+    return MemoryPlan(
+        weights=w.parameter_bytes,
+        images=padded * pixels * 4 * 3,
+        outputs=padded * pixels * 4 * 2,
+        taps=live * taps,
+        tokens=copies * live * stream,
+        backbone=int(_MARGIN * (w.live_chunk * (attention + mlp) + _scene_bytes(w, tokens))),
+        heads=int(_MARGIN * w.live_chunk * dense),
+        mixer=_mixer_bytes(c),
+    )
+
+
+def _mixer_bytes(c: ZipMapConfig) -> int:
+    """Fast weights of a layer: before and after a step, gradients and three of the step's own."""
+    if c.mixer == "attention":
+        return 0
+    return 6 * 3 * (c.width // c.fast.heads) ** 2 * c.fast.hidden_multiple * c.fast.heads * 4
+
+
+def _scene_bytes(w: Workload, tokens: int) -> int:
+    """Temporaries of attention among the tokens of all views."""
+    c = w.config
+    if c.mixer != "attention":
+        return 0
+    scene = w.views * tokens
+    scores = scene**2 * 4
+    scores = min(c.heads * scores, max(scores, _SCORE_BYTES))
+    return 2 * (scores + scene * c.mlp_ratio * c.width * 4)
