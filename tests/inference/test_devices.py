@@ -16,6 +16,7 @@ from zipmap_jax.convert.hub import LoadedModel
 from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.compile import Program, compiled_update
 from zipmap_jax.inference.devices import check_devices
+from zipmap_jax.inference.memory import estimate_memory, workload_of
 from zipmap_jax.inference.offline import predict
 from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.presets import preset
@@ -68,6 +69,22 @@ def test_each_device_needs_an_eighth_of_the_memory(program: Program) -> None:
             for a, b in (shared, alone)
         )
         assert 0 < eighth < 1.1 * whole / DEVICES, kind
+
+
+def test_the_plan_knows_of_devices() -> None:
+    """What grows with the views is an eighth on each; all of it is the host's if they are fake."""
+
+    def plan(devices: int, views: int) -> Any:
+        model, params = ZipMap(CONFIG), random_params(CONFIG)
+        workload = workload_of(model, params, [(28, 42)] * views, (28, 42), 2)
+        return estimate_memory(dataclasses.replace(workload, devices=devices), None, 10**9)
+
+    def growth(devices: int) -> int:
+        return plan(devices, 128).device_bytes - plan(devices, 64).device_bytes
+
+    assert growth(DEVICES) == pytest.approx(growth(1) / DEVICES, rel=0.01)
+    eight, runtime = plan(DEVICES, 64), plan(1, 64).host_bytes
+    assert f"about {(DEVICES * eight.device_bytes + runtime) / 1e9:.1f} GB" in eight.text
 
 
 def test_what_devices_send(program: Program) -> None:

@@ -28,7 +28,8 @@ class MemoryEstimate:
 
     Attributes:
       workload: what was estimated.
-      device_bytes: weights, views, token stream, tapped features, temporaries, outputs.
+      device_bytes: of each device: weights, views, token stream, tapped features, temporaries,
+        outputs.
       host_bytes: original images, and depth and confidence at their size.
       free_device: free memory of the accelerator; None on the CPU, which shares the host's.
       free_host: free memory of the host.
@@ -46,7 +47,7 @@ class MemoryEstimate:
     def fits(self) -> bool:
         """True unless one of the two needs is known to exceed what is free."""
         if self.free_device is None:
-            return _below(self.device_bytes + self.host_bytes, self.free_host)
+            return _below(self._on_host, self.free_host)
         return _below(self.device_bytes, self.free_device) and _below(
             self.host_bytes, self.free_host
         )
@@ -57,7 +58,7 @@ class MemoryEstimate:
 
         An operating system that runs out of memory ends the program without a word.
         """
-        need = self.host_bytes + (self.device_bytes if self.free_device is None else 0)
+        need = self._on_host if self.free_device is None else self.host_bytes
         return not _below(int(need / _DOUBT), self.free_host)
 
     @property
@@ -66,14 +67,20 @@ class MemoryEstimate:
         w = self.workload
         views = f"{w.views} view{'s' * (w.views != 1)} at {w.network_size[1]}x{w.network_size[0]}"
         if self.free_device is None:
-            need = f"{_gb(self.device_bytes + self.host_bytes)} of {_gb(self.free_host)} free"
+            need = f"{_gb(self._on_host)} of {_gb(self.free_host)} free"
         else:
+            each = "the device" if w.devices == 1 else f"each of {w.devices} devices"
             need = (
-                f"{_gb(self.device_bytes)} of {_gb(self.free_device)} free on the device, "
+                f"{_gb(self.device_bytes)} of {_gb(self.free_device)} free on {each}, "
                 f"{_gb(self.host_bytes)} of {_gb(self.free_host)} free on the host"
             )
         advice = f"; {self.suggestion}" if self.suggestion else ""
         return f"memory for {views}, {w.live_chunk} at a time: about {need}{advice}"
+
+    @property
+    def _on_host(self) -> int:
+        """What the host needs if its memory is also that of the devices."""
+        return self.host_bytes + self.workload.devices * self.device_bytes
 
     @property
     def parts(self) -> str:

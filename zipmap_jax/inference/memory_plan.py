@@ -25,6 +25,7 @@ class Workload:
       original_sizes: (height, width) of every original image.
       network_size: (height, width) at which the network works.
       chunk: views worked on at a time; None = all of a window.
+      devices: that share the views.
     """
 
     config: ZipMapConfig
@@ -33,14 +34,20 @@ class Workload:
     original_sizes: tuple[tuple[int, int], ...]
     network_size: tuple[int, int]
     chunk: int | None = None
+    devices: int = 1
 
     @property
     def views(self) -> int:
         return len(self.original_sizes)
 
     @property
+    def share(self) -> int:
+        """Views of a device."""
+        return math.ceil(self.views / self.devices)
+
+    @property
     def window(self) -> int:
-        return min(self.config.window or self.views, self.views)
+        return min(self.config.window or self.share, self.share)
 
     @property
     def live_chunk(self) -> int:
@@ -49,7 +56,7 @@ class Workload:
 
 @dataclasses.dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes on the device at the peak of a reconstruction.
+    """Bytes on a device at the peak of a reconstruction.
 
     Attributes:
       weights: parameters of the model.
@@ -96,7 +103,7 @@ def plan_memory(w: Workload) -> MemoryPlan:
     height, width = w.network_size
     pixels = height * width
     tokens = (height // c.patch) * (width // c.patch) + c.special_tokens
-    padded = math.ceil(w.views / w.live_chunk) * w.live_chunk
+    padded = math.ceil(w.share / w.live_chunk) * w.live_chunk
     live = math.ceil(w.window / w.live_chunk) * w.live_chunk
     stream = tokens * c.width * 4
     taps = 4 * tokens * 2 * c.width * np.dtype(w.policy.taps).itemsize

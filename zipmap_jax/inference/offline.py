@@ -92,7 +92,7 @@ def reconstruct(
     _check_options(size, patch, mode, chunk)
     check_devices(devices, model.model.config)
     sources = evenly_spaced(list_sources(inputs, fps, strict), max_views)
-    workload, rounded = _plan(model, sources, size, mode, chunk, exif, on_estimate)
+    workload, rounded = _plan(model, sources, size, mode, chunk, devices, exif, on_estimate)
     frames, images, pixel_maps = read_views(
         sources, size, patch, mode, fps=fps, exif=exif, strict=strict, progress=progress
     )
@@ -252,6 +252,7 @@ def _plan(
     size: int,
     mode: Mode,
     chunk: int | None,
+    devices: int,
     exif: bool,
     on_estimate: Callable[[MemoryEstimate], None] | None,
 ) -> tuple[Workload, bool]:
@@ -261,6 +262,7 @@ def _plan(
     sizes = sizes or [(size, size)]  # reading will say why there are none
     network_size = network_shape(sizes, size, patch, mode)
     workload = workload_of(model.model, model.params, sizes, network_size, chunk)
+    workload = dataclasses.replace(workload, devices=devices)
     free = free_memory()
     given = chunk is not None
     if not given:
@@ -295,7 +297,8 @@ def chunk_for(workload: Workload, scenes: int, free: tuple[int | None, int | Non
 
 def padded(workload: Workload) -> Workload:
     """The work with its views rounded up; views that fill up need no memory for originals."""
-    extra = padded_count(workload.views, workload.chunk) - workload.views
+    count = workload.devices * padded_count(workload.share, workload.chunk)
+    extra = max(0, count - workload.views)
     return dataclasses.replace(
         workload, original_sizes=(*workload.original_sizes, *((0, 0),) * extra)
     )
