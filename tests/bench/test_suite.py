@@ -154,3 +154,33 @@ def test_both_commands_have_the_same_defaults():
     ours = dataclasses.asdict(EvalGpuSuite(Path("x")))
     theirs = vars(parse(["-o", "x"]))
     assert ours == {name: theirs[name] for name in ours}
+
+
+def test_shapes_of_batch_without_time_are_left_for_the_next_command(tmp_path, monkeypatch):
+    from zipmap_jax.bench import suite_items
+
+    def rates(name, left):
+        assert name == "tiny_procedural"
+        yield "4 views", {"steps_per_second": 2.0}
+        if left() < 30:
+            yield "8 views", {"missing": "no time left"}
+
+    monkeypatch.setattr(suite_items, "training_rates", rates)
+    for seconds, complete in ((20, False), (60, True)):
+        suite_items.run_item("training", SuiteConfig(tmp_path), seconds)
+        assert json.loads((tmp_path / "training.json").read_text())["complete"] is complete
+
+
+def test_training_is_timed_shape_by_shape(monkeypatch):
+    from zipmap_jax.bench import training
+
+    def rate(config, steps):
+        (bucket,) = config.data.buckets
+        assert (bucket.start, bucket.end) == (0.0, 1.0)
+        return {"steps": steps}
+
+    monkeypatch.setattr(training, "_rate", rate)
+    left = iter([10.0, 10.0, 0.0, 0.0])
+    rates = dict(training.training_rates("tiny_procedural", lambda: next(left), steps=7))
+    assert rates["4 x 8 views of 56x56"] == {"steps": 7}
+    assert [value.get("missing", "") for value in rates.values()][-2:] == ["no time left"] * 2

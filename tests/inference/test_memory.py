@@ -19,7 +19,7 @@ from zipmap_jax.inference.memory import (
     workload_of,
 )
 from zipmap_jax.inference.memory_plan import Workload, plan_memory
-from zipmap_jax.models.config import FP32, Policy
+from zipmap_jax.models.config import BF16, FP32, Policy
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Views
@@ -55,6 +55,21 @@ def test_what_each_view_adds_is_what_the_compiler_reports(size, reported):
         for views in (16, 32)
     )
     assert many - few == pytest.approx(reported[1] - reported[0], rel=0.02)
+
+
+def test_the_token_stream_counts_where_it_is_more_than_the_heads():
+    def planned(views):
+        sizes = {"original_sizes": ((28, 28),) * views, "network_size": (28, 28)}
+        return device_bytes(workload(views, 1, "tiny", **sizes))
+
+    reported = 50552904 - 26698440  # of 512 and 128 views, one at a time (CPU, jax 0.10)
+    assert planned(512) - planned(128) == pytest.approx(reported, rel=0.02)
+
+
+def test_growth_on_a_gpu_errs_upwards():
+    # docs/results/h200-memory.json, 392x518, 16 at a time.
+    few, many = (device_bytes(workload(views, 16, "large", policy=BF16)) for views in (750, 3000))
+    assert 1.0 < (many - few) / (133.50e9 - 37.99e9) < 1.2
 
 
 @pytest.mark.slow

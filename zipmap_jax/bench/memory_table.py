@@ -156,6 +156,7 @@ def _row(task: Task, compiled: Task, sharding: Any) -> MemoryRow:
 def markdown(result: MemoryResult) -> str:
     """The table, ready to be committed."""
     config, (height, width) = result.config, result.config.size
+    rows = sorted(result.rows, key=lambda row: row.views)
     lines = [
         f"# Memory: {config.preset}, {height}x{width}, {config.dtype}",
         "",
@@ -165,7 +166,7 @@ def markdown(result: MemoryResult) -> str:
         "",
         "| views | chunk | arguments GB | outputs GB | temporary GB | total GB | plan GB | fits |",
         "|---|---|---|---|---|---|---|---|",
-        *(_line(row, result.device_memory) for row in result.rows),
+        *(_line(row, result.device_memory) for row in rows),
     ]
     if slope := result.bytes_per_view():
         lines += ["", f"Each view adds {slope / 1e6:.1f} MB."]

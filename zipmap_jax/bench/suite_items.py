@@ -170,7 +170,7 @@ def _training(config: SuiteConfig, save: Save, left: Left) -> None:
     for name, rate in training_rates("tiny_procedural", left):
         facts[name] = rate
         save(facts)
-    save(facts | {"complete": True})
+    save(facts | {"complete": not any("missing" in rate for rate in facts.values())})
 
 
 _FUNCTIONS: dict[str, Callable[[SuiteConfig, Save, Left], None]] = {

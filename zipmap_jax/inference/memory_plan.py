@@ -97,7 +97,8 @@ def plan_memory(w: Workload) -> MemoryPlan:
     What grows with the number of views is counted exactly: images, outputs, tapped features and,
     where it is more than the heads' temporaries, the token stream. Temporaries grow with the chunk;
     for the CPU they are within a third of what the compiler reports at 392x518 pixels, and err
-    upwards for smaller images and on a GPU, whose compiler fuses more.
+    upwards for smaller images. On a GPU everything errs upwards, by 12 to 16 % of the whole at 750
+    to 3000 views of `large` (docs/results/h200-memory.md).
     """
     c = w.config
     height, width = w.network_size
@@ -112,7 +113,7 @@ def plan_memory(w: Workload) -> MemoryPlan:
     # Before the last upsampling (8 pixels a patch side), and twice after it.
     half = pixels * (8 / c.patch) ** 2
     dense = 4 * (half * c.dense.features + pixels * (c.dense.features + c.dense.hidden))
-    # A loop in a loop keeps a second copy of the stream.
+    # The loop over chunks inside that over layers: a second copy on the CPU, none on a GPU.
     copies = 2 if live > w.live_chunk else 1
     return MemoryPlan(
         weights=w.parameter_bytes,
