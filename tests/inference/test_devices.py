@@ -17,6 +17,7 @@ from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.compile import Program, compiled_update
 from zipmap_jax.inference.devices import check_devices
 from zipmap_jax.inference.memory import estimate_memory, workload_of
+from zipmap_jax.inference.memory_plan import plan_memory
 from zipmap_jax.inference.offline import predict
 from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.presets import preset
@@ -73,18 +74,15 @@ def test_each_device_needs_an_eighth_of_the_memory(program: Program) -> None:
 
 def test_the_plan_knows_of_devices() -> None:
     """What grows with the views is an eighth on each; all of it is the host's if they are fake."""
-
-    def plan(devices: int, views: int) -> Any:
-        model, params = ZipMap(CONFIG), random_params(CONFIG)
-        workload = workload_of(model, params, [(28, 42)] * views, (28, 42), 2)
-        return estimate_memory(dataclasses.replace(workload, devices=devices), None, 10**9)
-
-    def growth(devices: int) -> int:
-        return plan(devices, 128).device_bytes - plan(devices, 64).device_bytes
-
-    assert growth(DEVICES) == pytest.approx(growth(1) / DEVICES, rel=0.01)
-    eight, runtime = plan(DEVICES, 64), plan(1, 64).host_bytes
-    assert f"about {(DEVICES * eight.device_bytes + runtime) / 1e9:.1f} GB" in eight.text
+    whole = workload_of(ZipMap(CONFIG), random_params(CONFIG), [(28, 42)] * 64, (28, 42), 2)
+    shared = dataclasses.replace(whole, devices=DEVICES)
+    one, eighth = plan_memory(whole), plan_memory(shared)
+    for part in ("images", "outputs", "taps", "tokens"):
+        assert getattr(eighth, part) == getattr(one, part) / DEVICES, part
+    estimate = estimate_memory(shared, None, 10**9)
+    need = DEVICES * eighth.total + estimate.host_bytes
+    assert f"about {need / 1e9:.1f} GB" in estimate.text
+    assert "free on each of 8 devices" in estimate_memory(shared, 10**9, 10**9).text
 
 
 def test_what_devices_send(program: Program) -> None:
