@@ -120,8 +120,12 @@ def test_buckets_over_devices(views: int, chunk: int | None, expected: tuple[int
 @pytest.mark.parametrize(
     ("devices", "config", "message"),
     [
-        (9, CONFIG, "between 1 and 8, the cpu devices of .*xla_force_host"),
-        (0, CONFIG, "between 1 and 8"),
+        (
+            9,
+            CONFIG,
+            "cannot be 9, as this machine has 8 cpu devices: choose 1 to 8, .*xla_force_host",
+        ),
+        (0, CONFIG, "cannot be 0, as"),
         (2, micro("streaming"), "zips 1 views after the other cannot share views"),
     ],
 )

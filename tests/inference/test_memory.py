@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.compile import compiled_update
 from zipmap_jax.inference.memory import (
     _free_host,
@@ -22,7 +23,6 @@ from zipmap_jax.inference.memory_plan import Workload, plan_memory
 from zipmap_jax.models.config import BF16, FP32, Policy
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.structs import Views
 
 GB = 10**9
 
@@ -79,8 +79,8 @@ def test_what_each_view_adds_is_what_the_compiler_reports_now():
     params = jax.eval_shape(model.init, jax.random.key(0))
     planned, compiled = [], []
     for views in (16, 32):
-        shape = Views(jax.ShapeDtypeStruct((1, views, *size, 3), jnp.float32))
-        stats = compiled_update(model, params, shape, chunk).memory_analysis()
+        bucket = Bucket(views, *size, chunk=chunk)
+        stats = compiled_update(model, params, bucket).run.memory_analysis()
         compiled.append(
             stats.argument_size_in_bytes + stats.temp_size_in_bytes + stats.output_size_in_bytes
         )

@@ -35,9 +35,11 @@ def check_devices(devices: int, config: ZipMapConfig) -> None:
             if there[0].platform == "cpu"
             else ""
         )
+        count, platform = len(there), there[0].platform
+        choice = "1" if count == 1 else f"1 to {count}"
         raise ValueError(
-            f"devices must lie between 1 and {len(there)}, the {there[0].platform} devices of this "
-            f"machine, got {devices}: choose fewer{trial}"
+            f"devices cannot be {devices}, as this machine has {count} {platform} "
+            f"device{'s' * (count > 1)}: choose {choice}{trial}"
         )
     if devices > 1 and (config.window is not None or config.mixer == "attention"):
         kind = "attends" if config.window is None else f"zips {config.window} views after the other"
