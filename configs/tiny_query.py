@@ -4,7 +4,7 @@
 
 As the state-query run of ZipMap: four of eight views are zipped, the others rendered from their
 rays, colour without LPIPS. Embedder, frame blocks, the trunk of the camera head and the head of
-local points stay as they are, so that both can share them (`zipmap convert --share-with tiny`). A
+local points stay as they are, so that both can share them (`zipmap convert --share-with`). A
 run for a GPU (with `--batch-scale 8`); no weights of it are shipped yet. 800 steps of one scene,
 half an hour on two CPU cores, are too few: 15.2 dB on 16 held-out scenes, where the mean colour of
 the zipped views has 15.4.
@@ -50,9 +50,5 @@ def get_config() -> TrainConfig:
         ),
         ema=dataclasses.replace(offline.ema, decay=0.999, start=200),
         steps=20_000,
-        notes=(
-            "renders unseen views from their rays; an early checkpoint, trained on procedural "
-            "scenes only: colours are washed out, depth is rough, and camera poses are no better "
-            "than a camera that stands still; see card.json",
-        ),
+        notes=("renders unseen views; trained on procedural scenes only; see card.json",),
     )

@@ -4,7 +4,7 @@
 
 As the streaming runs of ZipMap, from an offline model: one fast-weight step per view, a camera head
 of its own that sees a view at a time, videos in their order. Embedder and frame blocks stay as they
-are, so that both can share them (`zipmap convert --share-with tiny`). A run for a GPU (with
+are, so that both can share them (`zipmap convert --share-with`). A run for a GPU (with
 `--batch-scale 8`); no weights of it are shipped yet and nothing has been measured.
 """
 
@@ -40,9 +40,5 @@ def get_config() -> TrainConfig:
         ),
         ema=dataclasses.replace(offline.ema, decay=0.999, start=200),
         steps=10_000,
-        notes=(
-            "zips one view after the other; an early checkpoint, trained on procedural scenes "
-            "only: depth is rough, and camera poses are no better than a camera that stands still; "
-            "see card.json",
-        ),
+        notes=("zips one view after the other; trained on procedural scenes only; see card.json",),
     )

@@ -45,8 +45,17 @@ def main(arguments: list[str] | None = None) -> int:
         report["rows"].append({**dataclasses.asdict(case), **figures})
         print(line(case, figures), flush=True)
         if options.json:
-            options.json.write_text(json.dumps(report, indent=1) + "\n")
+            _write(options.json, {**report, "complete": False})
+    report["complete"] = all(row.get("failure") != isolate.NOT_STARTED for row in report["rows"])
+    if options.json:
+        _write(options.json, report)
     return 0 if any("ms" in row for row in report["rows"]) else 1
+
+
+def _write(file: Path, report: dict[str, Any]) -> None:
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(json.dumps(report, indent=1) + "\n")
+    partial.replace(file)
 
 
 def line(case: Case, figures: dict[str, Any]) -> str:

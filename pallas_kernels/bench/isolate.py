@@ -17,6 +17,7 @@ from pallas_kernels.bench.cases import Case
 
 Answers = Generator[dict[str, Any], None, None]
 
+NOT_STARTED = "not started: out of time"
 ROW_SECONDS = 120.0
 """A case that takes longer, compilation included, hangs."""
 
@@ -54,7 +55,7 @@ def run_all(
                 if time.monotonic() >= deadline:
                     break
     for case in left:
-        yield case, {"failure": "not started: out of time"}
+        yield case, {"failure": NOT_STARTED}
 
 
 def _answers(cases: list[Any], samples: int, seconds: float) -> Answers:

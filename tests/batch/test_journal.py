@@ -65,6 +65,10 @@ def test_other_settings_and_other_folders_are_refused(out, tmp_path):
     opened(out).close()
     with pytest.raises(ValueError, match="--max-views None, not 4: choose another folder"):
         opened(out, settings={**SETTINGS, "max_views": 4})
+    other = tmp_path / "other"
+    opened(other, settings={**SETTINGS, "scenes": "day1"}).close()
+    with pytest.raises(ValueError, match="was begun with scenes day1, not day2"):
+        opened(other, settings={**SETTINGS, "scenes": "day2"})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match="not the folder of an earlier batch"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,26 @@ def test_what_is_done_is_not_repeated(frame, tmp_path):
     assert done
     assert {outcome["status"] for outcome in summary.values()} == {"done before"}
     assert (tmp_path / "good.json").stat().st_mtime_ns == before
+
+
+def test_a_rehearsal_is_not_gone_on_with(frame, tmp_path):
+    frame("good")
+    config = SuiteConfig(tmp_path, preset="tiny", items=("good",))
+    with pytest.raises(ValueError, match=r"holds measurements of large at .*another folder"):
+        run_suite(config, (sys.executable,), lambda line: None)
+
+
+def test_what_an_item_has_started_ends_with_it(frame, tmp_path, monkeypatch):
+    """A child that outlives its parent would hold the memory of the device."""
+    mark = tmp_path / "still-here"
+    child = f"import time, pathlib; time.sleep(4); pathlib.Path({str(mark)!r}).touch()"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    monkeypatch.setattr(suite, "ITEMS", {"parent": Item(1.0, ("-c", parent.replace("{", "{{")))})
+    done, summary = frame("parent")
+    assert not done
+    assert summary["parent"]["status"] == "ended after 2 s, the limit"
+    time.sleep(4)
+    assert not mark.exists()
 
 
 def test_no_item_starts_when_time_is_up(frame):

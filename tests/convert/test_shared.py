@@ -58,6 +58,27 @@ def test_a_changed_base_is_noticed(
         read(folders / "small")
 
 
+def test_folders_are_not_written_over_and_may_lie_behind_a_link(folders: Path) -> None:
+    for name in ("base", "tuned"):
+        with pytest.raises(ValueError, match="one of the folders to read"):
+            convert_command(
+                folders / "tuned", folders / name, share_with=str(folders / "base"), force=True
+            )
+    (folders / "deep" / "er").mkdir(parents=True)
+    (folders / "link").symlink_to(folders / "deep" / "er")
+    convert_command(folders / "tuned", folders / "link" / "x", share_with=str(folders / "base"))
+    read(folders / "link" / "x")
+
+
+def test_what_comes_with_the_package_is_no_base_for_others(folders: Path) -> None:
+    with pytest.raises(ValueError, match="may change with it"):
+        convert_command(folders / "tuned", folders / "small", share_with="tiny")
+    with pytest.raises(ValueError, match="leave to, variant"):
+        convert_command(
+            folders / "tuned", folders / "x", share_with=str(folders / "base"), dtype="bfloat16"
+        )
+
+
 def test_what_cannot_share(folders: Path, params: dict[str, Any], config: ZipMapConfig) -> None:
     save(folders / "half", params, make_card(config, dtype="bfloat16"))
     with pytest.raises(ValueError, match="one number format"):

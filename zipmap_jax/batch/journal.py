@@ -135,24 +135,29 @@ class Journal:
         return latest
 
     def write_manifest(
-        self, folder: Path, scenes: Sequence[SceneInput], settings: Mapping[str, Any]
+        self,
+        folder: Path,
+        scenes: Sequence[SceneInput],
+        settings: Mapping[str, Any],
+        *,
+        settle: bool = True,
     ) -> dict[str, Any]:
         """Write `manifest.json` of all processes; returns its contents.
 
         Processes that end together may each miss the other's last record: whoever sees that the
-        journals grew meanwhile writes again.
+        journals grew meanwhile writes again, unless `settle` is False.
         """
         while True:
             records = self.read()
             manifest = _manifest(folder, scenes, settings, records)
             _write(self.out / MANIFEST, plain_json.dumps(manifest, indent=1))
-            if self.read() == records:
+            if not settle or self.read() == records:
                 return manifest
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         for name, value in now.items():
             if before.get(name) != value:
-                flag = "--" + name.replace("_", "-")
+                flag = name if name == "scenes" else "--" + name.replace("_", "-")
                 raise ValueError(
                     f"{self.out} was begun with {flag} {before.get(name)}, not {value}: choose "
                     "another folder, or the same settings"

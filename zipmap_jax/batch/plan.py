@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING
 
 from zipmap_jax.batch.scenes import SceneInput
 from zipmap_jax.inference.buckets import Bucket, bucket_of
-from zipmap_jax.inference.memory import Workload, estimate_memory, free_memory, workload_of
-from zipmap_jax.inference.offline import chunk_for
+from zipmap_jax.inference.memory import (
+    Workload,
+    beside,
+    estimate_memory,
+    free_memory,
+    workload_of,
+)
+from zipmap_jax.inference.offline import chunk_for, padded
 from zipmap_jax.inference.resize import Mode, network_shape, resized_shape
 from zipmap_jax.inference.sources import Source, evenly_spaced, list_sources, probe_sizes
 from zipmap_jax.structs import Progress
@@ -82,7 +88,7 @@ def plan_scenes(
     scenes: Sequence[SceneInput],
     options: Options,
     progress: Progress | None = None,
-) -> list[Planned | ValueError]:
+) -> list[Planned | Exception]:
     """For each scene its program, or why it cannot be done.
 
     Args:
@@ -91,13 +97,13 @@ def plan_scenes(
       options: see there.
       progress: called as `progress("planning", done, total)`.
     """
-    free = free_memory()
+    free = beside(free_memory(), model.params)
 
-    def plan(scene: SceneInput) -> Planned | ValueError:
+    def plan(scene: SceneInput) -> Planned | Exception:
         try:
             return _plan(model, scene, options, free)
-        except (ValueError, OSError) as error:
-            return error if isinstance(error, ValueError) else ValueError(str(error))
+        except Exception as error:  # whatever a file can do to a decoder: the others go on
+            return error
 
     plans = []
     with ThreadPoolExecutor(8) as pool:
@@ -127,7 +133,8 @@ def _plan(model: LoadedModel, scene: SceneInput, options: Options, free: Free) -
         estimate = estimate_memory(work, *free)
         if estimate.hopeless:
             raise ValueError(f"{estimate.text}; to try all the same, give a chunk yourself")
-    return Planned(scene, work, bucket_of(work.views, shape, chunk=work.chunk))
+    rounded = estimate_memory(padded(work), *free).fits
+    return Planned(scene, work, bucket_of(work.views, shape, chunk=work.chunk, rounded=rounded))
 
 
 def group(

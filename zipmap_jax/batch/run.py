@@ -36,7 +36,7 @@ from zipmap_jax.errors import explain
 from zipmap_jax.export import OutputError, write_all
 from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.images import Frame
-from zipmap_jax.inference.memory import smaller
+from zipmap_jax.inference.memory import free_memory, host_bytes, smaller
 from zipmap_jax.inference.offline import predict_scenes, read_views
 from zipmap_jax.inference.resize import PixelMap
 from zipmap_jax.inference.scene import assemble
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from zipmap_jax.inference.compile import Program
 
 WRITERS = min(8, max(2, (os.cpu_count() or 1) // 2))
-"""Scenes that are written at a time; their images are in memory meanwhile."""
+"""Most scenes that are written at a time."""
 Ended = Callable[[Record, int, int], None]
 """Called as `ended(record, number, total)` when a scene is done or has failed."""
 
@@ -128,15 +128,16 @@ class _Batch:
         self.lock = threading.Lock()
 
     def run(self, groups: Sequence[Group]) -> list[Record]:
-        reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(WRITERS)
+        writers = self._writers(groups)
+        reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(writers)
         writing: list[Future[None]] = []
         try:
             ahead = [reader.submit(self._read_group, item) for item in groups[:1]]
             for i, item in enumerate(groups):
                 found = ahead.pop().result()
                 ahead = [reader.submit(self._read_group, later) for later in groups[i + 1 : i + 2]]
+                writing = _settled(writing, writers)
                 results = self._compute(item, found)
-                writing = _settled(writing, WRITERS)
                 writing += [writer.submit(self._write, *result) for result in results]
             _settled(writing, 0)
         finally:
@@ -144,6 +145,14 @@ class _Batch:
             reader.shutdown(cancel_futures=True)
             writer.shutdown()
         return self.records
+
+    def _writers(self, groups: Sequence[Group]) -> int:
+        """Scenes to write at a time: each holds its images, as do those being read and computed."""
+        largest = max((host_bytes(p.workload) for item in groups for p in item.members), default=0)
+        _, free = free_memory()
+        if free is None or not largest:
+            return WRITERS
+        return max(1, min(WRITERS, free // largest - 2 * self.options.batch_size))
 
     def groups(self, scenes: Sequence[SceneInput], progress: Progress | None) -> list[Group]:
         """What is left to do; what is finished or cannot be done is recorded."""
@@ -169,7 +178,7 @@ class _Batch:
         planned = []
         plans = plan_scenes(self.model, waiting, self.options, progress)
         for scene, plan in zip(waiting, plans, strict=True):
-            if isinstance(plan, ValueError):
+            if isinstance(plan, Exception):
                 self._failed(scene.name, plan)
             else:
                 planned.append(plan)

@@ -1,4 +1,4 @@
-"""All measurements that want a GPU, in the minutes that one is lent.
+"""All measurements that want a GPU, in the few minutes that there may be of one.
 
 Every item runs in a process of its own, under a time limit: what hangs, dies or fills the memory
 costs its own item only, and each starts with an empty device. Items write what they have as they
@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -32,7 +33,8 @@ class Item:
 
     Attributes:
       seconds: it may take at most; less when the suite's time is almost up.
-      command: in place of the item's own function; "{out}" is the file it writes.
+      command: in place of the item's own function; "{out}" is the file it writes, "{seconds}" the
+        time after which it should begin nothing more.
       needs: module without which it is left out.
     """
 
@@ -41,12 +43,14 @@ class Item:
     needs: str = ""
 
 
-# In the order of gpu_todo: what is quick and decides whether the rest means anything comes first.
+# What is quick and decides whether the rest means anything comes first.
 ITEMS: Mapping[str, Item] = {
     "machine": Item(40),
     "attention": Item(60),
     "kernels": Item(
-        100, ("-m", "pallas_kernels.bench", "--json", "{out}"), needs="pallas_kernels.bench"
+        150,
+        ("-m", "pallas_kernels.bench", "--json", "{out}", "--seconds", "{seconds}"),
+        needs="pallas_kernels.bench",
     ),
     "goldens": Item(110),
     "runtime": Item(260),
@@ -94,6 +98,7 @@ def run_suite(config: SuiteConfig, child: tuple[str, ...], say: Callable[[str], 
       say: told how each item went.
     """
     config.out.mkdir(parents=True, exist_ok=True)
+    _require_same(config)
     end = time.monotonic() + 60 * config.minutes
     summary: dict[str, Any] = {}
     for name in config.items:
@@ -102,6 +107,22 @@ def run_suite(config: SuiteConfig, child: tuple[str, ...], say: Callable[[str], 
         say(f"{name}: {outcome['status']} ({outcome['seconds']:.0f} s)")
         write_whole(config.out / "suite.json", dumps(summary, indent=1) + "\n")
     return all(outcome["status"].startswith("done") for outcome in summary.values())
+
+
+def _require_same(config: SuiteConfig) -> None:
+    """Refuse to go on in the folder of a rehearsal.
+
+    Raises:
+      ValueError: the folder has measurements of something else.
+    """
+    what = {"preset": config.preset, "size": list(config.size)}
+    file = config.out / "suite_config.json"
+    if file.exists() and (before := json.loads(file.read_text("utf-8"))) != what:
+        raise ValueError(
+            f"{config.out} holds measurements of {before['preset']} at {before['size']}: choose "
+            "another folder"
+        )
+    write_whole(file, dumps(what) + "\n")
 
 
 def _run_item(
@@ -115,7 +136,10 @@ def _run_item(
         command = [*child, "--only", name, "--seconds", f"{seconds:.0f}"]
         if item.command:
             file = str(config.file(name))
-            command = [sys.executable, *(part.format(out=file) for part in item.command)]
+            command = [
+                sys.executable,
+                *(p.format(out=file, seconds=int(seconds / 2)) for p in item.command),
+            ]
         log = config.out / f"{name}.log"
         status = _execute(command, log, seconds + _GRACE)
         tail = [] if status == "done" else _last_lines(log)
@@ -147,13 +171,25 @@ def _execute(command: list[str], log: Path, seconds: float) -> str:
     environment = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.95", "PYTHONUNBUFFERED": "1", **os.environ}
     with log.open("w", encoding="utf-8") as file:
         try:
-            code = subprocess.run(
-                command, stdout=file, stderr=subprocess.STDOUT, timeout=seconds, env=environment
-            ).returncode
-        except subprocess.TimeoutExpired:
-            return f"ended after {seconds:.0f} s, the limit"
+            # A group of its own, so that what it has started ends with it and frees the device.
+            process = subprocess.Popen(
+                command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
         except OSError as error:
             return f"failed: {error}"
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return f"ended after {seconds:.0f} s, the limit"
+        except BaseException:  # an interrupt
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     return "done" if code == 0 else f"failed with exit code {code}"
 
 

@@ -97,7 +97,7 @@ class Batch:
             nonlocal written
             print_ended(record, number, total)
             if time.monotonic() - written > MANIFEST_EVERY:
-                journal.write_manifest(self.scenes, scenes, settings)
+                journal.write_manifest(self.scenes, scenes, settings, settle=False)
                 written = time.monotonic()
 
         try:
@@ -111,8 +111,10 @@ class Batch:
                 progress=PlainLines(),
             )
         finally:
-            journal.write_manifest(self.scenes, scenes, settings)
-            journal.close()
+            try:
+                journal.write_manifest(self.scenes, scenes, settings)
+            finally:
+                journal.close()
         self._report(records, len(mine), time.monotonic() - began)
         return FAILED if any(record.status == "failed" for record in records) else 0
 
@@ -150,7 +152,12 @@ class Batch:
         """What the results depend on beyond rounding; a resumed run must have the same."""
         own = ("model", "mode", "fps", "max_views", "conf_threshold", "precision", "strict")
         settings = {name: getattr(self, name) for name in own}
-        return {**settings, "size": options.size, "no_exif": self.no_exif}
+        return {
+            "scenes": self.scenes.resolve().name,  # machines may see it at other places
+            **settings,
+            "size": options.size,
+            "no_exif": self.no_exif,
+        }
 
     def _report(self, records: list[Record], total: int, seconds: float) -> None:
         failed = sum(record.status == "failed" for record in records)

@@ -15,8 +15,8 @@ from zipmap_jax.cli.loading import Precision, policy_for
 class Compile:
     """Compile programs into the cache, so that later runs of these shapes start at once.
 
-    Numbers of views are rounded up as `zipmap run` rounds them. Weights are not read, so that
-    machines can be prepared before they have them.
+    Numbers of views are rounded up as `zipmap run` rounds them. The weights must be there, but
+    only their shapes are read.
 
     Attributes:
       model: "tiny" (embedded), a converted folder, or hf://owner/repo/file@revision.

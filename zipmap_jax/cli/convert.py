@@ -23,7 +23,7 @@ class Convert:
       lpips: CHECKPOINT is torchvision's VGG-16, and this the lpips package's vgg.pth: make the
         weights of the perceptual loss.
       share_with: CHECKPOINT is a converted folder: copy it without the tensors that it shares with
-        this folder or embedded model, which it then needs in its place.
+        this folder, which it then needs in its place.
       dtype: number format of the result.
       force: replace OUT if it exists.
       json: print one JSON object instead of text.
@@ -41,7 +41,7 @@ class Convert:
     ] = None
     ema: bool = False
     lpips: Annotated[Path | None, arg(metavar="VGG.pth", help_behavior_hint="")] = None
-    share_with: Annotated[str | None, arg(metavar="FOLDER_OR_NAME", help_behavior_hint="")] = None
+    share_with: Annotated[str | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     force: bool = False
     json: bool = False

@@ -60,8 +60,8 @@ def convert_command(
       licence: note for the card.
       lpips: file of LPIPS's linear layers, where `source` is VGG-16: both together become the
         weights of the perceptual loss.
-      share_with: checkpoint folder or name of an embedded model; `source` is a checkpoint folder,
-        too, and is copied without the tensors that both have in common.
+      share_with: checkpoint folder; `source` is one, too, and is copied without the tensors that
+        both have in common. (An embedded model only shares with folders beside it.)
 
     Returns:
       A short report of a few lines.
@@ -73,8 +73,11 @@ def convert_command(
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
     if share_with is not None:
-        base = embedded(share_with) or Path(share_with)
-        return share(Path(source), base, Path(output), force=force)
+        if to != "zipmap" or variant is not None or ema or lpips is not None or dtype != "float32":
+            raise ValueError(
+                "share_with copies a folder as it is: leave to, variant, ema, lpips and dtype out"
+            )
+        return _shared(Path(source), share_with, Path(output), force)
     if to == "torch":
         if variant is not None or ema or lpips is not None:
             raise ValueError(
@@ -98,6 +101,16 @@ def convert_command(
     if lpips is not None:
         raise ValueError(f"{source} is no VGG-16, which lpips belongs to: leave lpips out")
     return _to_zipmap(source, output, variant, ema, dtype, force, licence)
+
+
+def _shared(source: Path, share_with: str, output: Path, force: bool) -> str:
+    base = embedded(share_with)
+    if base and base.parent.resolve() not in output.resolve().parents:
+        raise ValueError(
+            f"{share_with} is part of the package and may change with it: share with a folder of "
+            "your own, or keep the whole checkpoint"
+        )
+    return share(source, base or Path(share_with), output, force=force)
 
 
 def _to_zipmap(

@@ -38,6 +38,8 @@ def share(source: Path, base: Path, output: Path, *, force: bool = False) -> str
       ValueError: a folder is damaged, the number formats differ, or nothing is equal.
       OSError: a file cannot be read or written.
     """
+    if output.resolve() in (source.resolve(), base.resolve()):
+        raise ValueError(f"{output} is one of the folders to read: choose another output")
     require_free(output, force)
     own, _, card = map_folder(source)
     others, _, base_card = map_folder(base)
@@ -54,7 +56,7 @@ def share(source: Path, base: Path, output: Path, *, force: bool = False) -> str
     output.mkdir(parents=True, exist_ok=True)
     shapes = {name: x.shape for name, x in kept.items()}
     write_safetensors(output / WEIGHTS, shapes, kept.items(), DTYPES[card["dtype"]])
-    folder = os.path.relpath(base, output)
+    folder = os.path.relpath(base.resolve(), output.resolve())
     write_card(output, {**card, "base": {"folder": folder, "sha256": digest(base / WEIGHTS)}})
     size = (output / WEIGHTS).stat().st_size / 2**20
     return f"{len(own) - len(kept)} tensors shared with {base}, {len(kept)} own: {size:.1f} MiB"

@@ -211,6 +211,18 @@ def _gb(amount: int | None) -> str:
     return "an unknown amount" if amount is None else f"{amount / 1e9:.1f} GB"
 
 
+def beside(free: tuple[int | None, int | None], params: Any) -> tuple[int | None, int | None]:
+    """Free memory (see `free_memory`) as it was before the parameters were loaded.
+
+    Estimates count parameters as part of the work, and what is loaded is no longer free.
+    """
+    device, host = free
+    held = tree_bytes(params)
+    if device is not None:
+        return device + held, host
+    return None, None if host is None else host + held
+
+
 def workload_of(
     model: Any,
     params: Any,

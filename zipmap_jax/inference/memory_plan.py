@@ -97,7 +97,7 @@ def plan_memory(w: Workload) -> MemoryPlan:
     What grows with the number of views is counted exactly: images, outputs, tapped features and,
     where it is more than the heads' temporaries, the token stream. Temporaries grow with the chunk;
     for the CPU they are within a third of what the compiler reports at 392x518 pixels, and err
-    upwards for smaller images. On a GPU everything errs upwards, by 12 to 16 % of the whole at 750
+    upwards for smaller images. On a GPU everything errs upwards, by 24 to 19 % of the whole at 750
     to 3000 views of `large` (docs/results/h200-memory.md).
     """
     c = w.config

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.errors import is_out_of_memory
@@ -20,6 +19,7 @@ from zipmap_jax.inference.memory import (
     MemoryEstimate,
     Workload,
     automatic_chunk,
+    beside,
     estimate_memory,
     free_memory,
     smaller,
@@ -211,7 +211,7 @@ def predict_scenes(
     """
     report = progress or _silent
     try:
-        views = Views(*map(jnp.asarray, fill(scenes, bucket)))
+        views = Views(*fill(scenes, bucket))
         report("compiling", 0, 1)
         program = compiled_update(model.model, model.params, bucket)
         report("compiling", 1, 1)
@@ -263,7 +263,7 @@ def _plan(
     network_size = network_shape(sizes, size, patch, mode)
     workload = workload_of(model.model, model.params, sizes, network_size, chunk)
     workload = dataclasses.replace(workload, devices=devices)
-    free = free_memory()
+    free = beside(free_memory(), model.params)
     given = chunk is not None
     if not given:
         workload = dataclasses.replace(workload, chunk=automatic_chunk(workload, *free))

@@ -89,8 +89,8 @@ def load_program(
         program names, beside it.
 
     Raises:
-      ValueError: a file is missing, damaged or of another model, or the program was not exported
-        for this kind of device.
+      ValueError: a file is missing, damaged or of a model of another shape, or the program was
+        not exported for this kind of device.
       ImportError: the package flatbuffers is not installed.
     """
     require_flatbuffers()
