@@ -211,7 +211,8 @@ def predict_scenes(
     """
     report = progress or _silent
     try:
-        views = Views(*fill(scenes, bucket))
+        # Still on the host, from where each device gets its share.
+        views = Views(*fill(scenes, bucket))  # pyright: ignore[reportArgumentType]
         report("compiling", 0, 1)
         program = compiled_update(model.model, model.params, bucket)
         report("compiling", 1, 1)
