@@ -222,6 +222,6 @@ def test_views_are_not_rounded_up_where_that_would_not_fit(photos, echo, monkeyp
         found = estimate_memory(workload, None, None)
         return dataclasses.replace(found, free_host=0) if workload.views > 3 else found
 
-    monkeypatch.setattr("zipmap_jax.inference.offline.estimate_memory", estimate)
+    monkeypatch.setattr("zipmap_jax.inference.planning.estimate_memory", estimate)
     scene = reconstruct(echo(), photos, on_program=programs.append)
     assert (len(scene), programs[0].bucket.views) == (3, 3)

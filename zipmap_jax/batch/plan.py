@@ -11,22 +11,14 @@ from typing import TYPE_CHECKING
 
 from zipmap_jax.batch.scenes import SceneInput
 from zipmap_jax.inference.buckets import Bucket, bucket_of
-from zipmap_jax.inference.memory import (
-    Workload,
-    beside,
-    estimate_memory,
-    free_memory,
-    workload_of,
-)
-from zipmap_jax.inference.offline import chunk_for, padded
-from zipmap_jax.inference.resize import Mode, network_shape, resized_shape
-from zipmap_jax.inference.sources import Source, evenly_spaced, list_sources, probe_sizes
+from zipmap_jax.inference.memory import Workload, beside, free_memory
+from zipmap_jax.inference.planning import Free, plan_scene
+from zipmap_jax.inference.resize import Mode
+from zipmap_jax.inference.sources import Source, evenly_spaced, list_sources
 from zipmap_jax.structs import Progress
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.hub import LoadedModel
-
-Free = tuple[int | None, int | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,26 +107,19 @@ def plan_scenes(
 
 
 def _plan(model: LoadedModel, scene: SceneInput, options: Options, free: Free) -> Planned:
-    patch = model.model.config.patch
-
-    def usable(shape: tuple[int, int]) -> bool:
-        try:
-            resized_shape(*shape, options.size, patch, options.mode)
-        except ValueError:
-            return False
-        return True
-
-    sizes = list(filter(usable, probe_sizes(sources_of(scene, options), options.exif)))
-    sizes = sizes or [(options.size, options.size)]  # reading will say why there are none
-    shape = network_shape(sizes, options.size, patch, options.mode)
-    work = workload_of(model.model, model.params, sizes, shape, options.chunk)
-    if options.chunk is None:
-        work = dataclasses.replace(work, chunk=chunk_for(work, options.batch_size, free))
-        estimate = estimate_memory(work, *free)
-        if estimate.hopeless:
-            raise ValueError(f"{estimate.text}; to try all the same, give a chunk yourself")
-    rounded = estimate_memory(padded(work), *free).fits
-    return Planned(scene, work, bucket_of(work.views, shape, chunk=work.chunk, rounded=rounded))
+    plan = plan_scene(
+        model,
+        sources_of(scene, options),
+        free,
+        size=options.size,
+        mode=options.mode,
+        exif=options.exif,
+        chunk=options.chunk,
+        scenes=options.batch_size,
+    )
+    work = plan.workload
+    bucket = bucket_of(work.views, work.network_size, chunk=work.chunk, rounded=plan.rounded)
+    return Planned(scene, work, bucket)
 
 
 def group(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from zipmap_jax.convert.base import digest
 from zipmap_jax.convert.checkpoint import (
     CARD,
     DTYPES,
@@ -123,15 +123,14 @@ def _to_zipmap(
     licence: str,
 ) -> str:
     found = open_zipmap(source, variant=variant, ema=ema)
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    origin = {"file": source.name, "sha256": digest, "weights": "ema" if ema else "model"}
+    checksum = digest(source)
+    origin = {"file": source.name, "sha256": checksum, "weights": "ema" if ema else "model"}
     card = make_card(found.config, dtype=dtype, source=origin, licence=licence, notes=found.notes)
     save_leaves(output, found.leaves(DTYPES[dtype]), card, force=force)
     lines = [
         f"{source} -> {output / WEIGHTS}, {output / CARD}",
         _summary(found.config, found.state, dtype),
-        f"source sha256: {digest}",
+        f"source sha256: {checksum}",
         *(f"note: {note}" for note in found.notes),
     ]
     return "\n".join(lines)

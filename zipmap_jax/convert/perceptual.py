@@ -7,7 +7,6 @@ VGG-16 and the `lpips` package's `weights/v0.1/vgg.pth`, or in one, the state di
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from zipmap_jax.convert.base import digest
 from zipmap_jax.convert.checkpoint import (
     CARD,
     DTYPES,
@@ -122,7 +122,7 @@ def convert_perceptual(
         "created_by": created_by(),
         "kind": KIND,
         "dtype": dtype,
-        "source": {path.name: _digest(path) for path in files},
+        "source": {path.name: digest(path) for path in files},
         "licence": LICENCE,
     }
     output.mkdir(parents=True, exist_ok=True)
@@ -182,8 +182,3 @@ def _canonical(state: Mapping[str, Any]) -> dict[str, Any]:
     """Entries under the table's names; those of the classifier and duplicates are dropped."""
     named = {re.sub(r"^net\.slice\d\.", "features.", name): x for name, x in state.items()}
     return {k: x for k, x in named.items() if re.match(r"features\.|lin\d\.model\.", k)}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

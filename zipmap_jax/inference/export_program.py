@@ -7,7 +7,6 @@ server wants one copy for its programs of all shapes.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import secrets
 import zipfile
@@ -19,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zipmap_jax.convert.base import digest
 from zipmap_jax.convert.checkpoint import DTYPES, created_by
 from zipmap_jax.convert.rules import flatten, nest, shapes_of
 from zipmap_jax.convert.safetensors_file import write_safetensors
@@ -196,8 +196,6 @@ def _write_weights(folder: Path, flat: dict[str, Any], card: dict[str, Any]) -> 
     leaves = ((name, np.asarray(leaf)) for name, leaf in flat.items())
     try:
         write_safetensors(partial, shapes_of(flat), leaves, dtype)
-        with partial.open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        return partial.replace(folder / f"weights-{checksum[:12]}.safetensors")
+        return partial.replace(folder / f"weights-{digest(partial)[:12]}.safetensors")
     finally:
         partial.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,27 +10,25 @@ import jax
 import numpy as np
 
 from zipmap_jax.errors import is_out_of_memory
-from zipmap_jax.inference.buckets import Bucket, bucket_of, fill, padded_count
+from zipmap_jax.inference.buckets import Bucket, bucket_of, fill
 from zipmap_jax.inference.compile import Program, compiled_update
 from zipmap_jax.inference.devices import check_devices
 from zipmap_jax.inference.images import Frame
 from zipmap_jax.inference.memory import (
     MemoryEstimate,
     Workload,
-    automatic_chunk,
     beside,
-    estimate_memory,
     free_memory,
     smaller,
     workload_of,
 )
-from zipmap_jax.inference.resize import Mode, PixelMap, fit_all, network_shape, resized_shape
+from zipmap_jax.inference.planning import plan_scene
+from zipmap_jax.inference.resize import Mode, PixelMap, fit_all, resized_shape
 from zipmap_jax.inference.scene import assemble
 from zipmap_jax.inference.sources import (
     Source,
     evenly_spaced,
     list_sources,
-    probe_sizes,
     read_sources,
 )
 from zipmap_jax.structs import Prediction, Progress, Scene, Views
@@ -92,17 +89,30 @@ def reconstruct(
     _check_options(size, patch, mode, chunk)
     check_devices(devices, model.model.config)
     sources = evenly_spaced(list_sources(inputs, fps, strict), max_views)
-    workload, rounded = _plan(model, sources, size, mode, chunk, devices, exif, on_estimate)
+    plan = plan_scene(
+        model,
+        sources,
+        beside(free_memory(), model.params),
+        size=size,
+        mode=mode,
+        exif=exif,
+        chunk=chunk,
+        devices=devices,
+    )
+    if on_estimate:
+        on_estimate(plan.estimate)
+    elif not plan.estimate.fits:
+        warnings.warn(plan.estimate.text, stacklevel=2)
     frames, images, pixel_maps = read_views(
         sources, size, patch, mode, fps=fps, exif=exif, strict=strict, progress=progress
     )
     prediction = predict(
         model,
         images,
-        chunk=workload.chunk,
-        workload=workload,
+        chunk=plan.workload.chunk,
+        workload=plan.workload,
         devices=devices,
-        rounded=rounded,
+        rounded=plan.rounded,
         progress=progress,
         on_program=on_program,
     )
@@ -245,72 +255,6 @@ def _check_options(size: int, patch: int, mode: Mode, chunk: int | None) -> None
     resized_shape(size, size, size, patch, mode)
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1 view, got {chunk}: leave it out to choose it")
-
-
-def _plan(
-    model: LoadedModel,
-    sources: Sequence[Source],
-    size: int,
-    mode: Mode,
-    chunk: int | None,
-    devices: int,
-    exif: bool,
-    on_estimate: Callable[[MemoryEstimate], None] | None,
-) -> tuple[Workload, bool]:
-    """Estimate memory from the headers of the inputs, settle the chunk and whether to round up."""
-    patch = model.model.config.patch
-    sizes = [s for s in probe_sizes(sources, exif) if _usable(s, size, patch, mode)]
-    sizes = sizes or [(size, size)]  # reading will say why there are none
-    network_size = network_shape(sizes, size, patch, mode)
-    workload = workload_of(model.model, model.params, sizes, network_size, chunk)
-    workload = dataclasses.replace(workload, devices=devices)
-    free = beside(free_memory(), model.params)
-    given = chunk is not None
-    if not given:
-        workload = dataclasses.replace(workload, chunk=automatic_chunk(workload, *free))
-    estimate = estimate_memory(workload, *free)
-    if estimate.hopeless and not given:
-        raise ValueError(f"{estimate.text}; to try all the same, give a chunk yourself")
-    if on_estimate:
-        on_estimate(estimate)
-    elif not estimate.fits:
-        warnings.warn(estimate.text, stacklevel=3)
-    return workload, estimate_memory(padded(workload), *free).fits
-
-
-def chunk_for(workload: Workload, scenes: int, free: tuple[int | None, int | None]) -> int | None:
-    """Views of each scene worked on at a time; None = all.
-
-    Args:
-      workload: of one scene.
-      scenes: worked on together, which costs as much as one scene of more views.
-      free: see `free_memory`.
-    """
-    if scenes == 1:
-        return automatic_chunk(workload, *free)
-    together = dataclasses.replace(workload, original_sizes=workload.original_sizes * scenes)
-    for chunk in (None if workload.window <= 16 else 16, 8, 4, 2, 1):
-        live = (chunk or workload.window) * scenes
-        if estimate_memory(dataclasses.replace(together, chunk=live), *free).fits:
-            return chunk
-    return 1
-
-
-def padded(workload: Workload) -> Workload:
-    """The work with its views rounded up; views that fill up need no memory for originals."""
-    count = workload.devices * padded_count(workload.share, workload.chunk)
-    extra = max(0, count - workload.views)
-    return dataclasses.replace(
-        workload, original_sizes=(*workload.original_sizes, *((0, 0),) * extra)
-    )
-
-
-def _usable(shape: tuple[int, int], size: int, patch: int, mode: Mode) -> bool:
-    try:
-        resized_shape(*shape, size, patch, mode)
-    except ValueError:
-        return False
-    return True
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -12,7 +12,7 @@ from zipmap_jax.convert.hub import find
 from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.compile import compiled_update, forget_programs
 from zipmap_jax.inference.memory import free_memory, workload_of
-from zipmap_jax.inference.offline import chunk_for
+from zipmap_jax.inference.planning import chunk_for
 from zipmap_jax.inference.resize import Mode, network_shape
 from zipmap_jax.models.zipmap import ZipMap
 
