@@ -16,8 +16,3 @@ def interpreter(*, detect_races: bool = False) -> Any:
 def races_found() -> bool:
     """Whether the last kernel interpreted with `detect_races` had two threads race."""
     return interpret_pallas_call.get_races().races_found
-
-
-def reset_interpreter() -> None:
-    """Forget everything; needed after an exception inside the interpreter."""
-    interpret_pallas_call.reset_gpu_interpret_mode_state()
