@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from zipmap_jax.convert.hub import LoadedModel
 from zipmap_jax.models.config import EmbedderConfig, ZipMapConfig
 from zipmap_jax.structs import Prediction, SceneState, Views
 
@@ -43,13 +44,7 @@ class EchoModel:
         return state, prediction
 
 
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    model: Any
-    params: Any
-    card: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def echo_model(tail=(0, 0, 0, 1, 1.0, 1.2), failure: str = "", **card: Any) -> Loaded:
+def echo_model(tail=(0, 0, 0, 1, 1.0, 1.2), failure: str = "", **card: Any) -> LoadedModel:
     """It with parameters that make finite cameras."""
-    return Loaded(EchoModel(failure=failure), {"tail": jnp.array(tail, jnp.float32)}, card)
+    model: Any = EchoModel(failure=failure)
+    return LoadedModel(model, {"tail": jnp.array(tail, jnp.float32)}, card)

@@ -69,6 +69,10 @@ def test_other_settings_and_other_folders_are_refused(out, tmp_path):
     opened(other, settings={**SETTINGS, "scenes": "day1"}).close()
     with pytest.raises(ValueError, match="was begun with scenes day1, not day2"):
         opened(other, settings={**SETTINGS, "scenes": "day2"})
+    third = tmp_path / "third"
+    opened(third, settings={**SETTINGS, "weights": "0123456789ab"}).close()
+    with pytest.raises(ValueError, match="was begun with weights 0123456789ab, not ba9876543210"):
+        opened(third, settings={**SETTINGS, "weights": "ba9876543210"})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match="not the folder of an earlier batch"):

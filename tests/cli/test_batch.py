@@ -80,7 +80,7 @@ def test_processes_share_the_work(scenes: Path, tmp_path: Path, capsys: Capture)
 
 @pytest.mark.usefixtures("echo")
 def test_mistakes_exit_with_2_before_any_work(
-    scenes: Path, tmp_path: Path, capsys: Capture
+    scenes: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     for argv, words in (
@@ -99,6 +99,10 @@ def test_mistakes_exit_with_2_before_any_work(
     assert main(["batch", str(scenes), "-o", str(out)]) == 0
     assert main(["batch", str(scenes), "-o", str(out), "--fps", "2"]) == 2
     assert "was begun with --fps 1.0, not 2.0" in capsys.readouterr().err
+    trained_on = echo_model(tail=(0, 0, 0, 1, 1.1, 1.3))
+    monkeypatch.setattr(batch, "load_model", lambda *args: trained_on)
+    assert main(["batch", str(scenes), "-o", str(out)]) == 2
+    assert "was begun with weights " in capsys.readouterr().err
 
 
 def zipmap(*argv: object) -> list[str]:

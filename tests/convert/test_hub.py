@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import shutil
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -39,8 +41,17 @@ def test_folder(folder: Path, config: ZipMapConfig, params: dict[str, Any]) -> N
     assert loaded.model.config == config
     assert loaded.model.policy == BF16
     assert jax.tree.structure(loaded.params) == jax.tree.structure(params)
-    assert {leaf.dtype for leaf in jax.tree.leaves(loaded.params)} == {np.dtype(np.float32)}
+    assert loaded.params["frame_blocks"]["attn"]["qkv"]["kernel"].dtype == jnp.bfloat16
     assert loaded.card["dtype"] == "bfloat16"
+    whole = load(folder)
+    assert {leaf.dtype for leaf in jax.tree.leaves(whole.params)} == {np.dtype(np.float32)}
+
+
+def test_fingerprint_tells_weights_apart_and_not_formats(folder: Path) -> None:
+    first = load(folder)
+    assert load(folder, policy=BF16).fingerprint == first.fingerprint
+    moved = dataclasses.replace(first, params=jax.tree.map(lambda x: 1.01 * x, first.params))
+    assert moved.fingerprint != first.fingerprint
 
 
 def test_weights_inside_a_folder_mean_the_folder(folder: Path, config: ZipMapConfig) -> None:

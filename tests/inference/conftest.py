@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.echo import Loaded, echo_model
+from tests.echo import echo_model
+from zipmap_jax.convert.hub import LoadedModel
 
 
 @pytest.fixture
@@ -37,5 +38,5 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def echo() -> Callable[..., Loaded]:
+def echo() -> Callable[..., LoadedModel]:
     return echo_model

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from zipmap_jax.bench.task import Task
 from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.compile import compiled_update
 from zipmap_jax.inference.memory import (
@@ -26,6 +29,7 @@ from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 
 GB = 10**9
+ROOT = Path(__file__).parents[2]
 
 
 def workload(views=64, chunk: int | None = 16, size="small", variant="offline", **changes):
@@ -242,3 +246,18 @@ def test_what_is_loaded_counts_as_free_where_it_is_counted_as_needed():
     assert beside((10_000, 500), params) == (10_000 + 4096, 500)
     assert beside((None, 500), params) == (None, 500 + 4096)
     assert beside((None, None), params) == (None, None)
+
+
+def test_the_plan_for_a_gpu_is_near_what_its_compiler_needs():
+    """Against docs/results/h200-memory.json, which `zipmap eval memory --target h200` made."""
+    recorded = json.loads((ROOT / "docs/results/h200-memory.json").read_text())
+    size = tuple(recorded["config"]["size"])
+    rows = [row for row in recorded["rows"] if row["views"] >= 750]
+    assert len(rows) == 4
+    for row in rows:
+        task = Task("large", BF16, size, views=row["views"], chunk=row["chunk"])
+        sizes, params = [size] * row["views"], task.shapes[0]
+        planned = device_bytes(
+            workload_of(task.model, params, sizes, size, row["chunk"], platform="cuda")
+        )
+        assert 1 < planned / row["program"]["total"] < 1.15

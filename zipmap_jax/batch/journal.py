@@ -157,7 +157,8 @@ class Journal:
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         for name, value in now.items():
             if before.get(name) != value:
-                flag = name if name == "scenes" else "--" + name.replace("_", "-")
+                plain = name in ("scenes", "weights")
+                flag = name if plain else "--" + name.replace("_", "-")
                 raise ValueError(
                     f"{self.out} was begun with {flag} {before.get(name)}, not {value}: choose "
                     "another folder, or the same settings"

@@ -141,7 +141,8 @@ def _here() -> str:
 def _row(task: Task, compiled: Task, sharding: Any) -> MemoryRow:
     """Shapes and the plan do not ask for cuDNN; the program does."""
     shapes, start = task.shapes, time.perf_counter()
-    workload = workload_of(task.model, shapes[0], [task.size] * task.views, task.size, task.chunk)
+    sizes, platform = [task.size] * task.views, "cuda" if sharding else None
+    workload = workload_of(task.model, shapes[0], sizes, task.size, task.chunk, platform)
     planned = device_bytes(workload)
     try:
         program = program_memory(h200.compile_for(sharding, compiled.function, shapes))
@@ -162,7 +163,8 @@ def markdown(result: MemoryResult) -> str:
         "",
         "; ".join(f"{name} {value}" for name, value in result.target.items()) + ".",
         f"Heads: {', '.join(config.heads)}. Bytes that the compiler plans for one call; no call "
-        "was made. The weights are in fp32.",
+        "was made. Weights are held in the formats of inference: matrices of the backbone as the "
+        "products take them, the rest in fp32.",
         "",
         "| views | chunk | arguments GB | outputs GB | temporary GB | total GB | plan GB | fits |",
         "|---|---|---|---|---|---|---|---|",

@@ -14,6 +14,7 @@ from jax.interpreters import partial_eval
 
 from zipmap_jax.models.config import Mixer, Policy, Variant
 from zipmap_jax.models.presets import preset
+from zipmap_jax.models.storage import as_multiplied
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Prediction, SceneState, Views
 from zipmap_jax.train.flops import flops_of
@@ -117,7 +118,7 @@ class Task:
     @property
     def shapes(self) -> tuple[Any, ...]:
         """Shapes of the arguments, parameters first."""
-        params = jax.eval_shape(self.model.init, jax.random.key(0))
+        params = as_multiplied(jax.eval_shape(self.model.init, jax.random.key(0)), self.policy)
         channels = self.model.config.ray_channels if self.kind == "query" else 3
         images = jax.ShapeDtypeStruct((1, self.padded, *self.size, channels), jnp.float32)
         if self.kind == "offline":

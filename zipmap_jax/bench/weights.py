@@ -8,24 +8,25 @@ from typing import Any
 import jax
 import numpy as np
 
+from zipmap_jax.models.storage import as_multiplied
 from zipmap_jax.models.zipmap import ZipMap
 
 _NUMBERS = 2**20 - 3  # odd, so that rows of a matrix begin at different places
 
 
 def random_params(model: ZipMap) -> Any:
-    """Parameters on the default device, of the size of trained ones.
+    """Parameters on the default device, of the size of trained ones, in the formats of inference.
 
     `model.init` draws what to train from, by a program that takes longer to compile than the model
     itself. Here a few normal numbers are dealt out again and again.
     """
     normal = np.random.default_rng(0).standard_normal(_NUMBERS, np.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    shapes = as_multiplied(jax.eval_shape(model.init, jax.random.key(0)), model.policy)
 
     def drawn(path: tuple[Any, ...], leaf: Any) -> jax.Array:
         offset, scale = _offset_and_scale(path[-1].key, leaf.shape)
         block = np.float32(offset) + np.float32(scale) * normal
-        return jax.device_put(np.resize(block, leaf.shape))
+        return jax.device_put(np.resize(block, leaf.shape).astype(leaf.dtype))
 
     return jax.tree_util.tree_map_with_path(drawn, shapes)
 

@@ -87,7 +87,7 @@ class Batch:
         began = time.monotonic()
         model = load_model(self.model, self.precision)
         options = self._options(model)
-        settings = self._settings(options)
+        settings = self._settings(options, model.fingerprint)
         mine = share(scenes, *process)
         journal = Journal(self.out, process)
         journal.open(settings)
@@ -148,13 +148,14 @@ class Batch:
             batch_size=self.batch_size,
         )
 
-    def _settings(self, options: Options) -> dict[str, Any]:
+    def _settings(self, options: Options, weights: str) -> dict[str, Any]:
         """What the results depend on beyond rounding; a resumed run must have the same."""
         own = ("model", "mode", "fps", "max_views", "conf_threshold", "precision", "strict")
         settings = {name: getattr(self, name) for name in own}
         return {
             "scenes": self.scenes.resolve().name,  # machines may see it at other places
             **settings,
+            "weights": weights,
             "size": options.size,
             "no_exif": self.no_exif,
         }

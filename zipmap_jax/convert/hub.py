@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parents[1] / "assets"
 _SCHEME = "hf://"
+_SAMPLE = 1024
 _FILES = (".pt", ".pth", ".bin", ".safetensors")
 
 
@@ -30,13 +33,30 @@ class LoadedModel:
 
     Attributes:
       model: architecture and number formats.
-      params: nested fp32 parameter tree on the default device.
+      params: nested parameter tree on the default device; fp32, but for matrices that the model's
+        policy rounds whenever it uses them (see `zipmap_jax.models.storage`).
       card: where the parameters come from, their licence, their configuration.
     """
 
     model: ZipMap
     params: Params
     card: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve digits that tell other weights from these, whatever format they are held in.
+
+        Made of the beginning of every parameter: training moves all of them.
+        """
+        digest = hashlib.sha256()
+        for leaf in jax.tree.leaves(jax.device_get(_beginnings(self.params))):
+            digest.update(leaf.tobytes())
+        return digest.hexdigest()[:12]
+
+
+@jax.jit
+def _beginnings(params: Params) -> Params:
+    return jax.tree.map(lambda x: x.reshape(-1)[:_SAMPLE].astype(jnp.bfloat16), params)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +82,8 @@ def load(
       ema: take the averaged weights of a `.pt` file.
 
     Returns:
-      The model, its parameters (fp32, whatever the file holds) and its card.
+      The model, its parameters (fp32, whatever the file holds, unless the policy computes in less:
+      see `LoadedModel`) and its card.
 
     Raises:
       ValueError: when nothing of that name exists, or it is damaged, incomplete or no ZipMap model.
@@ -70,13 +91,17 @@ def load(
       ImportError: when the Hub is asked for and `huggingface_hub` is not installed.
     """
     from zipmap_jax.models.config import FP32
+    from zipmap_jax.models.storage import stored_format
     from zipmap_jax.models.zipmap import ZipMap
 
     source = find(name_or_path, ema=ema)
     for note in source.card["notes"]:
         warnings.warn(f"{name_or_path}: {note}", stacklevel=2)
-    params = nest({name: jnp.asarray(leaf) for name, leaf in source.leaves})
-    model = ZipMap(source.config, policy=policy or FP32)
+    policy = policy or FP32
+    params = nest(
+        {name: jnp.asarray(leaf, stored_format(name, policy)) for name, leaf in source.leaves}
+    )
+    model = ZipMap(source.config, policy=policy)
     return LoadedModel(model, params, source.card)
 
 

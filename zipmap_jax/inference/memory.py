@@ -229,8 +229,15 @@ def workload_of(
     original_sizes: Sequence[tuple[int, int]],
     network_size: tuple[int, int],
     chunk: int | None = None,
+    platform: str | None = None,
 ) -> Workload:
-    """The workload of running a `ZipMap` on images of these sizes."""
+    """The workload of running a `ZipMap` on images of these sizes.
+
+    Args:
+      model, params: the model.
+      original_sizes, network_size, chunk: see `Workload`.
+      platform: that it runs on, "cpu" or another; None = the default.
+    """
     return Workload(
         config=model.config,
         policy=getattr(model, "policy", FP32),
@@ -238,4 +245,5 @@ def workload_of(
         original_sizes=tuple(original_sizes),
         network_size=network_size,
         chunk=chunk,
+        in_place=(platform or jax.default_backend()) != "cpu",
     )

@@ -26,6 +26,8 @@ class Workload:
       network_size: (height, width) at which the network works.
       chunk: views worked on at a time; None = all of a window.
       devices: that share the views.
+      in_place: whether the compiler keeps one copy of the token stream while it loops over chunks
+        within a loop over layers, as it does for GPUs; on the CPU it keeps two.
     """
 
     config: ZipMapConfig
@@ -35,6 +37,7 @@ class Workload:
     network_size: tuple[int, int]
     chunk: int | None = None
     devices: int = 1
+    in_place: bool = False
 
     @property
     def views(self) -> int:
@@ -97,8 +100,8 @@ def plan_memory(w: Workload) -> MemoryPlan:
     What grows with the number of views is counted exactly: images, outputs, tapped features and,
     where it is more than the heads' temporaries, the token stream. Temporaries grow with the chunk;
     for the CPU they are within a third of what the compiler reports at 392x518 pixels, and err
-    upwards for smaller images. On a GPU everything errs upwards, by 24 to 19 % of the whole at 750
-    to 3000 views of `large` (docs/results/h200-memory.md).
+    upwards for smaller images. For a GPU the whole is too high by 12, 4 and 2 % at 750, 3000 and
+    5000 views of `large` (docs/results/h200-memory.md).
     """
     c = w.config
     height, width = w.network_size
@@ -113,8 +116,7 @@ def plan_memory(w: Workload) -> MemoryPlan:
     # Before the last upsampling (8 pixels a patch side), and twice after it.
     half = pixels * (8 / c.patch) ** 2
     dense = 4 * (half * c.dense.features + pixels * (c.dense.features + c.dense.hidden))
-    # The loop over chunks inside that over layers: a second copy on the CPU, none on a GPU.
-    copies = 2 if live > w.live_chunk else 1
+    copies = 2 if live > w.live_chunk and not w.in_place else 1
     return MemoryPlan(
         weights=w.parameter_bytes,
         images=padded * pixels * 4 * 3,

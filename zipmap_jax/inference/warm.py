@@ -14,6 +14,7 @@ from zipmap_jax.inference.compile import compiled_update, forget_programs
 from zipmap_jax.inference.memory import free_memory, workload_of
 from zipmap_jax.inference.planning import chunk_for
 from zipmap_jax.inference.resize import Mode, network_shape
+from zipmap_jax.models.storage import as_multiplied
 from zipmap_jax.models.zipmap import ZipMap
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def shapes_of_model(name: str, policy: Policy) -> tuple[ZipMap, Any, int]:
     source = find(name)
     model = ZipMap(source.config, policy=policy)
     size = int(source.card.get("size") or source.config.embedder.image_size)
-    return model, jax.eval_shape(model.init, jax.random.key(0)), size
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return model, as_multiplied(shapes, policy), size
 
 
 def buckets_for(
