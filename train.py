@@ -41,6 +41,7 @@ from zipmap_jax.train.loop import train
 from zipmap_jax.train.optimizer import require_matches
 from zipmap_jax.train.pictures import painter
 from zipmap_jax.train.plan import plan
+from zipmap_jax.train.probe import with_probe, without_probe
 from zipmap_jax.train.program import Program
 from zipmap_jax.train.resume import check_resumable
 from zipmap_jax.train.roots import require_sources
@@ -74,7 +75,7 @@ def run(config: TrainConfig, options: Options) -> None:
 
     def new_state() -> TrainState:
         params = random_parameters(model, jax.random.key(config.seed), config.token_scale)
-        return initial_state(params, config.optim)
+        return initial_state(with_probe(params, config), config.optim)
 
     require_matches(jax.eval_shape(new_state).params, config.optim)
     fresh = config.start.kind == "random"
@@ -122,7 +123,7 @@ def run(config: TrainConfig, options: Options) -> None:
     if stopped:
         return
     weights = state.params if options.export_weights == "params" else state.ema
-    weights = on_one_device(weights, mesh)
+    weights = on_one_device(without_probe(weights), mesh)
     if is_first():
         export(config, weights, config.steps, workdir / "model", options, force=True)
         print(workdir / "model")

@@ -31,6 +31,7 @@ def get_config() -> TrainConfig:
             buckets=(Bucket(views=8, height=112, width=154, batch=1),),
             shuffle_views=False,
         ),
+        loss=dataclasses.replace(offline.loss, matching=0.0, rays=0.0),
         optim=dataclasses.replace(
             offline.optim,
             lr=3e-4,

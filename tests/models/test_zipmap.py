@@ -13,6 +13,7 @@ import pytest
 
 from tests.models.conftest import micro, random_params
 from zipmap_jax.models.config import BF16
+from zipmap_jax.models.dense_heads import _turns
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Prediction, SceneState, Views
 
@@ -238,8 +239,40 @@ def test_state_must_fit_the_model(images: Any) -> None:
 
 def test_state_must_fit_the_batch(images: Any) -> None:
     model, params = ZipMap(micro("offline")), random_params(micro("offline"))
-    with pytest.raises(ValueError, match="holds 1 scenes but 2"):
-        model.update(params, model.init_state(params, 1), Views(images))
+    with pytest.raises(ValueError, match="holds 3 scenes but 2"):
+        model.update(params, model.init_state(params, 3), Views(images))
+
+
+@pytest.mark.parametrize(
+    ("variant", "chunk"), [("offline", None), ("offline", 2), ("streaming", 1)]
+)
+def test_scenes_may_start_from_one_state(variant: Any, chunk: int | None, images: Any) -> None:
+    model, params = ZipMap(micro(variant)), random_params(micro(variant))
+    update = jax.jit(model.update, static_argnames="chunk")
+    one, two = model.init_state(params), model.init_state(params, 2)
+    assert one.w0.shape[1] == 1
+    same(
+        update(params, one, Views(images), chunk=chunk),
+        update(params, two, Views(images), chunk=chunk),
+    )
+
+
+def test_scenes_may_read_from_one_state(images: Any) -> None:
+    model, params = ZipMap(micro("state_query")), random_params(micro("state_query"))
+    state, _ = jax.jit(model.update)(params, model.init_state(params), Views(images[:1]))
+    rays = jax.random.normal(jax.random.key(0), (2, 2, 28, 42, model.config.ray_channels))
+    doubled = jax.tree.map(lambda x: jnp.repeat(x, 2, 1 if x.ndim > 1 else 0), state)
+    read = jax.jit(model.read)
+    close(read(params, state, rays), read(params, doubled, rays))
+
+
+@pytest.mark.parametrize("chunk", [None, 2, 3])
+def test_heads_take_scenes_in_turns(chunk: int | None) -> None:
+    """Four scenes of two views: at once, one after the other, and as many as go into a chunk."""
+    images = jax.random.uniform(jax.random.key(3), (4, 2, 28, 42, 3))
+    same(run("offline", images, chunk), run("offline", images))
+    assert [_turns(4, 2, most) for most in (None, 2, 3, 4, 8)] == [1, 4, 4, 2, 1]
+    assert _turns(6, 1, 4) == 2
 
 
 def test_only_a_query_model_can_be_read() -> None:

@@ -17,7 +17,7 @@ from tests.models.conftest import MICRO, micro, random_params
 from zipmap_jax.convert.checkpoint import make_card, save
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.convert.zipmap import to_torch
-from zipmap_jax.models.config import Variant
+from zipmap_jax.models.config import Mixer, Variant
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.checkpoint import Checkpoints
 from zipmap_jax.train.config import Bucket, DataConfig, StartConfig, TrainConfig
@@ -55,6 +55,22 @@ def test_tokens_can_be_drawn_for_a_start_from_nothing() -> None:
         scratch["frame_blocks"]["mlp"]["fc1"]["kernel"],
         published["frame_blocks"]["mlp"]["fc1"]["kernel"],
     )
+
+
+@pytest.mark.parametrize(
+    ("mixer", "path"), [("fast_weights", "ttt/to_qkv"), ("attention", "attn/qkv")]
+)
+def test_queries_start_as_keys(mixer: Mixer, path: str) -> None:
+    model = ZipMap(dataclasses.replace(MICRO, mixer=mixer))
+    init = jax.jit(random_parameters, static_argnums=(0, 2))
+    kernels = []
+    for scale in (None, 0.02):
+        params = flatten(init(model, jax.random.key(0), scale))
+        kernels.append(np.split(params[f"global_blocks/{path}/kernel"], 3, axis=-1))
+    published, scratch = kernels
+    assert np.abs(published[0] - published[1]).max() > 0.01
+    np.testing.assert_array_equal(scratch[0], scratch[1])
+    np.testing.assert_array_equal(scratch[1:], published[1:])
 
 
 @functools.cache

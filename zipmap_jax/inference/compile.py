@@ -82,7 +82,7 @@ def _compile(key: _Key, bucket: Bucket) -> Program:
         model = dataclasses.replace(model, views_axis=VIEWS)
 
     def update(params: Any, views: Views) -> Prediction:
-        state = model.init_state(params, views.images.shape[0])
+        state = model.init_state(params)
         _, prediction = model.update(params, state, views, chunk=bucket.chunk)
         assert prediction.pose_enc is not None
         return Prediction(

@@ -9,10 +9,11 @@ from zipmap_jax.losses.target import (
     target_from_batch,
     valid_samples,
 )
-from zipmap_jax.losses.total import LossConfig, total_loss
+from zipmap_jax.losses.total import LossConfig, PatchAnswers, total_loss
 
 __all__ = [
     "LossConfig",
+    "PatchAnswers",
     "QueryTarget",
     "Target",
     "colour_note",

@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+import jax
 import jax.numpy as jnp
 
 from zipmap_jax.losses.camera import absolute_pose_loss, pairwise_pose_loss
 from zipmap_jax.losses.depth import depth_loss
+from zipmap_jax.losses.matching import matching_loss
 from zipmap_jax.losses.normalise import normalise_prediction, rescale
+from zipmap_jax.losses.patch_rays import patch_ray_loss
 from zipmap_jax.losses.perceptual import perceptual_loss
 from zipmap_jax.losses.points import normal_loss, point_loss
 from zipmap_jax.losses.rendering import colour_loss, peak_signal_to_noise
@@ -47,6 +50,8 @@ class LossConfig:
       camera_kind: "absolute" for models with a reference view, "pairwise" for those without.
       camera, depth, points, normals: weights for the input views.
       colour, query_depth: weights for queried views.
+      matching, rays: weights of `matching.matching_loss` and `patch_rays.patch_ray_loss`, for
+        starts from random weights with little data. The published objective has neither.
       perceptual: weight of LPIPS beside the squared error within the colour loss; it needs weights.
       perceptual_weights: folder of the LPIPS weights (`zipmap convert`); empty = no LPIPS.
       pose: weights of translation, rotation and field of view; None = those of `camera_kind`.
@@ -62,6 +67,8 @@ class LossConfig:
     normals: float = 1.0
     colour: float = 10.0
     query_depth: float = 1.0
+    matching: float = 0.0
+    rays: float = 0.0
     perceptual: float = 0.5
     perceptual_weights: str = ""
     pose: tuple[float, float, float] | None = None
@@ -79,6 +86,20 @@ class LossConfig:
             raise ValueError(f"quantile must lie between 0 and 1, got {self.quantile}.")
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PatchAnswers:
+    """What patches say, in some layers and row by row in each view.
+
+    Attributes:
+      addresses: queries and keys, of `ZipMap.addresses`.
+      rays: of `zipmap_jax.train.probe`.
+    """
+
+    addresses: tuple[Float[Array, "b v l p c"], Float[Array, "b v l p c"]] | None = None
+    rays: Float[Array, "b v l p 6"] | None = None
+
+
 Terms = dict[str, "Float[Array, '']"]
 
 
@@ -91,6 +112,8 @@ def term_weights(config: LossConfig) -> dict[str, float]:
         **depths,
         "local_pts": config.points,
         "local_pts_normal": config.normals,
+        "matching": config.matching,
+        "rays": config.rays,
         "nvs_l2": config.colour,
         "nvs_lpips": config.colour * config.perceptual,
         **{f"nvs_{name}": config.query_depth for name in depths},
@@ -103,6 +126,7 @@ def total_loss(
     config: LossConfig,
     query: tuple[Prediction, QueryTarget] | None = None,
     perceptual: Mapping[str, Any] | None = None,
+    patches: PatchAnswers | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Objective of one batch, in float32.
 
@@ -115,6 +139,7 @@ def total_loss(
       config: weights (static under jit).
       query: prediction and ground truth of queried views, for models that can render.
       perceptual: weights of LPIPS; None = the colour loss is the squared error alone.
+      patches: for the losses of single patches; None = without them.
 
     Returns:
       The objective, and its parts by name:
@@ -144,6 +169,8 @@ def total_loss(
         rendered, truth = rescale(query[0], scales), query[1]
         truth = truth if config.parity else without_far_queries(truth, target)
         terms |= _query_terms(rendered, truth, config, perceptual)
+    if patches is not None:
+        terms |= _patch_terms(patches, target)
     weights = term_weights(config)
     weighted = {name: weights[name] * term for name, term in terms.items()}
     objective = sum(weighted.values(), jnp.zeros(()))
@@ -177,6 +204,15 @@ def _point_terms(aligned: Prediction, target: Target, config: LossConfig) -> Ter
         "local_pts": point_loss(aligned.local_points, target),
         "local_pts_normal": normal_loss(aligned.local_points, target, parity=config.parity),
     }
+
+
+def _patch_terms(patches: PatchAnswers, target: Target) -> Terms:
+    terms: Terms = {}
+    if patches.addresses is not None:
+        terms["matching"] = matching_loss(*patches.addresses, target)
+    if patches.rays is not None:
+        terms["rays"] = patch_ray_loss(patches.rays, target)
+    return terms
 
 
 def _camera_terms(aligned: Prediction, target: Target, config: LossConfig) -> Terms:

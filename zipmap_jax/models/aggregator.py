@@ -68,6 +68,14 @@ class GlobalBlock(nn.Module):
         """Gradient sums of these tokens for the fast weights."""
         return self.ttt.gradients(self.norm1(x), weights, valid)
 
+    def addresses(self, x: Float[Array, "b n d"]) -> tuple[Array, Array]:
+        """Queries and keys, [b, n, d] and of unit length, the heads side by side."""
+        x = self.norm1(x)
+        heads = (self.ttt.queries(x), self.ttt.keys(x)[0])
+        scale = self.config.fast.heads**-0.5
+        queries, keys = (scale * jnp.moveaxis(y, 1, 2).reshape(x.shape) for y in heads)
+        return queries, keys
+
     def read(self, x: Float[Array, "b n d"], weights: FastWeights) -> Float[Array, "b n d"]:
         """The residual stream after the whole block."""
         y = self.ttt.read(self.norm1(x), weights)
@@ -160,8 +168,8 @@ class Aggregator:
 
         Args:
           params: tree with `frame_blocks` and `global_blocks`.
-          weights: fast weights of all layers, leading layer axis.
-          norms: column norms to restore, leading layer axis.
+          weights: fast weights of all layers, leading layer axis; of all scenes, or one for all.
+          norms: column norms to restore, of the same axes.
           x: token stream.
           valid: False for padded views.
           grid: (rows, columns) of patches.
@@ -191,7 +199,7 @@ class Aggregator:
                 y = self._read(block, w, frame)
                 return put(stream, y, i), put(taps, self._features(frame, y), i, slot)
 
-            zero = jax.tree.map(jnp.zeros_like, Gradients(w.w0, w.w2, w.w2))
+            zero = Gradients(*[jnp.zeros((b, *w.w0.shape[1:]))] * 3)
             stream, total = _loop(chunks, write, (stream, zero))
             stepped = self._step(w, Gradients(*self._over_devices(jnp.stack(total))), n)
             if padded:  # a step without tokens would renormalise, which is not quite the identity
@@ -223,6 +231,13 @@ class Aggregator:
         blocks = (params["frame_blocks"], params["global_blocks"])
         init = (x, self._empty_taps(x))
         return lax.scan(layer, init, (blocks, weights, self._slots))[0][1]
+
+    def addresses(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
+        """Queries and keys of tokens in one global block, of unit length."""
+        tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+        found = apply(self.global_block, block, tokens, method="addresses")
+        queries, keys = (y.reshape(x.shape) for y in found)
+        return queries, keys
 
     def _over_devices(self, local: Array) -> Array:
         """The sum over the devices that share the views of a scene."""

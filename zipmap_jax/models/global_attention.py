@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from zipmap_jax.models.aggregator import Aggregator, map_chunks
-from zipmap_jax.nn.layers import apply
+from zipmap_jax.nn.fast_weights import normalise
+from zipmap_jax.nn.layers import apply, layer_norm, over_channels
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
@@ -75,6 +76,15 @@ class AttentionAggregator(Aggregator):
         blocks = (params["frame_blocks"], params["global_blocks"])
         (_, taps), _ = lax.scan(layer, (x, self._empty_taps(x)), (blocks, self._slots))
         return weights, taps
+
+    def addresses(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
+        """Queries and keys of tokens in one global block before each head rotates its own."""
+        qkv = block["attn"]["qkv"]
+        y = apply(layer_norm(1e-5), block["norm1"], x)
+        y = jnp.matmul(y, qkv["kernel"], precision=self.policy.precision)
+        y = y + over_channels(qkv["bias"], y.ndim)
+        queries, keys, _ = (normalise(part) for part in jnp.split(y, 3, -1))
+        return queries, keys
 
     def _mix(
         self,

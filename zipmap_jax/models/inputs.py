@@ -29,7 +29,7 @@ def check_inputs(
       channels: that they must have.
       patch: of which both sides must be multiples.
       layers: (layers, heads, inputs, units) of the model's fast weights.
-      state: of the scenes.
+      state: of the scenes, or one for all.
       chunk: views worked on at once.
     """
     if pixels.ndim != 5 or pixels.shape[-1] != channels or 0 in pixels.shape:
@@ -53,7 +53,7 @@ def check_inputs(
             f"the state has fast weights of {(layer, *head)} (layers, heads, inputs, units), "
             f"but this model's are {layers}: use the model that made it"
         )
-    if scenes != pixels.shape[0]:
+    if scenes not in (1, pixels.shape[0]):
         raise ValueError(
             f"the state holds {scenes} scenes but {pixels.shape[0]} were given: "
             "make it with init_state(params, batch)"

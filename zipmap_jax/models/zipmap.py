@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from zipmap_jax.models.aggregator import Aggregator, map_chunks, scan_windows
 from zipmap_jax.models.config import FP32, Policy, ZipMapConfig
+from zipmap_jax.models.dense_heads import DenseHeads
 from zipmap_jax.models.global_attention import AttentionAggregator
 from zipmap_jax.models.inputs import check_inputs, from_windows, to_windows
-from zipmap_jax.nn.activations import activate
 from zipmap_jax.nn.camera_head import IterativeCameraHead, MlpCameraHead
-from zipmap_jax.nn.dpt import DenseHead
 from zipmap_jax.nn.fast_weights import FastWeights, column_norms
 from zipmap_jax.nn.layers import apply
 from zipmap_jax.nn.vit import ImageEmbedder, RayEmbedder
@@ -30,13 +30,6 @@ from zipmap_jax.structs import Prediction, SceneState, Views
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
-
-# (output channels, value activation, confidence activation) of each dense head.
-DENSE_HEADS: dict[str, tuple[int, str, str | None]] = {
-    "depth_head": (2, "exp", "expp1"),
-    "local_point_head": (3, "xy_exp", None),
-    "nvs_head": (5, "sigmoid_exp", "expp1"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,14 +77,13 @@ class ZipMap:
             **self.aggregator.init(next(keys)),
             self._camera_name: self.camera_head.init(next(keys)),
         }
-        taps = [jnp.zeros((1, 1, 2 * c.width))] * 4
         for name in ("depth_head", "local_point_head"):
-            params[name] = self._dense(name).init(next(keys), taps, (1, 1))["params"]
+            params[name] = self.dense_heads.init(name, next(keys))
         if c.ray_channels:
             rays = jnp.zeros((1, c.patch, c.patch, c.ray_channels))
             params["ray_cond_token"] = small(next(keys), (1, 1, c.special_tokens, c.width))
             params["ray_embed"] = self.ray_embedder.init(next(keys), rays)["params"]
-            params["nvs_head"] = self._dense("nvs_head").init(next(keys), taps, (1, 1))["params"]
+            params["nvs_head"] = self.dense_heads.init("nvs_head", next(keys))
         return params
 
     def init_state(self, params: Any, batch: int = 1) -> SceneState:
@@ -120,7 +112,9 @@ class ZipMap:
 
         Args:
           params: from `init` or a checkpoint.
-          state: from `init_state` or an earlier `update`; its batch must match.
+          state: from `init_state` or an earlier `update`; of as many scenes as there are images of,
+            or of one, from which all of them start: with `init_state(params)` that saves a copy of
+            the initial weights per scene.
           views: images; height and width multiples of the patch size.
           chunk: views worked on at once; bounds memory and does not change the result. None = all.
             A streaming model never works on more than its window.
@@ -140,6 +134,25 @@ class ZipMap:
         """`update` that also returns the tapped features (large: for parity work and probes)."""
         return self._update(params, state, views, chunk, keep_taps=True)
 
+    def addresses(
+        self, params: Any, taps: Float[Array, "4 b v p d2"]
+    ) -> tuple[Float[Array, "b v 4 t d"], Float[Array, "b v 4 t d"]]:
+        """Queries and keys of the patches in the global blocks of the tapped layers.
+
+        Args:
+          params: the parameters.
+          taps: from `update_with_taps`.
+
+        Returns:
+          Both of unit length, patches row by row.
+        """
+        frame = taps[..., self.config.special_tokens :, : self.config.width]
+        layers = np.asarray(self.config.taps)
+        blocks = jax.tree.map(lambda x: x[layers], params["global_blocks"])
+        found = jax.vmap(self.aggregator.addresses)(blocks, frame.astype(jnp.float32))
+        queries, keys = (jnp.moveaxis(x, 0, 2) for x in found)
+        return queries, keys
+
     def _update(
         self, params: Any, state: SceneState, views: Views, chunk: int | None, *, keep_taps: bool
     ) -> tuple[SceneState, Prediction, Any]:
@@ -154,6 +167,8 @@ class ZipMap:
         )
         weights = FastWeights(*state.weights)
         norms = column_norms(weights)
+        if window < count:  # then the weights are carried from window to window
+            weights = jax.tree.map(lambda w: _for_scenes(w, images.shape[0]), weights)
         # Attention must not see what fills the last chunk; to fast weights it adds no gradient.
         filled = self.config.mixer == "attention" and count % size > 0
         padded = filled or views.valid is not None
@@ -164,7 +179,7 @@ class ZipMap:
             weights, taps = self.aggregator.zip_views(
                 params, weights, norms, tokens, mask, grid, padded
             )
-            dense = self._dense_outputs(params, taps, grid, ("depth_head", "local_point_head"))
+            dense = self.dense_heads(params, taps, grid, ("depth_head", "local_point_head"), chunk)
             kept = jnp.moveaxis(taps, 1, -1) if keep_taps else None
             return weights, (dense, taps[:, 3, ..., 0, :], kept)
 
@@ -193,7 +208,7 @@ class ZipMap:
 
         Args:
           params: of a state-query model.
-          state: a zipped scene.
+          state: a zipped scene for each scene of the rays, or one for all.
           rays: ray conditions of every pixel, see `zipmap_jax.geometry.rays`.
           chunk: views worked on at once. None = all.
 
@@ -227,7 +242,7 @@ class ZipMap:
         def one_chunk(rays: Float[Array, "1 b c h w r"]) -> tuple[Any, Any]:
             tokens = self._ray_tokens(params, rays[0])[None]
             taps = self.aggregator.read_views(params, weights, tokens, grid)
-            dense = self._dense_outputs(params, taps, grid, ("nvs_head",))
+            dense = self.dense_heads(params, taps, grid, ("nvs_head",), chunk)
             return dense, jnp.moveaxis(taps, 1, -1) if keep_taps else None
 
         outputs = map_chunks(one_chunk, to_windows(rays, size, size))
@@ -260,23 +275,13 @@ class ZipMap:
         return "camera_mlp_head" if self.config.camera.kind == "mlp" else "camera_head"
 
     @property
+    def dense_heads(self) -> DenseHeads:
+        return DenseHeads(self.config, self.policy, self.remat)
+
+    @property
     def ray_embedder(self) -> RayEmbedder:
         c, p = self.config, self.policy
         return RayEmbedder(c.width, c.patch, p.compute, p.precision)
-
-    def _dense(self, name: str) -> DenseHead:
-        d, p = self.config.dense, self.policy
-        return DenseHead(
-            DENSE_HEADS[name][0],
-            d.features,
-            d.out_channels,
-            d.hidden,
-            self.config.patch,
-            p.heads,
-            p.precision,
-            d.init_gain,
-            d.output_scale,
-        )
 
     def _image_tokens(
         self, params: Any, images: Float[Array, "b c h w 3"], first: Bool[Array, "b c"]
@@ -301,25 +306,6 @@ class ZipMap:
             params["ray_cond_token"], (b, c, *params["ray_cond_token"].shape[2:])
         )
         return jnp.concatenate([special, patches.reshape(b, c, *patches.shape[1:])], 2)
-
-    def _dense_outputs(
-        self, params: Any, taps: Array, grid: tuple[int, int], names: tuple[str, ...]
-    ) -> tuple[tuple[Array, Array | None], ...]:
-        """Activated (values, confidence) of dense heads, chunk by chunk."""
-
-        def one_head(name: str, params: Any, x: Float[Array, "4 b c p d2"]) -> Any:
-            _, value, confidence = DENSE_HEADS[name]
-            levels = [level.reshape(-1, *level.shape[2:]) for level in x]
-            raw = apply(self._dense(name), params, levels, grid)
-            out = activate(raw, value, confidence)
-            return jax.tree.map(lambda y: y.reshape(*x.shape[1:3], *y.shape[1:]), out)
-
-        def one_chunk(x: Float[Array, "4 b c t d2"]) -> Any:
-            x = x[..., self.config.special_tokens :, :]
-            head = jax.checkpoint(one_head, static_argnums=0) if self.remat else one_head
-            return tuple(head(name, params[name], x) for name in names)
-
-        return map_chunks(one_chunk, taps)
 
     def _device(self) -> Array | int:
         """This device's number among those that share the views."""
@@ -352,3 +338,7 @@ class ZipMap:
             raise ValueError(
                 f"the {self.config.variant} model cannot be queried: load a state_query checkpoint"
             )
+
+
+def _for_scenes(w: Float[Array, "l b ..."], scenes: int) -> Float[Array, "l s ..."]:
+    return jnp.broadcast_to(w, (w.shape[0], scenes, *w.shape[2:]))

@@ -156,11 +156,11 @@ class FastWeightLayer(nn.Module):
         eta = jax.nn.softplus(self.lr_fc(x.astype(jnp.float32)) + beta)
         b, n, _ = eta.shape
         eta = eta.reshape(b, n, 3, self.heads).transpose(2, 0, 3, 1)
-        return _normalise(self._split(k)), self._split(v), eta
+        return normalise(self._split(k)), self._split(v), eta
 
     def queries(self, x: Float[Array, "b n c"]) -> Float[Array, "b k n d"]:
         """Unit-length queries."""
-        return _normalise(self._split(jax.nn.silu(self.to_qkv(x, 0, self.width))))
+        return normalise(self._split(jax.nn.silu(self.to_qkv(x, 0, self.width))))
 
     def gradients(
         self,
@@ -214,7 +214,7 @@ class FastWeightLayer(nn.Module):
         )
 
 
-def _normalise(x: Float[Array, "b k n d"]) -> Float[Array, "b k n d"]:
+def normalise(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
     """`x / (||x|| + 1e-5)` in fp32, with a finite gradient at zero."""
     x = x.astype(jnp.float32)
     square = jnp.sum(x * x, axis=-1, keepdims=True)

@@ -17,8 +17,9 @@ from zipmap_jax.convert.table import rules
 from zipmap_jax.convert.zipmap import expected_shapes
 from zipmap_jax.models.aggregator import Aggregator
 from zipmap_jax.models.config import FP32
+from zipmap_jax.models.dense_heads import HEADS
 from zipmap_jax.models.presets import preset
-from zipmap_jax.models.zipmap import DENSE_HEADS, ZipMap
+from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.activations import activate
 from zipmap_jax.nn.camera_head import MlpCameraHead, activate_pose
 from zipmap_jax.nn.dpt import DenseHead, add_position, position_grid
@@ -239,7 +240,7 @@ def _dense_head(head: str, meta: Meta, taps: list[Any], grid: Any) -> tuple[Any,
     renamed = [dataclasses.replace(r, torch=prefix + r.torch.split(".", 1)[1]) for r in table]
     shapes = {rule.torch: rule.shape for rule in renamed}
     params = from_state(StateDict(shapes, meta["config"]["seed"]), renamed)[trained]
-    module = DenseHead(DENSE_HEADS[trained][0], dtype=FP32.heads, precision=FP32.precision)
+    module = DenseHead(HEADS[trained][0], dtype=FP32.heads, precision=FP32.precision)
     raw, inner = with_intermediates(module, params, taps, grid)
     found = {k: v["__call__"][0] for k, v in inner.items() if "__call__" in v}
     named = {f"refine{j}": found[f"refine{j}"] for j in (1, 2, 3, 4)}

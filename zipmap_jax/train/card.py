@@ -38,6 +38,7 @@ def run_card(
             "steps": steps,
             "of_steps": config.steps,
             "seed": config.seed,
+            "start": config.start.path or config.start.kind,
             "weights": weights,
         },
         "held_out": {

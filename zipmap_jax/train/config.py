@@ -255,8 +255,8 @@ class TrainConfig:
       token_scale: initial standard deviation of the special tokens; None = the published 1e-6.
       policy: number formats, a name in `zipmap_jax.models.config.POLICIES`.
       remat: recompute blocks in the backward pass instead of keeping their activations.
-      chunk: views of every scene that a device works on at once, which bounds memory and changes no
-        number; 0 = all.
+      chunk: views of every scene that a device works on at once, and images in the dense heads;
+        bounds memory and changes no number; 0 = all.
       compile_ahead: compile every bucket's program before the first step.
       eval_every: steps between two evaluations, made at the end, too; 0 = never.
       save_every: steps between two checkpoints, made at the end, too; 0 = not in between.

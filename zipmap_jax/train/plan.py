@@ -13,6 +13,7 @@ from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.memory import peak_bytes, split_bytes, tree_bytes
 from zipmap_jax.train.optimizer import module_of, path_name
+from zipmap_jax.train.probe import with_probe
 from zipmap_jax.train.roots import (
     PROCEDURAL,
     REMEDY,
@@ -75,7 +76,9 @@ def plan(config: TrainConfig, devices: int) -> Plan:
     """
     mesh = _mesh(config, devices)
     model = ZipMap(config.model, POLICIES[config.policy], config.remat)
-    state = jax.eval_shape(lambda key: initial_state(model.init(key), config.optim), _key())
+    state = jax.eval_shape(
+        lambda key: initial_state(with_probe(model.init(key), config), config.optim), _key()
+    )
     shapes = shape_shares(config)
     sizes = {shape: config.data.slots * images_of(shape) for shape in shapes}
     return Plan(
@@ -183,7 +186,7 @@ def _working_bytes(config: TrainConfig, model: ZipMap, params: Any, bucket: Buck
     def objective(params: Any, batch: Any, rays: jax.Array) -> jax.Array:
         value, _ = scene(params, batch)
         if bucket.targets:
-            start = model.init_state(params, bucket.batch)
+            start = model.init_state(params)
             rendered = jax.tree.leaves(model.read(params, start, rays, chunk=config.chunk or None))
             value += sum(jnp.mean(leaf) for leaf in rendered)
         return value

@@ -128,12 +128,20 @@ def query_scene_loss(
 
     Returns:
       `loss(params, batch) -> (objective, named parts)`.
+
+    Raises:
+      ValueError: the objective has losses of single patches.
     """
+    if config.matching or config.rays:
+        raise ValueError(
+            "patches are compared between views that are all zipped: with rendered views leave "
+            "loss.matching and loss.rays at 0"
+        )
     axis = model.views_axis
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
         images = batch["images"]
-        state = model.init_state(params, images.shape[0])
+        state = model.init_state(params)
         state, prediction = model.update(params, state, Views(images), chunk=chunk)
         poses = gather_views(batch["w2c"], axis)
         rendered = model.read(params, state, query_rays({**batch, "w2c": poses}), chunk=chunk)

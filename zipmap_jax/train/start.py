@@ -108,7 +108,8 @@ def random_parameters(
     The published initial tokens have a standard deviation of 1e-6, which suits a start from
     pretrained weights. The layer norm behind them multiplies gradients by up to 1000 at that size,
     so that the tokens alone would fill the clipped gradient. Positions start as sines instead of
-    noise, so that neighbours are alike from the first step.
+    noise, so that neighbours are alike from the first step. The queries of the fast weights start
+    as the keys, so that what looks alike finds each other from the first step.
 
     Args:
       model: the model.
@@ -130,7 +131,15 @@ def random_parameters(
         noise = jax.random.normal(jax.random.fold_in(second, hash_of(name)), leaf.shape)
         return token_scale * noise
 
-    return jax.tree_util.tree_map_with_path(redrawn, params)
+    params = jax.tree_util.tree_map_with_path(redrawn, params)
+    mixer = params["global_blocks"]
+    for name, projection in (("ttt", "to_qkv"), ("attn", "qkv")):
+        if name in mixer:
+            kernel = mixer[name][projection]["kernel"]
+            queries, keys, values = jnp.split(kernel, 3, axis=-1)
+            del queries
+            mixer[name][projection]["kernel"] = jnp.concatenate([keys, keys, values], axis=-1)
+    return params
 
 
 def sine_positions(side: int, width: int, scale: float = 0.5) -> Float[np.ndarray, "1 t c"]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from zipmap_jax.losses import target_from_batch, total_loss
+from zipmap_jax.losses import PatchAnswers, target_from_batch, total_loss
 from zipmap_jax.structs import Views
 from zipmap_jax.train.optimizer import (
     apply_update,
@@ -21,6 +21,7 @@ from zipmap_jax.train.optimizer import (
     path_name,
     update_rule,
 )
+from zipmap_jax.train.probe import read_rays
 from zipmap_jax.train.sharding import (
     AXES,
     batch_specs,
@@ -60,14 +61,30 @@ def scene_loss(model: ZipMap, config: LossConfig, chunk: int | None = None) -> L
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
         images = batch["images"]
-        state = model.init_state(params, images.shape[0])
-        _, prediction = model.update(params, state, Views(images), chunk=chunk)
+        state = model.init_state(params)
+        patches = None
+        if config.matching or config.rays:
+            _, prediction, taps = model.update_with_taps(params, state, Views(images), chunk=chunk)
+            patches = gather_views(_patch_answers(model, params, taps, config), axis)
+        else:
+            _, prediction = model.update(params, state, Views(images), chunk=chunk)
         truth = {name: x for name, x in batch.items() if name != "images"}
         return total_loss(
-            gather_views(prediction, axis), target_from_batch(gather_views(truth, axis)), config
+            gather_views(prediction, axis),
+            target_from_batch(gather_views(truth, axis)),
+            config,
+            patches=patches,
         )
 
     return loss
+
+
+def _patch_answers(model: ZipMap, params: Any, taps: Any, config: LossConfig) -> PatchAnswers:
+    tokens = taps[..., model.config.special_tokens :, :]
+    return PatchAnswers(
+        addresses=model.addresses(params, taps) if config.matching else None,
+        rays=read_rays(params, tokens) if config.rays else None,
+    )
 
 
 def gather_views(tree: Any, axis: str | None) -> Any:

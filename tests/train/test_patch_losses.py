@@ -1,0 +1,96 @@
+"""Losses of single patches within a training step, and the probe that goes with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.models.conftest import micro, random_params
+from tests.train.test_sharding import CONFIG, batch
+from zipmap_jax.losses import LossConfig
+from zipmap_jax.models.config import Mixer
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.structs import Views
+from zipmap_jax.train.config import MeshConfig
+from zipmap_jax.train.probe import NAME, with_probe, without_probe
+from zipmap_jax.train.query import query_scene_loss
+from zipmap_jax.train.sharding import VIEWS, batch_shardings, make_mesh, shardings
+from zipmap_jax.train.state import initial_state
+from zipmap_jax.train.step import scene_loss, train_step
+
+LOSS = LossConfig(matching=2.0, rays=3.0)
+
+
+def parameters(mixer: Mixer = "fast_weights") -> dict[str, Any]:
+    model = ZipMap(dataclasses.replace(micro("offline"), mixer=mixer))
+    params = random_params(model.config)
+    return with_probe(params, dataclasses.replace(CONFIG, model=model.config, loss=LOSS))
+
+
+def one_slot() -> dict[str, jax.Array]:
+    return {name: jnp.asarray(x[0]) for name, x in batch().items()}
+
+
+@pytest.mark.parametrize("mixer", ["fast_weights", "attention"])
+def test_queries_keys_and_probe_learn_from_them(mixer: Mixer) -> None:
+    model = ZipMap(dataclasses.replace(micro("offline"), mixer=mixer))
+    loss = jax.jit(jax.value_and_grad(scene_loss(model, LOSS), has_aux=True))
+    (value, parts), gradient = loss(parameters(mixer), one_slot())
+    expected = sum(float(x) for name, x in parts.items() if name.startswith("weighted/"))
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+    assert 1 < float(parts["raw/matching"]) < 5
+    assert float(parts["weighted/rays"]) == pytest.approx(3 * float(parts["raw/rays"]), rel=1e-5)
+    assert float(jnp.abs(gradient[NAME]["kernel"]).max()) > 0
+    path = ("ttt", "to_qkv") if mixer == "fast_weights" else ("attn", "qkv")
+    kernel = functools.reduce(lambda tree, name: tree[name], path, gradient["global_blocks"])
+    assert np.isfinite(kernel["kernel"]).all()
+    assert float(jnp.abs(kernel["kernel"]).max()) > 0
+
+
+def test_addresses_are_those_of_the_fast_weights() -> None:
+    """Unit vectors, one per patch; a query meets the key of the same patch of the same image."""
+    model, params = ZipMap(micro("offline")), random_params(micro("offline"))
+    ttt = params["global_blocks"]["ttt"]["to_qkv"]
+    width = model.config.width
+    same = {"kernel": ttt["kernel"].at[..., :width].set(ttt["kernel"][..., width : 2 * width])}
+    same["bias"] = ttt["bias"].at[..., :width].set(ttt["bias"][..., width : 2 * width])
+    params["global_blocks"]["ttt"]["to_qkv"] = same
+    images = jnp.repeat(jax.random.uniform(jax.random.key(0), (1, 1, 28, 42, 3)), 2, axis=1)
+    _, _, taps = model.update_with_taps(params, model.init_state(params), Views(images))
+    queries, keys = model.addresses(params, taps)
+    assert queries.shape == keys.shape == (1, 2, 4, 6, width)
+    np.testing.assert_allclose(jnp.linalg.norm(keys, axis=-1), 1, atol=1e-3)
+    np.testing.assert_allclose(queries[:, 0], keys[:, 1], atol=1e-5)
+
+
+def test_devices_that_share_views_agree_with_one() -> None:
+    found = []
+    for mesh in (MeshConfig(1, 1, 1), MeshConfig(1, 1, 4)):
+        where = make_mesh(mesh, jax.devices()[: mesh.views])
+        model = ZipMap(micro("offline"), views_axis=VIEWS if mesh.views > 1 else None)
+        state = initial_state(parameters(), CONFIG.optim)
+        state = jax.device_put(state, shardings(state, where))
+        data = {name: x[:1] for name, x in batch().items()}
+        data = jax.device_put(data, batch_shardings(data, where))
+        step = functools.partial(
+            train_step, loss=scene_loss(model, LOSS), config=CONFIG, mesh=where
+        )
+        found.append(jax.jit(step)(state, data, 10)[1])
+    for name in ("raw/matching", "raw/rays"):
+        np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-5)
+
+
+def test_the_probe_stays_behind() -> None:
+    assert set(parameters()) - set(without_probe(parameters())) == {NAME}
+    assert NAME not in with_probe({}, CONFIG)
+
+
+def test_rendered_views_go_without() -> None:
+    with pytest.raises(ValueError, match=r"loss\.matching and loss\.rays at 0"):
+        query_scene_loss(ZipMap(micro("state_query")), LOSS)

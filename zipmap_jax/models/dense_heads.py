@@ -1,0 +1,106 @@
+"""The dense heads of a model: from tapped features to depth, local points or a rendered view."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from zipmap_jax.models.aggregator import map_chunks
+from zipmap_jax.models.config import Policy, ZipMapConfig
+from zipmap_jax.nn.activations import activate
+from zipmap_jax.nn.dpt import DenseHead
+from zipmap_jax.nn.layers import apply
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
+
+# (output channels, value activation, confidence activation) of each.
+HEADS: dict[str, tuple[int, str, str | None]] = {
+    "depth_head": (2, "exp", "expp1"),
+    "local_point_head": (3, "xy_exp", None),
+    "nvs_head": (5, "sigmoid_exp", "expp1"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseHeads:
+    """Pure functions of the parameters of the heads that a model has.
+
+    Attributes:
+      config, policy, remat: of the model.
+    """
+
+    config: ZipMapConfig
+    policy: Policy
+    remat: bool = False
+
+    def init(self, name: str, key: Array) -> Any:
+        """Random parameters of a head."""
+        taps = [jnp.zeros((1, 1, 2 * self.config.width))] * 4
+        return self._head(name).init(key, taps, (1, 1))["params"]
+
+    def __call__(
+        self,
+        params: Any,
+        taps: Float[Array, "n 4 b c p d"],
+        grid: tuple[int, int],
+        names: tuple[str, ...],
+        most: int | None = None,
+    ) -> tuple[tuple[Array, Array | None], ...]:
+        """Activated (values, confidence) of each head, [n, b, c, h, w, ...].
+
+        Args:
+          params: of the model.
+          taps: tapped features of n chunks of c views for each of b scenes.
+          grid: (rows, columns) of patches.
+          names: of the heads.
+          most: images worked on at once, if a chunk of one scene has no more: chunks of several
+            scenes then take turns. None = a chunk of all scenes.
+        """
+
+        def some(x: Float[Array, "4 b c t d"]) -> Any:
+            head = jax.checkpoint(self._run, static_argnums=(0, 3)) if self.remat else self._run
+            return tuple(head(name, params[name], x, grid) for name in names)
+
+        def one_chunk(x: Float[Array, "4 b c p d"]) -> Any:
+            x = x[..., self.config.special_tokens :, :]
+            scenes, views = x.shape[1:3]
+            turns = _turns(scenes, views, most)
+            parts = jnp.moveaxis(x.reshape(4, turns, -1, *x.shape[2:]), 1, 0)
+            outputs = map_chunks(some, parts)
+            return jax.tree.map(lambda y: y.reshape(scenes, *y.shape[2:]), outputs)
+
+        return map_chunks(one_chunk, taps)
+
+    def _run(
+        self, name: str, params: Any, x: Float[Array, "4 b c t d"], grid: tuple[int, int]
+    ) -> Any:
+        _, value, confidence = HEADS[name]
+        levels = [level.reshape(-1, *level.shape[2:]) for level in x]
+        out = activate(apply(self._head(name), params, levels, grid), value, confidence)
+        return jax.tree.map(lambda y: y.reshape(*x.shape[1:3], *y.shape[1:]), out)
+
+    def _head(self, name: str) -> DenseHead:
+        d, p = self.config.dense, self.policy
+        return DenseHead(
+            HEADS[name][0],
+            d.features,
+            d.out_channels,
+            d.hidden,
+            self.config.patch,
+            p.heads,
+            p.precision,
+            d.init_gain,
+            d.output_scale,
+        )
+
+
+def _turns(scenes: int, views: int, most: int | None) -> int:
+    """In how many equal parts scenes are taken, so that one has no more than `most` images."""
+    if most is None:
+        return 1
+    at_once = max(1, most // views)
+    return next(n for n in range(-(-scenes // at_once), scenes + 1) if scenes % n == 0)
