@@ -2,12 +2,13 @@
 
     python train.py --config tiny_procedural --workdir runs/tiny_procedural
 
-Losses of stage 3 of ZipMap (pairwise, affine-invariant cameras) and those of single patches, without
-which poses stay where they are for very long, at a size that a laptop can train. The embedded weights
-came from two runs, 44 minutes on one CPU core and 46 on two: cameras and patches alone at 56x56, then
-what is below without `loss.rays`; their card tells. `python eval.py --checkpoint tiny --scenes 48`
-gives AbsRel 0.28 and delta<1.25 0.61 (trivial answer 0.44 and 0.41), RRA@15 59 % (34), RTA@30 31 %
-(0) and AUC@30 7.3 (0). Both parts in one run, as here, have not been measured.
+Losses of stage 3 of ZipMap (pairwise, affine-invariant cameras) and those of single patches,
+without which poses stay where they are for very long, at a size that a laptop can train. The
+embedded weights came from two runs, 44 minutes on one CPU core and 46 on two: cameras and patches
+alone at 56x56, then what is below without `loss.rays`; their card tells. They give AbsRel 0.28 and
+delta<1.25 0.61 (trivial answer 0.44 and 0.41), RRA@15 59 % (34), RTA@30 31 % (0) and AUC@30 7.3 (0)
+by `python eval.py --checkpoint tiny --scenes 48`. Both parts in one run, as here, have not been
+measured.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def get_config() -> TrainConfig:
         token_scale=0.02,
         steps=4000,
         notes=(
-            "a small checkpoint, trained on procedural scenes only: depth and cameras are rough; see "
-            "card.json",
+            "a small checkpoint, trained on procedural scenes only: depth and cameras are rough; "
+            "see card.json",
         ),
     )
