@@ -69,6 +69,7 @@ def test_addresses_are_those_of_the_fast_weights() -> None:
     np.testing.assert_allclose(queries[:, 0], keys[:, 1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_devices_that_share_views_agree_with_one() -> None:
     found = []
     for mesh in (MeshConfig(1, 1, 1), MeshConfig(1, 1, 4)):
