@@ -22,6 +22,7 @@ from zipmap_jax.inference.offline import predict
 from zipmap_jax.inference.program_file import load_program
 from zipmap_jax.inference.scene import guarded
 from zipmap_jax.models.config import (
+    BF16,
     FP32,
     CameraHeadConfig,
     DenseHeadConfig,
@@ -29,6 +30,7 @@ from zipmap_jax.models.config import (
     Policy,
     ZipMapConfig,
 )
+from zipmap_jax.models.storage import as_multiplied
 from zipmap_jax.models.zipmap import ZipMap
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +104,26 @@ def test_a_server_gets_the_same_numbers_without_the_models(micro, tmp_path):
         assert found[name].shape == value.shape
         # The same products, fused differently.
         assert np.linalg.norm(found[name] - value) <= 1e-5 * np.linalg.norm(value), name
+
+
+def test_programs_in_bf16_hold_their_matrices_so(micro, tmp_path):
+    pytest.importorskip("flatbuffers")
+    images = RNG.uniform(size=(2, 16, 16, 3)).astype(np.float32)
+    model = dataclasses.replace(micro.model, policy=BF16)
+    coarse = LoadedModel(model, as_multiplied(micro.params, BF16), micro.card)
+    options = dict(views=2, size=(16, 16), input_type="float32", platforms=["cpu"])
+    export_program(coarse, tmp_path / "bf16.program", **options)
+    export_program(micro, tmp_path / "fp32.program", **options)
+    program = load_program(tmp_path / "bf16.program")
+    assert program.weights["frame_blocks/mlp/fc1/kernel"].dtype == "bfloat16"
+    expected = predict(coarse, images)
+    for name, value in (("depth", expected.depth[0]), ("confidence", expected.depth_conf[0])):
+        np.testing.assert_allclose(program(images)[name], value, rtol=2e-2)
+    with pytest.raises(ValueError, match=r"fp32\.program computes with .* in float32"):
+        load_program(tmp_path / "fp32.program", program.weights)
+    finer = load_program(tmp_path / "fp32.program")
+    again = load_program(tmp_path / "bf16.program", finer.weights)
+    np.testing.assert_array_equal(again(images)["depth"], program(images)["depth"])
 
 
 def test_programs_share_weights_and_check_what_they_get(echo_as_zipmap, tmp_path):

@@ -104,7 +104,9 @@ def load_program(
         )
     exported = jax.export.deserialize(bytearray(binary))
     shapes = jax.tree.unflatten(exported.in_tree, exported.in_avals)[0][0]
-    if not isinstance(weights, Mapping):
+    if isinstance(weights, Mapping):
+        _check_precision(weights, shapes, path)
+    else:
         weights = _map_weights(path.parent / facts["weights"] if weights is None else Path(weights))
     _check(weights, shapes, path)
     weights = {name: jnp.asarray(weights[name], shapes[name].dtype) for name in shapes}
@@ -160,4 +162,14 @@ def _check(weights: Mapping[str, Any], shapes: Mapping[str, Any], path: Path) ->
             raise ValueError(
                 f"{path} needs {name} of shape {shape.shape}, and there is {found}: give the "
                 "weights that it was exported with"
+            )
+
+
+def _check_precision(weights: Mapping[str, Any], shapes: Mapping[str, Any], path: Path) -> None:
+    """Refuse what another program holds more coarsely than this one computes."""
+    for name, shape in shapes.items():
+        if name in weights and weights[name].dtype.itemsize < shape.dtype.itemsize:
+            raise ValueError(
+                f"{path} computes with {name} in {shape.dtype}, and there it is in "
+                f"{weights[name].dtype}: give weights of a program of the same precision, or none"
             )

@@ -61,7 +61,7 @@ def correspondences(
       inside the image, not hidden and of known depth. No view sees itself.
     """
     views, height, width = target.depth.shape[1:]
-    side = round((height * width / patches) ** 0.5)
+    side = target.patch_side(patches)
     rows, columns = height // side, width // side
     middle = slice(side // 2, None, side)
     known = target.mask[:, :, middle, middle].reshape(-1, views, 1, patches)

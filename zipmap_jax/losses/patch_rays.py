@@ -52,8 +52,7 @@ def patch_rays(target: Target, patches: int) -> Float[Array, "b v p 6"]:
       target: ground truth.
       patches: of a view; they are square.
     """
-    height, width = target.depth.shape[2:]
-    side = round((height * width / patches) ** 0.5)
+    side = target.patch_side(patches)
     middle = slice(side // 2, None, side)
     pixels = unproject(jnp.ones_like(target.depth), target.intrinsics)[:, :, middle, middle]
     rays = pixels / safe_norm(pixels)[..., None]

@@ -44,6 +44,11 @@ class Target:
     mask: Bool[Array, "b v h w"]
     detailed: Bool[Array, " b"]
 
+    def patch_side(self, patches: int) -> int:
+        """Side in pixels of the square patches, so many of which fill a view."""
+        height, width = self.depth.shape[2:]
+        return round((height * width / patches) ** 0.5)
+
     @property
     def valid(self) -> Bool[Array, " b"]:
         """Samples that enter the depth and point losses."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 
 from zipmap_jax.losses.patch_rays import NUMBERS
+from zipmap_jax.nn.layers import apply, layer_norm
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -33,8 +34,6 @@ def without_probe(params: dict[str, Any]) -> dict[str, Any]:
 def read_rays(params: Any, patches: Float[Array, "l b v p c"]) -> Float[Array, "b v l p 6"]:
     """What each patch says of its ray, from normalised features of the tapped layers."""
     probe = params[NAME]
-    x = patches.astype(jnp.float32)
-    x = x - jnp.mean(x, axis=-1, keepdims=True)
-    x = x / jnp.sqrt(jnp.mean(x * x, axis=-1, keepdims=True) + 1e-5)
+    x = apply(layer_norm(1e-5, affine=False), {}, patches)
     said = jnp.einsum("lbvpc,lco->bvlpo", x, probe["kernel"])
     return said + probe["bias"][None, None, :, None]
