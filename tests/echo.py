@@ -6,10 +6,11 @@ import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
+from jax import Array
 
 from zipmap_jax.convert.hub import LoadedModel
 from zipmap_jax.models.config import EmbedderConfig, ZipMapConfig
-from zipmap_jax.structs import Prediction, SceneState, Views
+from zipmap_jax.structs import SceneState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,20 +29,29 @@ class EchoModel:
         zeros = jnp.zeros((1, batch, 1, 1, 1))
         return SceneState(zeros, zeros, zeros, jnp.zeros((batch,), jnp.int32))
 
-    def update(
-        self, params: Any, state: SceneState, views: Views, *, chunk: int | None = None
-    ) -> tuple[SceneState, Prediction]:
+    def embed(self, params: Any, images: Array, first: Array) -> Array:
         if self.failure:
             raise MemoryError(self.failure)
-        b, v = views.images.shape[:2]
-        assert chunk is None or v % chunk == 0, "views come in whole chunks"
+        return images
+
+    def zip_tokens(
+        self, params: Any, state: SceneState, tokens: Array, valid: Array, size: tuple[int, int]
+    ) -> tuple[SceneState, Array, Array, Array]:
+        n, b, c = tokens.shape[:3]
+        assert valid.shape == (b, n * c), "views come in whole chunks"
+        v = n * c
         tail = jnp.broadcast_to(params["tail"], (b, v, 6))
         x = jnp.broadcast_to(jnp.arange(v, dtype=jnp.float32)[None, :, None], (b, v, 1))
         pose = jnp.concatenate([x, jnp.zeros((b, v, 2)), tail], -1)
         # Only the last iteration is the answer.
-        poses = jnp.stack([jnp.full_like(pose, jnp.nan), pose])
-        prediction = Prediction(1 + views.images[..., 0], 2 + views.images[..., 1], poses)
-        return state, prediction
+        return state, tokens[:, None], jnp.stack([jnp.full_like(pose, jnp.nan), pose]), tokens
+
+    def dense(
+        self, params: Any, taps: Array, size: tuple[int, int], most: int | None = None
+    ) -> tuple[Array, Array, Array]:
+        images = taps[:, 0]
+        assert images.shape[3:5] == size
+        return 1 + images[..., 0], 2 + images[..., 1], images
 
 
 def echo_model(tail=(0, 0, 0, 1, 1.0, 1.2), failure: str = "", **card: Any) -> LoadedModel:

@@ -43,6 +43,16 @@ class Bucket:
     devices: int = 1
 
     @property
+    def chunks(self) -> int:
+        """Of each device."""
+        return self.views // self.devices // self.chunk_shape[2]
+
+    @property
+    def chunk_shape(self) -> tuple[int, int, int]:
+        """Devices, scenes, and views of each that one device works on at a time."""
+        return self.devices, self.scenes, self.chunk or self.views // self.devices
+
+    @property
     def text(self) -> str:
         """For people."""
         scenes = f"{self.scenes} scenes of " if self.scenes > 1 else ""

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from zipmap_jax.inference.buckets import Bucket
-from zipmap_jax.inference.devices import VIEWS, split
+from zipmap_jax.inference.phases import Step, compile_phases
 from zipmap_jax.structs import Prediction, Views
 
 _NO_CACHE = "ZIPMAP_NO_CACHE"
@@ -31,21 +32,19 @@ class _Key:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A program that is ready to run.
+    """A reconstruction that is ready to run.
 
     Attributes:
-      run: `(params, views) -> Prediction`.
+      run: `(params, views, step) -> Prediction`, host arrays in and out; see `Phased`.
       bucket: the shape it is for.
       seconds: that tracing and compiling took.
-      cached: whether the compiled program lay on disk.
-      layout: where it wants its arguments; None = on one device.
+      cached: whether the compiled programs lay on disk.
     """
 
-    run: Any
+    run: Callable[[Any, Views, Step], Prediction]
     bucket: Bucket
     seconds: float
     cached: bool
-    layout: Any = None
 
     @property
     def text(self) -> str:
@@ -59,28 +58,50 @@ def compiled_update(model: Any, params: Any, bucket: Bucket) -> Program:
 
     It starts from the initial state, runs one `model.update` over all views and returns only what a
     scene is made of: depth, confidence and the last pose encoding, so the compiler removes the
-    local-point head. Programs are kept per model and bucket for the life of the process.
+    local-point head. It is in three parts, see `zipmap_jax.inference.phases`, unless the model has
+    a window. Programs are kept per model and bucket for the life of the process.
 
     Args:
-      model: a `ZipMap`, or anything hashable with `init_state` and `update`.
+      model: a `ZipMap`, or anything hashable with its config and methods.
       params: its parameters, or their shapes.
       bucket: shape of the views, how many are handled at a time, and by how many devices.
     """
-    shape = (bucket.scenes, bucket.views)
-    images: Any = jax.ShapeDtypeStruct((*shape, bucket.height, bucket.width, 3), jnp.float32)
-    valid: Any = jax.ShapeDtypeStruct(shape, jnp.bool_)
-    views = Views(images, valid)
-    leaves, tree = jax.tree.flatten((params, views))
+    leaves, tree = jax.tree.flatten(params)
     shapes = tuple((tuple(leaf.shape), jnp.dtype(leaf.dtype).name) for leaf in leaves)
     return _compile(_Key(model, tree, shapes), bucket)
 
 
 @functools.lru_cache(maxsize=8)
 def _compile(key: _Key, bucket: Bucket) -> Program:
-    model = key.model
-    if bucket.devices > 1:
-        model = dataclasses.replace(model, views_axis=VIEWS)
+    leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in key.leaves]
+    params = jax.tree.unflatten(key.tree, leaves)
+    hits = _cache_hits()
+    before, began = hits[0], time.monotonic()
+    make = compile_phases if key.model.config.window is None else _compile_whole
+    run = make(key.model, params, bucket)
+    return Program(run, bucket, time.monotonic() - began, hits[0] > before)
 
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """A reconstruction in one program, of a model that works on a window of views at a time.
+
+    Attributes:
+      compiled: `(params, views) -> Prediction` on the device.
+    """
+
+    compiled: Any
+
+    def __call__(self, params: Any, views: Views, step: Step) -> Prediction:
+        """As `Phased`."""
+        step(0, 1)
+        arguments = jax.device_put((params, views), self.compiled.input_shardings[0])
+        prediction = jax.device_get(self.compiled(*arguments))
+        step(1, 1)
+        return prediction
+
+
+def _compile_whole(model: Any, params: Any, bucket: Bucket) -> Whole:
     def update(params: Any, views: Views) -> Prediction:
         state = model.init_state(params)
         _, prediction = model.update(params, state, views, chunk=bucket.chunk)
@@ -91,14 +112,10 @@ def _compile(key: _Key, bucket: Bucket) -> Program:
             pose_enc=prediction.pose_enc[-1:].astype(jnp.float32),
         )
 
-    leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in key.leaves]
-    params, views = jax.tree.unflatten(key.tree, leaves)
-    hits = _cache_hits()
-    before, began = hits[0], time.monotonic()
-    whole = split(update, bucket.devices) if bucket.devices > 1 else jax.jit(update)
-    run = whole.lower(params, views).compile()
-    seconds = time.monotonic() - began
-    return Program(run, bucket, seconds, hits[0] > before, run.input_shardings[0])
+    shape = (bucket.scenes, bucket.views)
+    images: Any = jax.ShapeDtypeStruct((*shape, bucket.height, bucket.width, 3), jnp.float32)
+    valid: Any = jax.ShapeDtypeStruct(shape, jnp.bool_)
+    return Whole(jax.jit(update).lower(params, Views(images, valid)).compile())
 
 
 def forget_programs() -> None:

@@ -7,13 +7,12 @@ for rounding. `docs/scaling.md` counts what is sent.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
-
-from zipmap_jax.structs import Prediction
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 if TYPE_CHECKING:
     from zipmap_jax.models.config import ZipMapConfig
@@ -48,24 +47,39 @@ def check_devices(devices: int, config: ZipMapConfig) -> None:
         )
 
 
-def split(update: Callable[[Any, Any], Prediction], devices: int) -> Any:
-    """An update of whole scenes, made of one that works on a share of the views.
+def split(
+    function: Callable[..., Any],
+    devices: int,
+    places: tuple[PartitionSpec, ...],
+    outputs: Any,
+    donated: tuple[int, ...] = (),
+) -> Any:
+    """A function of whole scenes, made of one that works on a share of the views.
 
     Args:
-      update: `(params, views) -> Prediction` of a model with `views_axis` set to `VIEWS`.
+      function: of a model with `views_axis` set to `VIEWS`.
       devices: the first so many of this process.
+      places: along which axes they share each argument.
+      outputs: the same of what is returned.
+      donated: numbers of the arguments that are given away.
 
     Returns:
-      A function to be lowered, which takes parameters that lie on every device, and views spread
-      over the devices.
+      A jitted function to be lowered.
     """
-    mesh = jax.make_mesh(
+    on_devices = jax.shard_map(
+        function, mesh=_mesh(devices), in_specs=places, out_specs=outputs, check_vma=False
+    )
+    layout = tuple(placed(devices, place) for place in places)
+    return jax.jit(on_devices, in_shardings=layout, donate_argnums=donated)
+
+
+def placed(devices: int, place: PartitionSpec) -> NamedSharding:
+    """Where an array is that the first so many devices share."""
+    return NamedSharding(_mesh(devices), place)
+
+
+@functools.cache
+def _mesh(devices: int) -> Mesh:
+    return jax.make_mesh(
         (devices,), (VIEWS,), (AxisType.Auto,), devices=jax.local_devices()[:devices]
     )
-    whole, shared = PartitionSpec(), PartitionSpec(None, VIEWS)
-    out = Prediction(depth=shared, depth_conf=shared, pose_enc=PartitionSpec(None, None, VIEWS))  # type: ignore[arg-type]
-    on_devices = jax.shard_map(
-        update, mesh=mesh, in_specs=(whole, shared), out_specs=out, check_vma=False
-    )
-    layout = (NamedSharding(mesh, whole), NamedSharding(mesh, shared))
-    return jax.jit(on_devices, in_shardings=layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -167,7 +168,7 @@ def predict(
     progress: Progress | None = None,
     on_program: Callable[[Program], None] | None = None,
 ) -> Prediction:
-    """One compiled offline update over network images.
+    """One offline update over network images.
 
     Args:
       model: from `zipmap_jax.load`.
@@ -221,17 +222,15 @@ def predict_scenes(
     """
     report = progress or _silent
     try:
-        # Still on the host, from where each device gets its share.
+        # On the host, from where the devices get one chunk after the other.
         views = Views(*fill(scenes, bucket))  # pyright: ignore[reportArgumentType]
         report("compiling", 0, 1)
         program = compiled_update(model.model, model.params, bucket)
         report("compiling", 1, 1)
         if on_program:
             on_program(program)
-        report("running", 0, 1)
-        arguments = jax.device_put((model.params, views), program.layout)
-        prediction = jax.device_get(program.run(*arguments))
-        report("running", 1, 1)
+        running = functools.partial(report, "running")
+        prediction = program.run(model.params, views, running)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if not is_out_of_memory(error):
             raise

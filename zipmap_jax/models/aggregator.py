@@ -163,7 +163,7 @@ class Aggregator:
         valid: Bool[Array, "n b c"],
         grid: tuple[int, int],
         padded: bool = True,
-    ) -> tuple[FastWeights, Float[Array, "n 4 b c p d2"]]:
+    ) -> tuple[FastWeights, Float[Array, "n 4 b c p d2"], Float[Array, "n b c p d"]]:
         """Run all layers over the stream, stepping the fast weights of each once.
 
         Args:
@@ -176,8 +176,9 @@ class Aggregator:
           padded: whether `valid` may leave a scene without any view.
 
         Returns:
-          The stepped fast weights, and of each tapped layer the outputs of its frame block and its
-          global block, concatenated; chunks lead, so that heads can go through them without a copy.
+          The stepped fast weights; of each tapped layer the outputs of its frame block and its
+          global block, concatenated, chunks leading, so that heads can go through them without a
+          copy; and the stream after the last layer.
         """
         chunks, b, c, p, _ = x.shape
         tokens_valid = jnp.repeat(valid.reshape(chunks, b, c), p, axis=-1)
@@ -209,8 +210,8 @@ class Aggregator:
 
         taps = self._empty_taps(x)
         blocks = (params["frame_blocks"], params["global_blocks"])
-        (_, taps), weights = lax.scan(layer, (x, taps), (blocks, weights, norms, self._slots))
-        return weights, taps
+        (x, taps), weights = lax.scan(layer, (x, taps), (blocks, weights, norms, self._slots))
+        return weights, taps, x
 
     def read_views(
         self,

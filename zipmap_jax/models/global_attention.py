@@ -48,7 +48,7 @@ class AttentionAggregator(Aggregator):
         valid: Bool[Array, "n b c"],
         grid: tuple[int, int],
         padded: bool = True,
-    ) -> tuple[FastWeights, Float[Array, "n 4 b c p d2"]]:
+    ) -> tuple[FastWeights, Float[Array, "n 4 b c p d2"], Float[Array, "n b c p d"]]:
         """Run all layers over the stream.
 
         Args:
@@ -74,8 +74,8 @@ class AttentionAggregator(Aggregator):
             return (y, lax.dynamic_update_index_in_dim(taps, features, slot, 1)), None
 
         blocks = (params["frame_blocks"], params["global_blocks"])
-        (_, taps), _ = lax.scan(layer, (x, self._empty_taps(x)), (blocks, self._slots))
-        return weights, taps
+        (x, taps), _ = lax.scan(layer, (x, self._empty_taps(x)), (blocks, self._slots))
+        return weights, taps, x
 
     def addresses(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
         """Queries and keys of tokens in one global block before each head rotates its own."""

@@ -175,26 +175,108 @@ class ZipMap:
 
         def one_window(weights: FastWeights, xs: Any) -> tuple[FastWeights, Any]:
             images, mask, first = xs  # axes: chunks, scenes, views of a chunk
-            tokens = map_chunks(lambda x: self._image_tokens(params, *x), (images, first))
-            weights, taps = self.aggregator.zip_views(
+            tokens = map_chunks(lambda x: self.embed(params, *x), (images, first))
+            weights, taps, _ = self.aggregator.zip_views(
                 params, weights, norms, tokens, mask, grid, padded
             )
-            dense = self.dense_heads(params, taps, grid, ("depth_head", "local_point_head"), chunk)
+            dense = self.dense(params, taps, images.shape[3:5], chunk)
             kept = jnp.moveaxis(taps, 1, -1) if keep_taps else None
-            return weights, (dense, taps[:, 3, ..., 0, :], kept)
+            return weights, (dense, _camera_tokens(taps), kept)
 
         windows = tuple(to_windows(x, window, size) for x in (images, mask, first))
         weights, outputs = scan_windows(one_window, weights, windows)
         restore = functools.partial(from_windows, window=window, count=count)
-        dense, camera, taps = jax.tree.map(restore, outputs)
-        poses = self.camera_head(params[self._camera_name], self._all(camera), self._all(mask))
-        poses = lax.dynamic_slice_in_dim(poses, self._device() * count, count, axis=2)
-        (depth, conf), (points, _) = dense
-        prediction = Prediction(depth[..., 0], conf, poses, points)
-        seen = state.views + self._all(mask).sum(1).astype(state.views.dtype)
+        (depth, conf, points), camera, taps = jax.tree.map(restore, outputs)
+        prediction = Prediction(depth, conf, self._cameras(params, camera, mask), points)
         if keep_taps:
             taps = jnp.moveaxis(taps, -1, 0)
-        return SceneState(*weights, views=seen), prediction, taps
+        return self._zipped(state, weights, mask), prediction, taps
+
+    def embed(
+        self, params: Any, images: Float[Array, "b c h w 3"], first: Bool[Array, "b c"]
+    ) -> Float[Array, "b c p d"]:
+        """The tokens that a chunk of views starts from: of camera, registers and patches.
+
+        `embed`, `zip_tokens` and `dense` are `update` in parts, for callers that keep little on the
+        device: images go in, and predictions come out, chunk by chunk.
+
+        Args:
+          params: the parameters.
+          images: of c views of each of b scenes, see `Views`.
+          first: True for the first view of a scene.
+        """
+        b, c = images.shape[:2]
+        patches = self.embedder(params["embedder"], images.reshape(b * c, *images.shape[2:]))
+        special = jnp.concatenate([params["camera_token"], params["register_token"]], 2)[0]
+        # Row 0 is the reference view's, row 1 everyone else's.
+        reference = first & (not self.config.affine_invariant)
+        special = jnp.where(
+            reference[..., None, None], special[None, None, 0], special[None, None, 1]
+        )
+        return jnp.concatenate([special, patches.reshape(b, c, *patches.shape[1:])], 2)
+
+    def zip_tokens(
+        self,
+        params: Any,
+        state: SceneState,
+        tokens: Float[Array, "n b c p d"],
+        valid: Bool[Array, "b v"],
+        size: tuple[int, int],
+    ) -> tuple[SceneState, Float[Array, "n 4 b c p d2"], Float[Array, "i b v 9"], Array]:
+        """Zip all views into the state at once.
+
+        Args:
+          params: the parameters.
+          state: as of `update`.
+          tokens: from `embed`, n chunks of c views.
+          valid: False for padded views; n c in all.
+          size: (height, width) of the images.
+
+        Returns:
+          The new state, the tapped features for `dense`, the pose encodings, and the tokens after
+          the last layer: nobody needs them, but they can take the place of those given.
+
+        Raises:
+          ValueError: if the model zips one window after the other.
+        """
+        if self.config.window is not None:
+            raise ValueError(
+                f"a {self.config.variant} model zips {self.config.window} views after the other, "
+                "not all at once: use update"
+            )
+        weights = FastWeights(*state.weights)
+        (in_chunks,) = to_windows(valid, valid.shape[1], tokens.shape[2])
+        weights, taps, tokens = self.aggregator.zip_views(
+            params, weights, column_norms(weights), tokens, in_chunks, self._grid_of(size)
+        )
+        camera = from_windows(
+            _camera_tokens(taps)[None], window=valid.shape[1], count=valid.shape[1]
+        )
+        poses = self._cameras(params, camera, valid)
+        return self._zipped(state, weights, valid), taps, poses, tokens
+
+    def dense(
+        self,
+        params: Any,
+        taps: Float[Array, "n 4 b c p d2"],
+        size: tuple[int, ...],
+        most: int | None = None,
+    ) -> tuple[
+        Float[Array, "n b c h w"], Float[Array, "n b c h w"], Float[Array, "n b c h w 3"]
+    ]:
+        """Depth, its confidence and local points of some chunks of views, see `Prediction`.
+
+        Args:
+          params: the parameters.
+          taps: tapped features.
+          size: (height, width) of the images.
+          most: images worked on at once, see `DenseHeads`.
+        """
+        names = ("depth_head", "local_point_head")
+        grid = self._grid_of(size)
+        (depth, conf), (points, _) = self.dense_heads(params, taps, grid, names, most)
+        assert conf is not None
+        return depth[..., 0], conf, points
 
     def read(
         self,
@@ -283,20 +365,6 @@ class ZipMap:
         c, p = self.config, self.policy
         return RayEmbedder(c.width, c.patch, p.compute, p.precision)
 
-    def _image_tokens(
-        self, params: Any, images: Float[Array, "b c h w 3"], first: Bool[Array, "b c"]
-    ) -> Float[Array, "b c p d"]:
-        """Special tokens and patch tokens of a chunk of images."""
-        b, c = images.shape[:2]
-        patches = self.embedder(params["embedder"], images.reshape(b * c, *images.shape[2:]))
-        special = jnp.concatenate([params["camera_token"], params["register_token"]], 2)[0]
-        # Row 0 is the reference view's, row 1 everyone else's.
-        reference = first & (not self.config.affine_invariant)
-        special = jnp.where(
-            reference[..., None, None], special[None, None, 0], special[None, None, 1]
-        )
-        return jnp.concatenate([special, patches.reshape(b, c, *patches.shape[1:])], 2)
-
     def _ray_tokens(self, params: Any, rays: Float[Array, "b c h w r"]) -> Float[Array, "b c p d"]:
         """Special tokens and ray tokens of a chunk of queried views."""
         b, c = rays.shape[:2]
@@ -317,8 +385,25 @@ class ZipMap:
             return x
         return lax.all_gather(x, self.views_axis, axis=1, tiled=True)
 
+    def _cameras(
+        self, params: Any, camera: Float[Array, "b v d2"], mask: Bool[Array, "b v"]
+    ) -> Float[Array, "i b v 9"]:
+        """Pose encodings of this device's views, from the camera tokens of all."""
+        count = camera.shape[1]
+        poses = self.camera_head(params[self._camera_name], self._all(camera), self._all(mask))
+        return lax.dynamic_slice_in_dim(poses, self._device() * count, count, axis=2)
+
+    def _zipped(
+        self, state: SceneState, weights: FastWeights, mask: Bool[Array, "b v"]
+    ) -> SceneState:
+        seen = state.views + self._all(mask).sum(1).astype(state.views.dtype)
+        return SceneState(*weights, views=seen)
+
     def _grid(self, images: Array) -> tuple[int, int]:
-        return images.shape[2] // self.config.patch, images.shape[3] // self.config.patch
+        return self._grid_of(images.shape[2:4])
+
+    def _grid_of(self, size: tuple[int, ...]) -> tuple[int, int]:
+        return size[0] // self.config.patch, size[1] // self.config.patch
 
     @property
     def _fast_shape(self) -> tuple[int, int, int, int]:
@@ -342,3 +427,7 @@ class ZipMap:
 
 def _for_scenes(w: Float[Array, "l b ..."], scenes: int) -> Float[Array, "l s ..."]:
     return jnp.broadcast_to(w, (w.shape[0], scenes, *w.shape[2:]))
+
+
+def _camera_tokens(taps: Float[Array, "n 4 b c p d2"]) -> Float[Array, "n b c d2"]:
+    return taps[:, 3, ..., 0, :]
