@@ -54,15 +54,18 @@ def h200_sharding() -> NamedSharding:
     return NamedSharding(topologies.make_mesh(topology, (1,), ("device",)), PartitionSpec())
 
 
-def compile_for(sharding: NamedSharding | None, function: Any, shapes: Any) -> Any:
-    """Compile for the device of a layout; None = the default device."""
+def compile_for(
+    sharding: NamedSharding | None, function: Any, shapes: Any, donated: tuple[int, ...] = ()
+) -> Any:
+    """Compile for the device of a layout; None = the default device. Some arguments are given away."""
+    jitted = jax.jit(function, donate_argnums=donated)
     if sharding is None:
-        return jax.jit(function).lower(*shapes).compile()
+        return jitted.lower(*shapes).compile()
 
     def placed(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
-    return jax.jit(function).lower(*jax.tree.map(placed, shapes)).compile()
+    return jitted.lower(*jax.tree.map(placed, shapes)).compile()
 
 
 def has_cudnn() -> bool:

@@ -15,7 +15,9 @@ from zipmap_jax.bench.program_memory import ProgramMemory, program_memory
 from zipmap_jax.bench.runtime import even_chunk
 from zipmap_jax.bench.task import Task
 from zipmap_jax.errors import is_out_of_memory
-from zipmap_jax.inference.memory import device_bytes, free_memory, workload_of
+from zipmap_jax.inference.buckets import Bucket
+from zipmap_jax.inference.memory import device_bytes, free_memory, tree_bytes, workload_of
+from zipmap_jax.inference.phases import phases_of
 from zipmap_jax.models.config import POLICIES, Mixer, Policy
 
 Target = Literal["here", "h200"]
@@ -37,13 +39,15 @@ class MemoryConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MemoryRow:
-    """One compiled program.
+    """One compiled reconstruction.
 
     Attributes:
       views, chunk: of the call.
-      program: its bytes; None if it did not compile, `missing` says why.
+      program: bytes at the peak, of the largest of its programs; None if they did not compile,
+        `missing` says why.
       planned: bytes that `zipmap_jax.inference.memory` expects before anything is compiled.
       compile_seconds: what compilation took.
+      phases: bytes while each of its programs runs.
     """
 
     views: int
@@ -52,6 +56,7 @@ class MemoryRow:
     planned: int
     compile_seconds: float
     missing: str = ""
+    phases: dict[str, ProgramMemory] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +91,7 @@ class MemoryResult:
 def memory_table(
     config: MemoryConfig, on_result: Callable[[MemoryResult], None] = lambda result: None
 ) -> MemoryResult:
-    """Compile a program per number of views, run none of them.
+    """Compile the programs of each number of views, run none of them.
 
     Args:
       config: what to compile.
@@ -140,18 +145,43 @@ def _here() -> str:
 
 def _row(task: Task, compiled: Task, sharding: Any) -> MemoryRow:
     """Shapes and the plan do not ask for cuDNN; the program does."""
-    shapes, start = task.shapes, time.perf_counter()
+    params, start = task.shapes[0], time.perf_counter()
     sizes, platform = [task.size] * task.views, "cuda" if sharding else None
-    workload = workload_of(task.model, shapes[0], sizes, task.size, task.chunk, platform)
+    workload = workload_of(task.model, params, sizes, task.size, task.chunk, platform)
     planned = device_bytes(workload)
     try:
-        program = program_memory(h200.compile_for(sharding, compiled.function, shapes))
+        phases = _phases(compiled, params, sharding)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         reason = "does not fit: " + (str(error).splitlines() or [""])[0][:200]
         return MemoryRow(task.views, task.chunk, None, planned, 0.0, reason)
-    return MemoryRow(task.views, task.chunk, program, planned, time.perf_counter() - start)
+    largest = max(phases.values(), key=lambda memory: memory.total)
+    seconds = time.perf_counter() - start
+    return MemoryRow(task.views, task.chunk, largest, planned, seconds, phases=phases)
+
+
+def _phases(task: Task, params: Any, sharding: Any) -> dict[str, ProgramMemory]:
+    """Bytes on the device while each program of a reconstruction runs."""
+    bucket = Bucket(task.padded, *task.size, chunk=task.chunk)
+    phases = phases_of(task.model, params, bucket, points="points" in task.heads)
+    if task.heads == ("camera",):
+        del phases["heads"]
+    found = {}
+    for name, phase in phases.items():
+        shapes = (params, *phase.arguments)
+        compiled = h200.compile_for(sharding, phase.function, shapes, phase.donated)
+        memory = program_memory(compiled)
+        # All weights lie there, also those that a program does not take. Of what comes and goes by
+        # chunks, the next or last one lies there too.
+        arguments, outputs = tree_bytes(shapes), memory.outputs
+        if bucket.chunks > 1:
+            arguments += tree_bytes(phase.arguments[1]) if name == "embed" else 0
+            outputs *= 2 if name == "heads" else 1
+        found[name] = ProgramMemory(
+            arguments, outputs, memory.temporaries, arguments + outputs + memory.temporaries
+        )
+    return found
 
 
 def markdown(result: MemoryResult) -> str:

@@ -26,8 +26,8 @@ class Workload:
       network_size: (height, width) at which the network works.
       chunk: views worked on at a time; None = all of a window.
       devices: that share the views.
-      in_place: whether the compiler keeps one copy of the token stream while it loops over chunks
-        within a loop over layers, as it does for GPUs; on the CPU it keeps two.
+      in_place: whether the compiler keeps one copy of the token stream of a window while it loops
+        over chunks within a loop over layers, as it does for GPUs; on the CPU it keeps two.
     """
 
     config: ZipMapConfig
@@ -59,17 +59,20 @@ class Workload:
 
 @dataclasses.dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes on a device at the peak of a reconstruction.
+    """Bytes on a device during a reconstruction.
 
     Attributes:
       weights: parameters of the model.
-      images: the views at network size.
-      outputs: depth, confidence and poses.
+      images: the views at network size that lie there at the same time.
+      outputs: depth and confidence, likewise.
       taps: tapped features of the views of a window, which wait for the heads.
       tokens: the token stream of a window, while the backbone runs.
       backbone: temporaries of a block: attention, hidden units, scores among all views.
       heads: temporaries of the dense heads, once the backbone is done.
       mixer: a step of the fast weights.
+      cameras: temporaries of the camera head, which sees all views at once.
+      phased: whether programs follow each other, see `zipmap_jax.inference.phases`; else it is one,
+        for one window after the other.
     """
 
     weights: int
@@ -80,28 +83,35 @@ class MemoryPlan:
     backbone: int
     heads: int
     mixer: int
+    cameras: int
+    phased: bool = True
 
     @property
     def total(self) -> int:
-        """The peak: backbone and heads run one after the other and share their place."""
-        held = self.weights + self.images + self.outputs + self.taps + self.mixer
-        return held + max(self.tokens + self.backbone, self.heads)
+        """The peak: what runs one after the other shares its place."""
+        if not self.phased:
+            held = self.weights + self.images + self.outputs + self.taps + self.mixer
+            return held + max(self.tokens + self.backbone, self.heads)
+        embed = self.images + self.tokens + self.backbone
+        zip_all = self.taps + self.tokens + max(self.backbone + self.mixer, self.cameras)
+        return self.weights + max(embed, zip_all, self.taps + self.heads + self.outputs)
 
     @property
     def text(self) -> str:
         """One line for people, in GB."""
-        parts = (f"{f.name} {getattr(self, f.name) / 1e9:.2f}" for f in dataclasses.fields(self))
+        names = [f.name for f in dataclasses.fields(self) if f.name != "phased"]
+        parts = (f"{name} {getattr(self, name) / 1e9:.2f}" for name in names)
         return f"on the device, GB: {', '.join(parts)}"
 
 
 def plan_memory(w: Workload) -> MemoryPlan:
     """Bytes of each part of a reconstruction.
 
-    What grows with the number of views is counted exactly: images, outputs, tapped features and,
-    where it is more than the heads' temporaries, the token stream. Temporaries grow with the chunk;
-    for the CPU they are within a third of what the compiler reports at 392x518 pixels, and err
-    upwards for smaller images. For a GPU the whole is too high by 12, 4 and 2 % at 750, 3000 and
-    5000 views of `large` (docs/results/h200-memory.md).
+    What grows with the number of views is counted exactly: tapped features and, where it is more
+    than the heads' temporaries, the token stream. Temporaries grow with the chunk; for the CPU they
+    are within a third of what the compiler reports at 392x518 pixels, and err upwards for smaller
+    images. For a GPU the whole is too high by PERCENT % at 750, 3000 and 5000 views of `large`
+    (docs/results/h200-memory.md).
     """
     c = w.config
     height, width = w.network_size
@@ -116,17 +126,31 @@ def plan_memory(w: Workload) -> MemoryPlan:
     # Before the last upsampling (8 pixels a patch side), and twice after it.
     half = pixels * (8 / c.patch) ** 2
     dense = 4 * (half * c.dense.features + pixels * (c.dense.features + c.dense.hidden))
-    copies = 2 if live > w.live_chunk and not w.in_place else 1
+    phased = c.window is None
+    # One chunk is computed while the one before or after it comes or goes.
+    there = min(padded, 2 * w.live_chunk) if phased else padded
+    copies = 2 if not phased and live > w.live_chunk and not w.in_place else 1
     return MemoryPlan(
         weights=w.parameter_bytes,
-        images=padded * pixels * 4 * 3,
-        outputs=padded * pixels * 4 * 2,
+        images=there * pixels * 4 * 3,
+        outputs=there * pixels * 4 * 2,
         taps=live * taps,
         tokens=copies * live * stream,
         backbone=int(_MARGIN * (w.live_chunk * (attention + mlp) + _scene_bytes(w, tokens))),
         heads=int(_MARGIN * w.live_chunk * dense),
         mixer=_mixer_bytes(c),
+        cameras=int(_MARGIN * _camera_bytes(w)),
+        phased=phased,
     )
+
+
+def _camera_bytes(w: Workload) -> int:
+    """Temporaries of a camera head: hidden units, and the scores of attention among all views."""
+    c = w.config
+    hidden = w.views * 4 * 2 * c.width * 4
+    if c.camera.kind == "mlp":
+        return hidden
+    return hidden + 2 * _at_once(c.camera.heads, w.views**2 * 4)
 
 
 def _mixer_bytes(c: ZipMapConfig) -> int:
@@ -142,6 +166,10 @@ def _scene_bytes(w: Workload, tokens: int) -> int:
     if c.mixer != "attention":
         return 0
     scene = w.views * tokens
-    scores = scene**2 * 4
-    scores = min(c.heads * scores, max(scores, _SCORE_BYTES))
+    scores = _at_once(c.heads, scene**2 * 4)
     return 2 * (scores + scene * c.mlp_ratio * c.width * 4)
+
+
+def _at_once(heads: int, scores: int) -> int:
+    """Bytes of the scores that are made together, of those of a head."""
+    return min(heads * scores, max(scores, _SCORE_BYTES))
