@@ -10,7 +10,7 @@ from jax import Array
 
 from zipmap_jax.convert.hub import LoadedModel
 from zipmap_jax.models.config import EmbedderConfig, ZipMapConfig
-from zipmap_jax.structs import SceneState
+from zipmap_jax.structs import Prediction, SceneState, Views
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,13 +29,22 @@ class EchoModel:
         zeros = jnp.zeros((1, batch, 1, 1, 1))
         return SceneState(zeros, zeros, zeros, jnp.zeros((batch,), jnp.int32))
 
+    def update(
+        self, params: Any, state: SceneState, views: Views, *, chunk: int | None = None
+    ) -> tuple[SceneState, Prediction]:
+        tokens = self.embed(params, views.images, views.mask)[None]
+        size = views.images.shape[2:4]
+        state, taps, poses, _ = self.zip_tokens(params, state, tokens, views.mask, size)
+        depth, confidence, _ = (x[0] for x in self.dense(params, taps, size, chunk))
+        return state, Prediction(depth, confidence, poses)
+
     def embed(self, params: Any, images: Array, first: Array) -> Array:
         if self.failure:
             raise MemoryError(self.failure)
         return images
 
     def zip_tokens(
-        self, params: Any, state: SceneState, tokens: Array, valid: Array, size: tuple[int, int]
+        self, params: Any, state: SceneState, tokens: Array, valid: Array, size: tuple[int, ...]
     ) -> tuple[SceneState, Array, Array, Array]:
         n, b, c = tokens.shape[:3]
         assert valid.shape == (b, n * c), "views come in whole chunks"
@@ -47,7 +56,7 @@ class EchoModel:
         return state, tokens[:, None], jnp.stack([jnp.full_like(pose, jnp.nan), pose]), tokens
 
     def dense(
-        self, params: Any, taps: Array, size: tuple[int, int], most: int | None = None
+        self, params: Any, taps: Array, size: tuple[int, ...], most: int | None = None
     ) -> tuple[Array, Array, Array]:
         images = taps[:, 0]
         assert images.shape[3:5] == size

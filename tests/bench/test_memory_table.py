@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests.cli.conftest import MICRO
 from zipmap_jax.bench import h200, memory_table
 from zipmap_jax.bench.memory_table import MemoryConfig, MemoryResult, MemoryRow, markdown
 from zipmap_jax.bench.program_memory import ProgramMemory
@@ -23,8 +24,19 @@ def test_a_compiled_program_is_more_than_its_weights(micro, tmp_path, capsys):
     assert program["total"] == sum(
         program[part] for part in ("arguments", "outputs", "temporaries")
     )
-    # 3 views of depth and confidence and a pose of 9 numbers.
-    assert program["outputs"] >= 3 * (2 * 28 * 28 + 9) * 4
+    phases = row["phases"]
+    assert list(phases) == ["embed", "zip", "heads"]
+    assert program == max(phases.values(), key=lambda phase: phase["total"])
+    # Depth and confidence of two chunks of two views. Three views are filled up to four.
+    depths = 2 * 2 * (2 * 28 * 28) * 4
+    assert depths <= phases["heads"]["outputs"] < depths + 100
+    tokens = 4 * (5 + 2 * 2) * MICRO.width * 4
+    features = 4 * 2 * tokens
+    assert features < phases["zip"]["outputs"] < features + 500  # and poses
+    assert phases["heads"]["arguments"] - phases["zip"]["arguments"] == features - tokens
+    # Images of two chunks of two views.
+    images = phases["embed"]["arguments"] - phases["zip"]["arguments"]
+    assert images == pytest.approx(2 * 2 * 28 * 28 * 3 * 4, abs=10)
     assert row["planned"] > 0
     assert facts["config"]["dtype"] == "fp32"
     assert err.startswith("3 views: ")
@@ -33,9 +45,10 @@ def test_a_compiled_program_is_more_than_its_weights(micro, tmp_path, capsys):
 
 
 def made_up() -> MemoryResult:
+    sizes = {v: ProgramMemory(GB, 0, v * GB // 10, GB + v * GB // 10) for v in (32, 64, 320)}
     rows = [
-        MemoryRow(v, 16, ProgramMemory(GB, 0, v * GB // 10, GB + v * GB // 10), GB, 1.0)
-        for v in (32, 64, 320)
+        MemoryRow(v, 16, size, GB, 1.0, phases={"zip": ProgramMemory(1, 1, 1, 3), "heads": size})
+        for v, size in sizes.items()
     ]
     rows += [
         MemoryRow(1, None, ProgramMemory(GB, 0, 0, GB), GB, 1.0),
@@ -48,9 +61,9 @@ def test_table_and_slope():
     result = made_up()
     assert result.bytes_per_view() == pytest.approx(GB / 10)  # of calls that work in chunks
     text = markdown(result)
-    assert "| 64 | 16 | 1.00 | 0.00 | 6.40 | 7.40 | 1.00 | yes |" in text
-    assert "| 320 | 16 | 1.00 | 0.00 | 32.00 | 33.00 | 1.00 | no |" in text
-    assert "| 5000 | 16 | does not fit: no |  |  |  | 900.00 | no |" in text
+    assert "| 64 | 16 | heads | 1.00 | 0.00 | 6.40 | 7.40 | 1.00 | yes |" in text
+    assert "| 320 | 16 | heads | 1.00 | 0.00 | 32.00 | 33.00 | 1.00 | no |" in text
+    assert "| 5000 | 16 | does not fit: no |  |  |  |  | 900.00 | no |" in text
     assert "Each view adds 100.0 MB." in text
 
 
@@ -101,7 +114,7 @@ def test_mistakes(micro, capsys):
 def test_the_plan_stands_beside_what_was_compiled(monkeypatch, micro):
     monkeypatch.setattr(h200, "compile_for", lambda *_: None)
     monkeypatch.setattr(memory_table, "program_memory", lambda compiled: ProgramMemory(1, 2, 3, 6))
-    config = MemoryConfig(micro, (4, 8, 16), (28, 28), dtype="fp32", chunk=4)
+    config = MemoryConfig(micro, (8, 16, 32), (28, 28), dtype="fp32", chunk=4)
     planned = [row.planned for row in memory_table.memory_table(config).rows]
     assert planned[2] - planned[1] == 2 * (planned[1] - planned[0]) > 0
     larger = dataclasses.replace(config, size=(56, 56))

@@ -14,11 +14,12 @@ import pytest
 from tests.models.conftest import micro, random_params
 from zipmap_jax.convert.hub import LoadedModel
 from zipmap_jax.inference.buckets import Bucket, bucket_of
-from zipmap_jax.inference.compile import Program, compiled_update
+from zipmap_jax.inference.compile import compiled_update
 from zipmap_jax.inference.devices import check_devices
 from zipmap_jax.inference.memory import estimate_memory, workload_of
 from zipmap_jax.inference.memory_plan import plan_memory
 from zipmap_jax.inference.offline import predict
+from zipmap_jax.inference.phases import Phased, phases_of
 from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
@@ -26,12 +27,15 @@ from zipmap_jax.models.zipmap import ZipMap
 CONFIG = micro("offline")
 DEVICES = 8
 BUCKET = Bucket(64, 28, 42, chunk=2, devices=DEVICES)
+OTHERS = ("all-to-all", "collective-permute", "reduce-scatter")
 WORDS = {"f32": 4, "s32": 4, "pred": 1}
 
 
 @pytest.fixture(scope="module")
-def program() -> Program:
-    return compiled_update(ZipMap(CONFIG), random_params(CONFIG), BUCKET)
+def program() -> Phased:
+    run = compiled_update(ZipMap(CONFIG), random_params(CONFIG), BUCKET).run
+    assert isinstance(run, Phased)
+    return run
 
 
 def received(text: str, operation: str) -> list[int]:
@@ -54,17 +58,22 @@ def test_eight_devices_agree_with_one() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
 
 
-def test_each_device_needs_an_eighth_of_the_memory(program: Program) -> None:
+@pytest.mark.parametrize(
+    ("phase", "kinds"), [("zip", ("argument", "output")), ("heads", ("argument",))]
+)
+def test_each_device_needs_an_eighth_of_the_memory(
+    program: Phased, phase: str, kinds: tuple[str, ...]
+) -> None:
     """Of what grows with the views: weights and the temporaries of a chunk do not shrink."""
 
     def memory(bucket: Bucket) -> Any:
-        compiled = compiled_update(ZipMap(CONFIG), random_params(CONFIG), bucket)
-        return compiled.run.memory_analysis()
+        whole = phases_of(ZipMap(CONFIG), random_params(CONFIG), bucket)[phase]
+        return whole.compile(random_params(CONFIG), bucket.devices).run.memory_analysis()
 
     half = dataclasses.replace(BUCKET, views=BUCKET.views // 2)
-    shared = [memory(half), program.run.memory_analysis()]
+    shared = [memory(half), getattr(program, phase).run.memory_analysis()]
     alone = [memory(dataclasses.replace(b, devices=1)) for b in (half, BUCKET)]
-    for kind in ("argument", "output", "temp"):
+    for kind in kinds:
         eighth, whole = (
             getattr(b, f"{kind}_size_in_bytes") - getattr(a, f"{kind}_size_in_bytes")
             for a, b in (shared, alone)
@@ -77,17 +86,19 @@ def test_the_plan_knows_of_devices() -> None:
     whole = workload_of(ZipMap(CONFIG), random_params(CONFIG), [(28, 42)] * 64, (28, 42), 2)
     shared = dataclasses.replace(whole, devices=DEVICES)
     one, eighth = plan_memory(whole), plan_memory(shared)
-    for part in ("images", "outputs", "taps", "tokens"):
+    for part in ("taps", "tokens"):
         assert getattr(eighth, part) == getattr(one, part) / DEVICES, part
+    for part in ("images", "outputs"):  # of two chunks on every device
+        assert getattr(eighth, part) == getattr(one, part), part
     estimate = estimate_memory(shared, None, 10**9)
     need = DEVICES * eighth.total + estimate.host_bytes
     assert f"about {need / 1e9:.1f} GB" in estimate.text
     assert "free on each of 8 devices" in estimate_memory(shared, 10**9, 10**9).text
 
 
-def test_what_devices_send(program: Program) -> None:
+def test_what_devices_send(program: Phased) -> None:
     """A layer's three gradients at once, in a loop over the layers; then the camera tokens."""
-    text = program.run.as_text()
+    text = program.zip.run.as_text()
     width, views = CONFIG.width, BUCKET.views
     gradients = 3 * CONFIG.fast.hidden_multiple * width**2 * 4
     counts = [n for n in received(text, "all-reduce") if n < gradients]
@@ -96,8 +107,15 @@ def test_what_devices_send(program: Program) -> None:
     gathered = received(text, "all-gather")
     assert max(gathered) == views * 2 * width * 4
     assert sum(gathered) <= views * 2 * width * 4 + 8 * views
-    for other in ("all-to-all", "collective-permute", "reduce-scatter"):
+    for other in OTHERS:
         assert not received(text, other)
+
+
+@pytest.mark.parametrize("phase", ["embed", "heads"])
+def test_devices_go_through_their_own_chunks(program: Phased, phase: str) -> None:
+    text = getattr(program, phase).run.as_text()
+    for operation in ("all-reduce", "all-gather", *OTHERS):
+        assert not received(text, operation), operation
 
 
 def test_gradients_of_a_layer_of_the_large_model() -> None:

@@ -192,12 +192,14 @@ def markdown(result: MemoryResult) -> str:
         f"# Memory: {config.preset}, {height}x{width}, {config.dtype}",
         "",
         "; ".join(f"{name} {value}" for name, value in result.target.items()) + ".",
-        f"Heads: {', '.join(config.heads)}. Bytes that the compiler plans for one call; no call "
-        "was made. Weights are held in the formats of inference: matrices of the backbone as the "
-        "products take them, the rest in fp32.",
+        f"Heads: {', '.join(config.heads)}. Bytes that the compiler plans for the largest of the "
+        "programs of a reconstruction, which follow each other (`zipmap_jax.inference.phases`); "
+        "none was run. All weights count, in the formats of inference: matrices of the backbone as "
+        "the products take them, the rest in fp32.",
         "",
-        "| views | chunk | arguments GB | outputs GB | temporary GB | total GB | plan GB | fits |",
-        "|---|---|---|---|---|---|---|---|",
+        "| views | chunk | largest | arguments GB | outputs GB | temporary GB | total GB | plan GB "
+        "| fits |",
+        "|---|---|---|---|---|---|---|---|---|",
         *(_line(row, result.device_memory) for row in rows),
     ]
     if slope := result.bytes_per_view():
@@ -209,9 +211,10 @@ def markdown(result: MemoryResult) -> str:
 def _line(row: MemoryRow, memory: int | None) -> str:
     cells = [str(row.views), str(row.chunk or "all")]
     if row.program is None:
-        cells += [row.missing, "", "", "", f"{row.planned / 1e9:.2f}", "no"]
+        cells += [row.missing, "", "", "", "", f"{row.planned / 1e9:.2f}", "no"]
     else:
         p = row.program
+        cells.append(next((name for name, phase in row.phases.items() if phase == p), ""))
         sizes = (p.arguments, p.outputs, p.temporaries, p.total, row.planned)
         cells += [f"{size / 1e9:.2f}" for size in sizes]
         cells.append("" if memory is None else "yes" if p.total < memory else "no")
