@@ -68,7 +68,7 @@ def test_each_device_needs_an_eighth_of_the_memory(
 
     def memory(bucket: Bucket) -> Any:
         whole = phases_of(ZipMap(CONFIG), random_params(CONFIG), bucket)[phase]
-        return whole.compile(random_params(CONFIG), bucket.devices).run.memory_analysis()
+        return whole.compile(random_params(CONFIG)).run.memory_analysis()
 
     half = dataclasses.replace(BUCKET, views=BUCKET.views // 2)
     shared = [memory(half), getattr(program, phase).run.memory_analysis()]

@@ -74,7 +74,8 @@ def test_tokens_and_cameras_count_where_they_are_more_than_the_heads():
 def test_what_each_view_adds_is_what_the_compiler_reports_now():
     config = MemoryConfig("small", (16, 32), (112, 112), dtype="fp32", chunk=8)
     few, many = memory_table(config).rows
-    assert few.program and many.program
+    assert few.program
+    assert many.program
     assert many.planned - few.planned == pytest.approx(
         many.program.total - few.program.total, rel=1e-4
     )

@@ -140,7 +140,7 @@ def test_the_heads_take_the_number_of_the_chunk() -> None:
     phase = phases_of(ZipMap(OFFLINE), random_params(OFFLINE), bucket)["heads"]
     taps, index = phase.arguments
     assert (taps.shape[0], index.shape) == (3, ())
-    found = phase.compile(random_params(OFFLINE), 1).run
+    found = phase.compile(random_params(OFFLINE)).run
     assert found.memory_analysis().output_size_in_bytes < 1.1 * 2 * 2 * 28 * 42 * 4
     values = np.random.default_rng(1).random(taps.shape, np.float32)
     of = [found(random_params(OFFLINE), values, np.int32(i)) for i in (0, 1)]
@@ -193,7 +193,7 @@ def test_the_device_never_holds_all_images_or_predictions() -> None:
 def test_only_models_without_a_window_zip_tokens() -> None:
     model = ZipMap(STREAMING)
     params = random_params(model.config)
-    with pytest.raises(ValueError, match="streaming model zips 1 views after the other.* update"):
+    with pytest.raises(ValueError, match=r"streaming model zips 1 views after the other.* update"):
         phases_of(model, params, Bucket(2, *SIZE))
 
 

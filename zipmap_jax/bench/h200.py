@@ -54,11 +54,8 @@ def h200_sharding() -> NamedSharding:
     return NamedSharding(topologies.make_mesh(topology, (1,), ("device",)), PartitionSpec())
 
 
-def compile_for(
-    sharding: NamedSharding | None, function: Any, shapes: Any, donated: tuple[int, ...] = ()
-) -> Any:
-    """Compile for the device of a layout; None = the default device. Some arguments are given away."""
-    jitted = jax.jit(function, donate_argnums=donated)
+def compile_for(sharding: NamedSharding | None, jitted: Any, shapes: Any) -> Any:
+    """Compile for the device of a layout; None = the default device."""
     if sharding is None:
         return jitted.lower(*shapes).compile()
 

@@ -170,8 +170,7 @@ def _phases(task: Task, params: Any, sharding: Any) -> dict[str, ProgramMemory]:
     found = {}
     for name, phase in phases.items():
         shapes = (params, *phase.arguments)
-        compiled = h200.compile_for(sharding, phase.function, shapes, phase.donated)
-        memory = program_memory(compiled)
+        memory = program_memory(h200.compile_for(sharding, phase.jitted, shapes))
         # All weights lie there, also those that a program does not take. Of what comes and goes by
         # chunks, the next or last one lies there too.
         arguments, outputs = tree_bytes(shapes), memory.outputs

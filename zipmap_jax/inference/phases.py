@@ -41,30 +41,24 @@ class Phase:
     """A program, before it is compiled.
 
     Attributes:
-      function: of the share of one device; the parameters come first.
-      arguments: shapes of the other arguments, for all devices together.
-      places: along which axes devices share those arguments.
-      outputs: the same of what is returned.
-      donated: numbers of the arguments that are given away.
+      jitted: the function of parameters and `arguments`.
+      arguments: their shapes, for all devices together.
+      places: along which axes devices share parameters and arguments.
+      devices: how many.
     """
 
-    function: Callable[..., Any]
+    jitted: Any
     arguments: tuple[Any, ...]
     places: tuple[PartitionSpec, ...]
-    outputs: Any
-    donated: tuple[int, ...] = ()
+    devices: int
 
-    def compile(self, params: Any, devices: int) -> Ready:
+    def compile(self, params: Any) -> Ready:
         """For the first so many devices of this process."""
-        places = (PartitionSpec(), *self.places)
-        if devices > 1:
-            jitted = split(self.function, devices, places, self.outputs, self.donated)
-            shardings = tuple(placed(devices, place) for place in places)
-            return Ready(jitted.lower(params, *self.arguments).compile(), shardings)
-        jitted = jax.jit(self.function, donate_argnums=self.donated)
-        compiled = jitted.lower(params, *self.arguments).compile()
+        compiled = self.jitted.lower(params, *self.arguments).compile()
+        if self.devices > 1:
+            return Ready(compiled, tuple(placed(self.devices, place) for place in self.places))
         here = jax.tree.leaves(compiled.input_shardings)[0]
-        return Ready(compiled, (here,) * len(places))
+        return Ready(compiled, (here,) * len(self.places))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +78,6 @@ def phases_of(model: Any, params: Any, bucket: Bucket, *, points: bool = False) 
       bucket: shape of the views, which are whole chunks.
       points: whether the heads give local points as well.
     """
-    whole = model
     if bucket.devices > 1:
         model = dataclasses.replace(model, views_axis=VIEWS)
     size = (bucket.height, bucket.width)
@@ -93,7 +86,7 @@ def phases_of(model: Any, params: Any, bucket: Bucket, *, points: bool = False) 
         # Its successor tells the host that the images are used up; itself would be there at once.
         return put(tokens, model.embed(params, images[0], first[0]), i), i + 1
 
-    def zip_all(params: Any, tokens: Array, valid: Array, model: Any = model) -> Any:
+    def zip_all(params: Any, tokens: Array, valid: Array) -> Any:
         state = model.init_state(params)
         _, taps, poses, tokens = model.zip_tokens(params, state, tokens, valid, size)
         return taps, poses[-1:].astype(jnp.float32), tokens
@@ -109,22 +102,26 @@ def phases_of(model: Any, params: Any, bucket: Bucket, *, points: bool = False) 
     valid: Any = jax.ShapeDtypeStruct((bucket.scenes, bucket.views), jnp.bool_)
     one = jax.eval_shape(lambda p, x, f: model.embed(p, x[0], f[0]), params, images, first)
     tokens: Any = jax.ShapeDtypeStruct((bucket.devices * bucket.chunks, *one.shape), one.dtype)
-    taps, *_ = jax.eval_shape(lambda *args: zip_all(*args, model=whole), params, tokens, valid)
+
+    def phase(
+        function: Any, arguments: tuple[Any, ...], spread: Any, outputs: Any, *donated: int
+    ) -> Phase:
+        places = (PartitionSpec(), *spread)
+        if bucket.devices > 1:
+            jitted = split(function, bucket.devices, places, outputs, donated)
+        else:
+            jitted = jax.jit(function, donate_argnums=donated)
+        return Phase(jitted, arguments, places, bucket.devices)
+
     spread, same = PartitionSpec(VIEWS), PartitionSpec()
     of_views, of_poses = PartitionSpec(None, VIEWS), PartitionSpec(None, None, VIEWS)
-    return {
-        "embed": Phase(
-            embed,
-            (tokens, images, first, index),
-            (spread, spread, spread, same),
-            (spread, same),
-            donated=(1,),
-        ),
-        "zip": Phase(
-            zip_all, (tokens, valid), (spread, of_views), (spread, of_poses, spread), donated=(1,)
-        ),
-        "heads": Phase(heads, (taps, index), (spread, same), spread),
+    each = (spread, spread, spread, same)
+    phases = {
+        "embed": phase(embed, (tokens, images, first, index), each, (spread, same), 1),
+        "zip": phase(zip_all, (tokens, valid), (spread, of_views), (spread, of_poses, spread), 1),
     }
+    taps, *_ = phases["zip"].jitted.eval_shape(params, tokens, valid)
+    return {**phases, "heads": phase(heads, (taps, index), (spread, same), spread)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +217,7 @@ class Phased:
 def compile_phases(model: Any, params: Any, bucket: Bucket) -> Phased:
     """Compile all three; see `phases_of`."""
     phases = phases_of(model, params, bucket)
-    ready = {name: phase.compile(params, bucket.devices) for name, phase in phases.items()}
+    ready = {name: phase.compile(params) for name, phase in phases.items()}
     return Phased(**ready, tokens=phases["embed"].arguments[0], bucket=bucket)
 
 

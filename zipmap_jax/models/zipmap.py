@@ -261,9 +261,7 @@ class ZipMap:
         taps: Float[Array, "n 4 b c p d2"],
         size: tuple[int, ...],
         most: int | None = None,
-    ) -> tuple[
-        Float[Array, "n b c h w"], Float[Array, "n b c h w"], Float[Array, "n b c h w 3"]
-    ]:
+    ) -> tuple[Float[Array, "n b c h w"], Float[Array, "n b c h w"], Float[Array, "n b c h w 3"]]:
         """Depth, its confidence and local points of some chunks of views, see `Prediction`.
 
         Args:
