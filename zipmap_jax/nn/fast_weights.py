@@ -66,14 +66,19 @@ def step(
     *,
     steps: int = 5,
     precision: Any = "fp32",
+    axis: str | None = None,
 ) -> FastWeights:
     """`W <- renormalise(W + NewtonSchulz(G))` for the three matrices at once.
 
     There is no step size: Newton-Schulz sets the scale and the learning rates inside the gradient
-    only weigh tokens against each other.
+    only weigh tokens against each other. Devices along the mesh axis `axis`, which hold the same
+    gradients, may share the work.
     """
-    moved = newton_schulz_update(weights, gradients, norms, steps=steps, precision=precision)
-    return FastWeights(*moved)
+    return FastWeights(
+        *newton_schulz_update(
+            weights, gradients, norms, steps=steps, precision=precision, axis=axis
+        )
+    )
 
 
 class _SliceableDense(nn.Module):
