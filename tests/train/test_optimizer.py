@@ -185,6 +185,14 @@ def test_frozen_gradients_do_not_count() -> None:
     assert float(gradient_norms(grads, OptimConfig())["aggregator"]) == pytest.approx(5.0)
 
 
+def test_a_module_may_be_frozen_whole() -> None:
+    grads = {"embedder": {"a": jnp.full(4, 3.0)}, "depth_head": {"b": jnp.full(4, 3.0)}}
+    config = OptimConfig(frozen=("embedder/*",))
+    clipped = clip_gradients(grads, gradient_norms(grads, config), config)
+    np.testing.assert_array_equal(clipped["embedder"]["a"], grads["embedder"]["a"])
+    assert float(jnp.linalg.norm(clipped["depth_head"]["b"])) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

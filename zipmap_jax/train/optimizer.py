@@ -132,13 +132,15 @@ def gradient_norms(grads: Params, config: OptimConfig) -> dict[str, Float[Array,
 
 
 def clip_gradients(grads: Params, norms: dict[str, jax.Array], config: OptimConfig) -> Params:
-    """Gradients times `min(1, clip / (norm + 1e-6))` of their unit."""
+    """Gradients times `min(1, clip / (norm + 1e-6))` of their unit; frozen ones stay as they are."""
     if not config.clip:
         return grads
 
     bounds = dict(config.clip_modules)
 
     def clipped(path: tuple[Any, ...], grad: jax.Array) -> jax.Array:
+        if _is_frozen(path_name(path), config):
+            return grad
         unit = "all" if config.clip_by == "global" else module_of(path_name(path))
         return grad * jnp.minimum(1.0, bounds.get(unit, config.clip) / (norms[unit] + 1e-6))
 
