@@ -91,7 +91,7 @@ class _SliceableDense(nn.Module):
 
     @nn.compact
     def part(self, inputs: int, start: int = 0, stop: int | None = None) -> tuple[Array, Array]:
-        """Kernel and bias (zero if there is none) of these outputs, in the format of the product."""
+        """Kernel and bias (zero if there is none) of these outputs, in `dtype`."""
         kernel = self.param("kernel", torch_uniform, (inputs, self.features))
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
