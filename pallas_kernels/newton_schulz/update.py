@@ -9,14 +9,17 @@ would have nothing to save.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from pallas_kernels.dispatch import Implementation
 from pallas_kernels.newton_schulz.op import newton_schulz
 from pallas_kernels.newton_schulz.reference import Precision
+from pallas_kernels.newton_schulz.shared import on_shares, sharing_pays
 
 EPSILON = 1e-5
 
@@ -31,6 +34,7 @@ def newton_schulz_update(
     *,
     steps: int = 5,
     precision: Precision = "fp32",
+    axis: str | None = None,
     implementation: Implementation = "auto",
     interpret: Any = None,
 ) -> Triple:
@@ -41,17 +45,24 @@ def newton_schulz_update(
       gradients: [..., d, m] each; that of W1 is transposed, so that all are equally wide.
       norms: norm of every column over the input axis: [..., 1, m], [..., 1, d], [..., 1, m].
       steps, precision, implementation, interpret: see `newton_schulz`.
+      axis: mesh axis whose devices all hold these arguments, inside `shard_map` over it. They share
+        the orthogonalisation where `sharing_pays`; None = every device does all of it.
 
     Returns:
       The three weights, in the shapes they came in.
     """
-    d0, d1, d2 = newton_schulz(
-        jnp.stack(gradients),
+    orthogonalise = functools.partial(
+        newton_schulz,
         steps=steps,
         precision=precision,
         implementation=implementation,
         interpret=interpret,
     )
+    stacked = jnp.stack(gradients)
+    if axis is not None and sharing_pays(stacked.shape, lax.axis_size(axis), steps):
+        d0, d1, d2 = on_shares(orthogonalise, stacked, axis)
+    else:
+        d0, d1, d2 = orthogonalise(stacked)
     w0, w1, w2 = weights
     n0, n1, n2 = norms
     return (

@@ -11,10 +11,11 @@ import jax
 import numpy as np
 import pytest
 
+from pallas_kernels.newton_schulz import update
 from tests.models.conftest import micro, random_params
 from zipmap_jax.convert.hub import LoadedModel
 from zipmap_jax.inference.buckets import Bucket, bucket_of
-from zipmap_jax.inference.compile import compiled_update
+from zipmap_jax.inference.compile import compiled_update, forget_programs
 from zipmap_jax.inference.devices import check_devices
 from zipmap_jax.inference.memory import estimate_memory, workload_of
 from zipmap_jax.inference.memory_plan import plan_memory
@@ -56,6 +57,23 @@ def test_eight_devices_agree_with_one() -> None:
     for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(shared), strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
+
+
+def test_devices_that_share_newton_schulz_agree_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of three works on one matrix of a layer, and all get the three (and five of nothing)."""
+    monkeypatch.setattr(update, "sharing_pays", lambda shape, devices, steps: True)
+    forget_programs()
+    model = LoadedModel(ZipMap(CONFIG), random_params(CONFIG), {})
+    images = np.random.default_rng(0).random((11, 28, 42, 3), np.float32)
+    alone, shared = (predict(model, images, devices=n, rounded=False) for n in (1, DEVICES))
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(shared), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
+    bucket = dataclasses.replace(BUCKET, views=16)
+    run = compiled_update(ZipMap(CONFIG), random_params(CONFIG), bucket).run
+    assert isinstance(run, Phased)
+    matrix = CONFIG.fast.hidden_multiple * CONFIG.width**2 * 4
+    assert received(run.zip.run.as_text(), "all-gather").count(DEVICES * matrix) == 1
+    forget_programs()
 
 
 @pytest.mark.parametrize(

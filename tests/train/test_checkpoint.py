@@ -150,3 +150,6 @@ def test_a_run_goes_on_with_another_schedule_but_not_with_another_model(tmp_path
         model = dataclasses.replace(CONFIG.model, layer_scale_init=0.7)
         with pytest.raises(ValueError, match=r"another model .*\(model.layer_scale_init .* -> 0.7"):
             check_resumable(checkpoints, dataclasses.replace(CONFIG, model=model))
+        frozen = dataclasses.replace(CONFIG.optim, frozen=("embedder/*",))
+        with pytest.raises(ValueError, match=r"optim.frozen.0 embedder/mask_token -> embedder/\*"):
+            check_resumable(checkpoints, dataclasses.replace(CONFIG, optim=frozen))

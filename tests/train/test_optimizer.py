@@ -22,6 +22,7 @@ from zipmap_jax.train.optimizer import (
     path_name,
     require_matches,
     update_rule,
+    without_frozen_gradients,
 )
 
 
@@ -183,6 +184,31 @@ def test_frozen_gradients_do_not_count() -> None:
     config = OptimConfig(frozen=("embedder/b",))
     assert float(gradient_norms(grads, config)["aggregator"]) == pytest.approx(3.0)
     assert float(gradient_norms(grads, OptimConfig())["aggregator"]) == pytest.approx(5.0)
+
+
+def test_what_is_frozen_costs_neither_moments_nor_a_backward_pass() -> None:
+    config = OptimConfig(frozen=("embedder/*",), muon=("*/w",))
+    params = {"embedder": {"w": jnp.ones((4, 4))}, "depth_head": {"w": jnp.ones((4, 4))}}
+    moments = jax.tree.leaves(update_rule(config).init(params))
+    assert [leaf.shape for leaf in moments if leaf.ndim > 1] == [(4, 4)]
+
+    def loss(params: Any, x: jax.Array) -> jax.Array:
+        params = without_frozen_gradients(params, config)
+        return jnp.sum(x @ params["embedder"]["w"] @ params["depth_head"]["w"])
+
+    lowered = jax.jit(jax.grad(loss)).lower(params, jnp.ones((2, 4)))
+    assert lowered.as_text().count("dot_general") == 2  # forward, and one gradient
+    grads = lowered.compile()(params, jnp.ones((2, 4)))
+    assert not grads["embedder"]["w"].any()
+    assert grads["depth_head"]["w"].all()
+
+
+def test_a_module_may_be_frozen_whole() -> None:
+    grads = {"embedder": {"a": jnp.full(4, 3.0)}, "depth_head": {"b": jnp.full(4, 3.0)}}
+    config = OptimConfig(frozen=("embedder/*",))
+    clipped = clip_gradients(grads, gradient_norms(grads, config), config)
+    np.testing.assert_array_equal(clipped["embedder"]["a"], grads["embedder"]["a"])
+    assert float(jnp.linalg.norm(clipped["depth_head"]["b"])) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

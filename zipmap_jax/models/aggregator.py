@@ -305,6 +305,7 @@ class Aggregator:
                 norms,
                 steps=self.config.fast.newton_schulz_steps,
                 precision=self.policy.newton_schulz,
+                axis=self.views_axis,
             )
 
         return self._checkpoint(move)(weights, total)

@@ -66,14 +66,19 @@ def step(
     *,
     steps: int = 5,
     precision: Any = "fp32",
+    axis: str | None = None,
 ) -> FastWeights:
     """`W <- renormalise(W + NewtonSchulz(G))` for the three matrices at once.
 
     There is no step size: Newton-Schulz sets the scale and the learning rates inside the gradient
-    only weigh tokens against each other.
+    only weigh tokens against each other. Devices along the mesh axis `axis`, which hold the same
+    gradients, may share the work.
     """
-    moved = newton_schulz_update(weights, gradients, norms, steps=steps, precision=precision)
-    return FastWeights(*moved)
+    return FastWeights(
+        *newton_schulz_update(
+            weights, gradients, norms, steps=steps, precision=precision, axis=axis
+        )
+    )
 
 
 class _SliceableDense(nn.Module):
@@ -85,17 +90,25 @@ class _SliceableDense(nn.Module):
     precision: Any
 
     @nn.compact
+    def part(self, inputs: int, start: int = 0, stop: int | None = None) -> tuple[Array, Array]:
+        """Kernel and bias (zero if there is none) of these outputs, in `dtype`."""
+        kernel = self.param("kernel", torch_uniform, (inputs, self.features))
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        else:
+            bias = jnp.zeros(self.features)
+        return kernel[:, start:stop].astype(self.dtype), bias[start:stop].astype(self.dtype)
+
     def __call__(
         self, x: Float[Array, "... c"], start: int = 0, stop: int | None = None
     ) -> Float[Array, "... o"]:
-        kernel = self.param("kernel", torch_uniform, (x.shape[-1], self.features))
-        y = jnp.matmul(
-            x.astype(self.dtype), kernel[:, start:stop].astype(self.dtype), precision=self.precision
-        )
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,))
-            y = y + over_channels(bias[start:stop].astype(self.dtype), y.ndim)
-        return y
+        return self.product(x, *self.part(x.shape[-1], start, stop))
+
+    def product(
+        self, x: Float[Array, "... c"], kernel: Float[Array, "c o"], bias: Float[Array, " o"]
+    ) -> Float[Array, "... o"]:
+        y = jnp.matmul(x.astype(self.dtype), kernel, precision=self.precision)
+        return y + over_channels(bias, y.ndim)
 
 
 class FastWeightLayer(nn.Module):
@@ -160,7 +173,14 @@ class FastWeightLayer(nn.Module):
 
     def queries(self, x: Float[Array, "b n c"]) -> Float[Array, "b k n d"]:
         """Unit-length queries."""
-        return normalise(self._split(jax.nn.silu(self.to_qkv(x, 0, self.width))))
+        return self._as_queries(self.to_qkv(x, 0, self.width))
+
+    def queries_and_gate(self, x: Float[Array, "b n c"]) -> tuple[Array, Array]:
+        """`queries`, and the factors of what they read ([b, n, c]), in one product."""
+        parts = self.to_qkv.part(x.shape[-1], 0, self.width), self.gate.part(x.shape[-1])
+        both = self.to_qkv.product(x, *(jnp.concatenate(p, -1) for p in zip(*parts, strict=True)))
+        q, gate = jnp.split(both, 2, axis=-1)
+        return self._as_queries(q), jax.nn.silu(gate)
 
     def gradients(
         self,
@@ -172,10 +192,9 @@ class FastWeightLayer(nn.Module):
         k, v, eta = self.keys(x)
         if valid is not None:
             eta = eta * valid[None, :, None, :]
-        k, w0, w1, w2 = (a.astype(self.dtype) for a in (k, *weights))
-        g = self._matmul(k, w0)
-        h = self._matmul(k, w2)
-        dh = self._matmul(v, jnp.swapaxes(w1, -1, -2))
+        k = k.astype(self.dtype)
+        g, h = self._hidden(k, weights)
+        dh = self._matmul(v, jnp.swapaxes(weights.w1.astype(self.dtype), -1, -2))
         sigmoid = jax.nn.sigmoid(g)
         silu = g * sigmoid
         dm = dh * silu
@@ -189,13 +208,20 @@ class FastWeightLayer(nn.Module):
 
     def read(self, x: Float[Array, "b n c"], weights: FastWeights) -> Float[Array, "b n c"]:
         """Look every token's query up in the fast weights and project back to the stream."""
-        q, w0, w1, w2 = (a.astype(self.dtype) for a in (self.queries(x), *weights))
-        hidden = jax.nn.silu(self._matmul(q, w0)) * self._matmul(q, w2)
-        o = self.o_norm(self._matmul(hidden, w1))
+        q, gate = self.queries_and_gate(x) if self.use_gate else (self.queries(x), None)
+        g, h = self._hidden(q.astype(self.dtype), weights)
+        o = self.o_norm(self._matmul(jax.nn.silu(g) * h, weights.w1.astype(self.dtype)))
         o = jnp.moveaxis(o, 1, 2).reshape(x.shape)
-        if self.use_gate:
-            o = o * jax.nn.silu(self.gate(x))
-        return self.c_proj(o)
+        return self.c_proj(o if gate is None else o * gate)
+
+    def _hidden(self, x: Float[Array, "b k n d"], weights: FastWeights) -> tuple[Array, Array]:
+        """`x W0` and `x W2`, in one product."""
+        both = jnp.concatenate([weights.w0, weights.w2], -1).astype(self.dtype)
+        g, h = jnp.split(self._matmul(x, both), 2, axis=-1)
+        return g, h
+
+    def _as_queries(self, x: Float[Array, "b n c"]) -> Float[Array, "b k n d"]:
+        return normalise(self._split(jax.nn.silu(x)))
 
     def _split(self, x: Float[Array, "b n c"]) -> Float[Array, "b k n d"]:
         b, n, _ = x.shape

@@ -81,6 +81,16 @@ def peak_rates(params: Params, config: OptimConfig) -> Params:
     return jax.tree_util.tree_map_with_path(rate, params)
 
 
+def without_frozen_gradients(params: Params, config: OptimConfig) -> Params:
+    """The parameters, of which the compiler need not differentiate what is frozen."""
+
+    def held(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        frozen = _is_frozen(path_name(path), config)
+        return jax.lax.stop_gradient(leaf) if frozen else leaf
+
+    return jax.tree_util.tree_map_with_path(held, params)
+
+
 def _is_frozen(name: str, config: OptimConfig) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in config.frozen)
 
@@ -132,13 +142,15 @@ def gradient_norms(grads: Params, config: OptimConfig) -> dict[str, Float[Array,
 
 
 def clip_gradients(grads: Params, norms: dict[str, jax.Array], config: OptimConfig) -> Params:
-    """Gradients times `min(1, clip / (norm + 1e-6))` of their unit."""
+    """Gradients times `min(1, clip / (norm + 1e-6))` of their unit; frozen ones as they are."""
     if not config.clip:
         return grads
 
     bounds = dict(config.clip_modules)
 
     def clipped(path: tuple[Any, ...], grad: jax.Array) -> jax.Array:
+        if _is_frozen(path_name(path), config):
+            return grad
         unit = "all" if config.clip_by == "global" else module_of(path_name(path))
         return grad * jnp.minimum(1.0, bounds.get(unit, config.clip) / (norms[unit] + 1e-6))
 
@@ -151,18 +163,19 @@ def update_rule(config: OptimConfig) -> optax.GradientTransformation:
     Adam's direction, or Muon's where `config.muon` asks for it: momentum with all singular values
     made equal, at the size that Adam's updates have (root mean square 0.2). The rate is kept
     outside because it follows the step counter, which advances on skipped steps too, while the
-    moments do not.
+    moments do not. Frozen parameters have no moments.
 
     References: J. Liu et al., "Muon is scalable for LLM training" (2025).
     """
-    direction = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
-    if config.muon:
-        muon = optax.chain(
+    rules = {
+        "adam": optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
+        "muon": optax.chain(
             optax.contrib.scale_by_muon(weight_dimension_numbers=_matrix_axes),
             optax.stateless(lambda updates, _: jax.tree.map(_at_size_of_adam, updates)),
-        )
-        labels = functools.partial(_rules, patterns=config.muon)
-        direction = optax.partition({"adam": direction, "muon": muon}, labels)
+        ),
+        "frozen": optax.set_to_zero(),
+    }
+    direction = optax.partition(rules, functools.partial(_rules, config=config))
     decay = optax.add_decayed_weights(config.weight_decay, mask=decay_mask)
     return optax.chain(direction, decay)
 
@@ -172,12 +185,14 @@ def _at_size_of_adam(update: jax.Array) -> jax.Array:
     return update * (0.2 / (jnp.sqrt(jnp.mean(jnp.square(update))) + 1e-12))
 
 
-def _rules(params: Params, patterns: tuple[str, ...]) -> Params:
-    """The rule of every parameter: "muon" where a pattern names it, else "adam"."""
+def _rules(params: Params, config: OptimConfig) -> Params:
+    """The rule of every parameter: "frozen", "muon" where a pattern names it, else "adam"."""
 
     def rule(path: tuple[Any, ...], _: jax.Array) -> str:
         name = path_name(path)
-        return "muon" if any(fnmatch.fnmatchcase(name, p) for p in patterns) else "adam"
+        if _is_frozen(name, config):
+            return "frozen"
+        return "muon" if any(fnmatch.fnmatchcase(name, p) for p in config.muon) else "adam"
 
     return jax.tree_util.tree_map_with_path(rule, params)
 

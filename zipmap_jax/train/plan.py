@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.memory import peak_bytes, split_bytes, tree_bytes
-from zipmap_jax.train.optimizer import module_of, path_name
+from zipmap_jax.train.optimizer import module_of, path_name, without_frozen_gradients
 from zipmap_jax.train.probe import with_probe
 from zipmap_jax.train.roots import (
     PROCEDURAL,
@@ -184,6 +184,7 @@ def _working_bytes(config: TrainConfig, model: ZipMap, params: Any, bucket: Buck
     rays = (bucket.batch, bucket.targets, bucket.height, bucket.width, model.config.ray_channels)
 
     def objective(params: Any, batch: Any, rays: jax.Array) -> jax.Array:
+        params = without_frozen_gradients(params, config.optim)
         value, _ = scene(params, batch)
         if bucket.targets:
             start = model.init_state(params)

@@ -56,7 +56,7 @@ def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
 
 
 def check_resumable(checkpoints: Checkpoints, config: TrainConfig) -> str | None:
-    """A run can be resumed with another schedule or other data, not with another model.
+    """A run can be resumed with another schedule or other data, not with other parameters.
 
     Args:
       checkpoints: the run's, possibly none.
@@ -66,16 +66,17 @@ def check_resumable(checkpoints: Checkpoints, config: TrainConfig) -> str | None
       One line on what changes, None if nothing does (or if there is nothing to resume).
 
     Raises:
-      ValueError: the model is another one.
+      ValueError: the model is another one, or other parameters of it are trained.
     """
     if checkpoints.latest is None:
         return None
     changed = differences(checkpoints.config(), config)
-    # What Muon updates has other moments.
-    if of_model := [line for line in changed if line.startswith(("model.", "optim.muon"))]:
+    # What Muon updates has other moments, and what is frozen has none.
+    kept = ("model.", "optim.muon", "optim.frozen")
+    if of_model := [line for line in changed if line.startswith(kept)]:
         raise ValueError(
             f"{checkpoints.directory} holds checkpoints of another model than {config.name} "
-            f"({', '.join(of_model)}): choose another --workdir"
+            f"({', '.join(of_model)}): choose another --workdir, with --start.path to start from it"
         )
     if not changed:
         return None

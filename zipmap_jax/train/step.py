@@ -20,6 +20,7 @@ from zipmap_jax.train.optimizer import (
     learning_rate,
     path_name,
     update_rule,
+    without_frozen_gradients,
 )
 from zipmap_jax.train.probe import read_rays
 from zipmap_jax.train.sharding import (
@@ -133,7 +134,11 @@ def train_step(
 
     Source: training recipe, sections 5.1-5.3.
     """
-    (objective, parts), grads = _gradients(loss, state.params, batch, mesh)
+
+    def trained(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
+        return loss(without_frozen_gradients(params, config.optim), batch)
+
+    (objective, parts), grads = _gradients(trained, state.params, batch, mesh)
     norms = gradient_norms(grads, config.optim)
     ok = jnp.isfinite(objective)
     for norm in norms.values():
