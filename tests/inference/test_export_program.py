@@ -147,6 +147,33 @@ def test_programs_share_weights_and_check_what_they_get(echo_as_zipmap, tmp_path
             first(wrong)
 
 
+def test_several_scenes_go_through_one_program(micro, tmp_path):
+    """Two scenes, of three views and of one, where three scenes of four fit."""
+    pytest.importorskip("flatbuffers")
+    options = dict(views=4, size=(16, 16), platforms=["cpu"])
+    export_program(micro, tmp_path / "one.program", **options)
+    facts, _ = export_program(micro, tmp_path / "three.program", scenes=3, **options)
+    assert facts["scenes"] == 3
+    assert facts["outputs"]["depth"].startswith("[scenes, views, height, width]")
+    one = load_program(tmp_path / "one.program")
+    three = load_program(tmp_path / "three.program", one.weights)
+    images = RNG.integers(0, 256, (2, 3, 16, 16, 3), dtype=np.uint8)
+    valid = np.array([[True, True, True], [True, False, False]])
+    together = three(images, valid)
+    for scene, count in ((0, 3), (1, 1)):
+        for name, value in one(images[scene, :count]).items():
+            found = together[name][scene, :count]
+            assert together[name].shape[:2] == (2, 3)
+            # Sums over the tokens of more scenes, in another order.
+            assert np.linalg.norm(found - value) <= 1e-5 * np.linalg.norm(value), name
+    for wrong in (images[0], images.repeat(2, 0), images[:, :0], images.astype(np.float32)):
+        with pytest.raises(ValueError, match=r"takes 1 to 3 scenes of 1 to 4 images .* \(scenes,"):
+            three(wrong)
+    for mask in (valid[:1], ~valid, valid.astype(int)):
+        with pytest.raises(ValueError, match="True for the first image of a scene, got"):
+            three(images, mask)
+
+
 def test_a_server_is_told_what_is_wrong_with_the_files(echo_as_zipmap, tmp_path):
     pytest.importorskip("flatbuffers")
     path = tmp_path / "a.program"
@@ -183,6 +210,7 @@ def test_a_server_is_told_what_is_wrong_with_the_files(echo_as_zipmap, tmp_path)
     [
         (dict(views=0), "views must be at least 1"),
         (dict(chunk=0), "chunk must be at least 1"),
+        (dict(scenes=0), "scenes must be at least 1, got 0: try 1"),
         (dict(size=(8, 9)), r"multiples of the patch size 4 .* got 8x9: try 8x8"),
         (dict(size=(4, 8)), "at least 8"),
         (dict(platforms=("gpu",)), "'gpu' is no platform: choose among cpu, cuda"),

@@ -23,6 +23,7 @@ class ExportProgram:
     Attributes:
       out: file to write.
       views: most images that the program takes; fewer are padded, which is exact.
+      scenes: that it works on together; more than 1 add a leading axis to images and outputs.
       size: height x width of the images in pixels.
       model: "tiny" (embedded), a converted folder, or hf://owner/repo/file@revision.
       input: number format of the images, 0 to 255 or 0 to 1.
@@ -36,6 +37,7 @@ class ExportProgram:
     out: Annotated[Path, arg(aliases=("-o",), metavar="OUT", help_behavior_hint="(required)")]
     views: Annotated[int, arg(metavar="N", help_behavior_hint="(required)")]
     size: Annotated[str, arg(metavar="HxW", help_behavior_hint="(required)")]
+    scenes: Annotated[int, arg(metavar="N")] = 1
     model: str = "tiny"
     input: Literal["uint8", "float32"] = "uint8"
     platforms: str = "cpu,cuda"
@@ -66,6 +68,7 @@ class ExportProgram:
             self.out,
             views=self.views,
             size=size,
+            scenes=self.scenes,
             input_type=self.input,
             chunk=self.chunk,
             platforms=platforms,
@@ -76,7 +79,8 @@ class ExportProgram:
             return 0
         print(f"program: {self.out.stat().st_size / 1e6:.1f} MB, for {', '.join(platforms)}")
         print(f"weights: {weights}, {weights.stat().st_size / 1e6:.1f} MB")
-        print(f"takes: up to {self.views} {self.input} images of {size[0]}x{size[1]}")
+        of_each = f"{self.scenes} scenes of up to " if self.scenes > 1 else ""
+        print(f"takes: up to {of_each}{self.views} {self.input} images of {size[0]}x{size[1]}")
         print(f"gives: {', '.join(facts['outputs'])}")
         print(f"seconds: {seconds}")
         print(self.out)

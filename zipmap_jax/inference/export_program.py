@@ -41,42 +41,54 @@ OUTPUTS = {
     "confidence": "[views, height, width] of the depth, above 1",
     "points": "[views, height, width, 3] in the world",
 }
+_OF_SCENES = {name: text.replace("[", "[scenes, ", 1) for name, text in OUTPUTS.items()}
 _WHOLE_CHUNK = 16
 
 
-def reconstruction(model: Any, chunk: int | None) -> Callable[..., dict[str, Any]]:
+def reconstruction(model: Any, chunk: int | None, scenes: int = 1) -> Callable[..., dict[str, Any]]:
     """The function `(weights, images, valid) -> outputs` that is exported.
 
     Args:
       model: a `ZipMap`.
       chunk: views worked on at a time; None = all.
+      scenes: worked on together.
 
     Returns:
       A function of a flat dictionary of weights, images [v, h, w, 3] (uint8, or float in [0, 1])
-      and which of them are real [v], to the arrays of `OUTPUTS`, all fp32.
+      and which of them are real [v], to the arrays of `OUTPUTS`, all fp32. If there are several
+      scenes, images, which are real and outputs have one more axis, which leads.
     """
 
     def reconstruct(weights: dict[str, Any], images: Array, valid: Array) -> dict[str, Any]:
         params = nest(weights)
         if images.dtype == jnp.uint8:
             images = images.astype(jnp.float32) / 255
-        _, height, width, _ = images.shape
-        views = Views(images[None], valid[None])
+        views = Views(images, valid) if scenes > 1 else Views(images[None], valid[None])
         _, prediction = model.update(params, model.init_state(params), views, chunk=chunk)
         assert prediction.pose_enc is not None
-        encoding = possible(prediction.pose_enc[-1, 0].astype(jnp.float32))
-        w2c, intrinsics = decode_pose(encoding, (height, width))
-        w2c = rebase_poses(w2c)
-        depth = prediction.depth[0].astype(jnp.float32)
-        return {
-            "w2c": w2c,
-            "intrinsics": intrinsics,
-            "depth": depth,
-            "confidence": prediction.depth_conf[0].astype(jnp.float32),
-            "points": unproject_to_world(depth, intrinsics, w2c),
-        }
+        parts = (prediction.pose_enc[-1], prediction.depth, prediction.depth_conf)
+        if scenes > 1:
+            return jax.vmap(_outputs)(*parts)
+        return _outputs(*(part[0] for part in parts))
 
     return reconstruct
+
+
+def _outputs(
+    encoding: Float[Array, "v 9"], depth: Float[Array, "v h w"], confidence: Float[Array, "v h w"]
+) -> dict[str, Array]:
+    """What is said of one scene, see `OUTPUTS`."""
+    depth = depth.astype(jnp.float32)
+    height, width = depth.shape[1:]
+    w2c, intrinsics = decode_pose(possible(encoding.astype(jnp.float32)), (height, width))
+    w2c = rebase_poses(w2c)
+    return {
+        "w2c": w2c,
+        "intrinsics": intrinsics,
+        "depth": depth,
+        "confidence": confidence.astype(jnp.float32),
+        "points": unproject_to_world(depth, intrinsics, w2c),
+    }
 
 
 def possible(encoding: Float[Array, "v 9"]) -> Float[Array, "v 9"]:
@@ -102,6 +114,7 @@ def export_program(
     *,
     views: int,
     size: tuple[int, int],
+    scenes: int = 1,
     input_type: InputType = "uint8",
     chunk: int | None = None,
     platforms: Sequence[str] = ("cpu", "cuda"),
@@ -115,8 +128,10 @@ def export_program(
       path: the program file, replaced if it exists.
       views: most images that the program takes.
       size: (height, width) of the images.
+      scenes: that go through it together; if more than one, images and outputs have an axis of
+        scenes, which leads.
       input_type: "uint8", or "float32" in [0, 1].
-      chunk: views worked on at a time; None = all of up to 16, else 16.
+      chunk: views of each scene worked on at a time; None = all of up to 16, else 16.
       platforms: that the program can run on.
 
     Returns:
@@ -128,18 +143,19 @@ def export_program(
     """
     require_flatbuffers()
     path = Path(path)
-    _check(views, size, chunk, loaded.model.config.patch, platforms)
+    _check(views, scenes, size, chunk, loaded.model.config.patch, platforms)
     chunk = chunk or _WHOLE_CHUNK
     # cuDNN's attention runs on one platform only.
     policy = dataclasses.replace(loaded.model.policy, attention="xla")
     model = dataclasses.replace(loaded.model, policy=policy)
     flat = flatten(loaded.params)
+    shape = (scenes, views) if scenes > 1 else (views,)
     arguments = (
         {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in flat.items()},
-        jax.ShapeDtypeStruct((views, *size, 3), jnp.dtype(input_type)),
-        jax.ShapeDtypeStruct((views,), jnp.bool_),
+        jax.ShapeDtypeStruct((*shape, *size, 3), jnp.dtype(input_type)),
+        jax.ShapeDtypeStruct(shape, jnp.bool_),
     )
-    program = reconstruction(model, None if chunk >= views else chunk)
+    program = reconstruction(model, None if chunk >= views else chunk, scenes)
     exported = jax.export.export(jax.jit(program), platforms=tuple(platforms))(*arguments)
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = _write_weights(path.parent, flat, loaded.card)
@@ -151,6 +167,7 @@ def export_program(
         "variant": model.config.variant,
         "licence": loaded.card.get("licence", ""),
         "views": views,
+        "scenes": scenes,
         "height": size[0],
         "width": size[1],
         "input": input_type,
@@ -158,7 +175,7 @@ def export_program(
         "compute": jnp.dtype(policy.compute).name,
         "platforms": list(platforms),
         "weights": weights.name,
-        "outputs": OUTPUTS,
+        "outputs": OUTPUTS if scenes == 1 else _OF_SCENES,
     }
     partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}.partial")
     try:
@@ -172,11 +189,16 @@ def export_program(
 
 
 def _check(
-    views: int, size: tuple[int, int], chunk: int | None, patch: int, platforms: Sequence[str]
+    views: int,
+    scenes: int,
+    size: tuple[int, int],
+    chunk: int | None,
+    patch: int,
+    platforms: Sequence[str],
 ) -> None:
-    for name, value in (("views", views), ("chunk", chunk)):
+    for name, value, hint in (("views", views, 16), ("scenes", scenes, 1), ("chunk", chunk, 16)):
         if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}: try 16")
+            raise ValueError(f"{name} must be at least 1, got {value}: try {hint}")
     if min(size) < 2 * patch or size[0] % patch or size[1] % patch:
         near = "x".join(str(max(2, round(side / patch)) * patch) for side in size)
         raise ValueError(

@@ -21,7 +21,7 @@ import numpy as np
 from zipmap_jax.convert.safetensors_file import read_safetensors
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import Bool, Float, UInt8
 
 FACTS, BINARY = "program.json", "program.bin"
 FORMAT = 1
@@ -42,40 +42,67 @@ class ServedProgram:
     run: Any = dataclasses.field(repr=False)
 
     def __call__(
-        self, images: UInt8[np.ndarray, "v h w 3"] | Float[np.ndarray, "v h w 3"]
+        self,
+        images: UInt8[np.ndarray, "*s v h w 3"] | Float[np.ndarray, "*s v h w 3"],
+        valid: Bool[np.ndarray, "*s v"] | None = None,
     ) -> dict[str, np.ndarray]:
-        """Reconstruct one scene.
+        """Reconstruct one scene, or several if the program was exported for that.
 
         Args:
           images: RGB at the program's height and width, at least one and at most its views; uint8,
-            or float32 in [0, 1] if it was exported for that.
+            or float32 in [0, 1] if it was exported for that. With a leading axis, of at least one
+            and at most its scenes, if the program takes several.
+          valid: False for images that only fill up a scene, behind its own; None = there are none.
 
         Returns:
           What `facts["outputs"]` describes, for the views that were given:
           w2c [v, 4, 4] world-to-camera, the first camera's frame being the world (OpenCV axes);
           intrinsics [v, 3, 3] in pixels of the images; depth [v, h, w] along the optical axis;
           confidence [v, h, w] (> 1); points [v, h, w, 3] in the world. Lengths share one arbitrary
-          unit.
+          unit. Of several scenes, all have a leading axis.
 
         Raises:
           ValueError: the images do not fit the program.
         """
-        f = self.facts
-        shape, dtype = (f["height"], f["width"], 3), np.dtype(f["input"])
         images = np.asarray(images)
-        fits = images.ndim == 4 and 1 <= len(images) <= f["views"] and images.shape[1:] == shape
-        if not fits or images.dtype != dtype:
+        self._check(images)
+        given = images.shape[:-3]
+        valid = np.ones(given, bool) if valid is None else np.asarray(valid)
+        if valid.dtype != bool or valid.shape != given or not valid[..., 0].all():
             raise ValueError(
-                f"this program takes 1 to {f['views']} images as {dtype} of shape (views, "
+                f"valid must be bool of shape {given} and True for the first image of a scene, got "
+                f"{valid.dtype} of {valid.shape}: put images that fill up a scene behind its own"
+            )
+        # A scene that is missing has one black view: none at all would give NaN.
+        padded = np.zeros((*self._most, *images.shape[-3:]), images.dtype)
+        real = np.zeros(self._most, bool)
+        real[..., 0] = True
+        place = tuple(slice(n) for n in given)
+        padded[place], real[place] = images, valid
+        outputs = jax.device_get(self.run(self.weights, padded, real))
+        return {name: value[place] for name, value in outputs.items()}
+
+    @property
+    def _most(self) -> tuple[int, ...]:
+        """Scenes, if it takes several, and views."""
+        scenes = self.facts.get("scenes", 1)
+        return (scenes, self.facts["views"]) if scenes > 1 else (self.facts["views"],)
+
+    def _check(self, images: np.ndarray) -> None:
+        f, most = self.facts, self._most
+        shape, dtype = (f["height"], f["width"], 3), np.dtype(f["input"])
+        given = images.shape[:-3]
+        fits = len(given) == len(most) and all(
+            1 <= n <= m for n, m in zip(given, most, strict=True)
+        )
+        if not fits or images.shape[-3:] != shape or images.dtype != dtype:
+            scenes = f"1 to {most[0]} scenes of " if len(most) > 1 else ""
+            names = "(scenes, views, " if scenes else "(views, "
+            raise ValueError(
+                f"this program takes {scenes}1 to {f['views']} images as {dtype} of shape {names}"
                 f"{', '.join(map(str, shape))}), got {images.dtype} of {images.shape}: resize or "
                 "convert them, or export a program for them"
             )
-        count = len(images)
-        padded = np.zeros((f["views"], *shape), dtype)
-        padded[:count] = images
-        valid = np.arange(f["views"]) < count
-        outputs = jax.device_get(self.run(self.weights, padded, valid))
-        return {name: value[:count] for name, value in outputs.items()}
 
 
 def load_program(
