@@ -152,7 +152,7 @@ def test_the_heads_take_the_number_of_the_chunk() -> None:
 
 
 def test_progress_of_every_chunk() -> None:
-    """Each is embedded, zipped (all at once) and given its geometry."""
+    """Each is embedded, zipped (all at once) and predicted."""
     calls = []
     predict(
         loaded(OFFLINE),
@@ -162,7 +162,7 @@ def test_progress_of_every_chunk() -> None:
         progress=lambda *call: calls.append(call),
     )
     running = [(done, total) for stage, done, total in calls if stage == "running"]
-    assert running == [(done, 9) for done in (0, 1, 2, 6, 7, 8, 9)]
+    assert running == [(done, 9) for done in (0, 1, 2, 3, 6, 7, 8, 9)]
 
 
 def test_the_device_never_holds_all_images_or_predictions() -> None:

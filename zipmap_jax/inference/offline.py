@@ -235,6 +235,7 @@ def predict_scenes(
         if not is_out_of_memory(error):
             raise
         raise ValueError(f"memory ran out: {advice}") from error
+    assert prediction.pose_enc is not None
     return [
         Prediction(
             depth=prediction.depth[i : i + 1, : len(scene)],

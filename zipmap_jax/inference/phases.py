@@ -161,8 +161,11 @@ class Phased:
         tokens = self._embed(params, np.asarray(views.images), done)
         valid = jax.device_put(views.valid, self.zip.places[2])
         taps, poses, tokens = self.zip.run(params, tokens, valid)
-        del tokens  # their place is free for the heads
-        return self._predict(params, taps, poses, done)
+        cameras = jax.device_get(poses)
+        del tokens  # no program uses their place any more: it is free for the heads
+        done(2 * chunks)
+        depth, confidence = self._predict(params, taps, done)
+        return Prediction(depth=depth, depth_conf=confidence, pose_enc=cameras)  # type: ignore[arg-type]
 
     def _embed(
         self, params: Any, images: Float[np.ndarray, "b v h w 3"], done: Callable[[int], None]
@@ -181,12 +184,14 @@ class Phased:
                 jax.block_until_ready(before)
                 done(i)
             before = used
+        jax.block_until_ready(before)
+        done(b.chunks)
         return tokens
 
     def _predict(
-        self, params: Any, taps: Array, poses: Array, done: Callable[[int], None]
-    ) -> Prediction:
-        """What the heads say; a chunk goes to the host while the next one is computed."""
+        self, params: Any, taps: Array, done: Callable[[int], None]
+    ) -> list[Float[np.ndarray, "b v h w"]]:
+        """Depth and confidence; those of a chunk go to the host while the next is computed."""
         b = self.bucket
         shape = (b.scenes, b.views, b.height, b.width)
         results = [np.empty(shape, np.float32) for _ in range(2)]
@@ -203,15 +208,12 @@ class Phased:
             done(2 * b.chunks + i + 1)
 
         coming = dispatch(0)
-        cameras = jax.device_get(poses)
-        done(2 * b.chunks)
         for i in range(1, b.chunks):
             before, coming = coming, dispatch(i)
             keep(i - 1, before)
             del before
         keep(b.chunks - 1, coming)
-        depth, confidence = results
-        return Prediction(depth=depth, depth_conf=confidence, pose_enc=cameras)  # type: ignore[arg-type]
+        return results
 
 
 def compile_phases(model: Any, params: Any, bucket: Bucket) -> Phased:
