@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
 
 EXTRA: dict[str, set[str]] = {
     "zipmap_jax/train/card.py": {"convert", "eval"},
+    "zipmap_jax/train/probe.py": {"nn"},
     "zipmap_jax/train/program.py": {"convert"},
     "zipmap_jax/train/start.py": {"convert"},
     "zipmap_jax/data/loader.py": {"structs"},

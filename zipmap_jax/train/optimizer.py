@@ -167,7 +167,7 @@ def update_rule(config: OptimConfig) -> optax.GradientTransformation:
 
     References: J. Liu et al., "Muon is scalable for LLM training" (2025).
     """
-    rules = {
+    rules: dict[Any, optax.GradientTransformation] = {
         "adam": optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps),
         "muon": optax.chain(
             optax.contrib.scale_by_muon(weight_dimension_numbers=_matrix_axes),
