@@ -99,6 +99,9 @@ def test_the_loss_is_low_where_queries_meet_the_right_keys() -> None:
             by_hand.append(-(np.asarray(weights)[0, view, other, patch] * likelihood).sum())
     assert len(by_hand) == 2 * ROWS * (COLUMNS - 1)
     assert losses[0] == pytest.approx(np.mean(by_hand), rel=1e-5)
+    # Only the first view has been zipped: what it asks of itself does not count.
+    one_way = matching_loss(right, keys[:, :1], target)
+    assert float(one_way) == pytest.approx(np.mean(by_hand[len(by_hand) // 2 :]), rel=1e-5)
 
 
 def test_the_truth_of_rendered_scenes_is_consistent() -> None:

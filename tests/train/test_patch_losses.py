@@ -19,7 +19,7 @@ from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Views
 from zipmap_jax.train.config import MeshConfig
 from zipmap_jax.train.probe import NAME, with_probe, without_probe
-from zipmap_jax.train.query import query_scene_loss
+from zipmap_jax.train.query import query_scene_loss, split_batch
 from zipmap_jax.train.sharding import VIEWS, batch_shardings, make_mesh, shardings
 from zipmap_jax.train.state import initial_state
 from zipmap_jax.train.step import scene_loss, train_step
@@ -92,6 +92,19 @@ def test_the_probe_stays_behind() -> None:
     assert NAME not in with_probe({}, CONFIG)
 
 
-def test_rendered_views_go_without() -> None:
-    with pytest.raises(ValueError, match=r"loss\.matching and loss\.rays at 0"):
+def test_rendered_views_ask_the_zipped_ones() -> None:
+    model = ZipMap(micro("state_query"))
+    nothing = dict.fromkeys(("camera", "depth", "points", "normals", "colour", "query_depth"), 0.0)
+    config = LossConfig(camera_kind="absolute", matching=2.0, **nothing)
+    data = split_batch(jax.random.key(0), one_slot(), views=2, targets=2)
+    loss = jax.jit(jax.value_and_grad(query_scene_loss(model, config), has_aux=True))
+    (value, parts), gradient = loss(random_params(model.config), data)
+    assert float(value) == pytest.approx(2 * float(parts["raw/matching"]), rel=1e-6)
+    assert 1 < float(parts["raw/matching"]) < 5
+    assert float(jnp.abs(gradient["ray_embed"]["proj"]["kernel"]).max()) > 0
+    assert not any(leaf.any() for leaf in jax.tree.leaves(gradient["nvs_head"]))
+
+
+def test_rendered_views_are_not_asked_where_they_look_from() -> None:
+    with pytest.raises(ValueError, match=r"with rendered views leave loss\.rays at 0"):
         query_scene_loss(ZipMap(micro("state_query")), LOSS)

@@ -27,7 +27,7 @@ TOLERANCE = 0.1
 
 
 def matching_loss(
-    queries: Float[Array, "b v l p c"], keys: Float[Array, "b v l p c"], target: Target
+    queries: Float[Array, "b v l p c"], keys: Float[Array, "b w l p c"], target: Target
 ) -> Float[Array, ""]:
     """Cross entropy between where a patch's query looks and where the patch's centre is seen.
 
@@ -36,10 +36,11 @@ def matching_loss(
 
     Args:
       queries: of the patches of every view, row by row, in some layers; of unit length.
-      keys: likewise.
-      target: ground truth, its depth at the size of the images.
+      keys: of the first w of these views, those that are zipped; likewise.
+      target: ground truth of all views, its depth at the size of the images.
     """
-    weights, seen = correspondences(target, queries.shape[3])
+    zipped = keys.shape[1]
+    weights, seen = (x[:, :, :zipped] for x in correspondences(target, queries.shape[3]))
     cosines = jnp.einsum("bvlpc,bwlqc->lbvwpq", queries, keys, precision="highest")
     likelihood = jax.nn.log_softmax(SHARPNESS * cosines, axis=-1)
     entropy = -jnp.sum(weights[None] * likelihood, axis=-1)

@@ -94,10 +94,13 @@ class PatchAnswers:
     Attributes:
       addresses: queries and keys, of `ZipMap.addresses`.
       rays: of `zipmap_jax.train.probe`.
+      target: ground truth of the views that ask, where these are more than those of the loss:
+        behind the zipped views, which have keys, come rendered ones.
     """
 
-    addresses: tuple[Float[Array, "b v l p c"], Float[Array, "b v l p c"]] | None = None
+    addresses: tuple[Float[Array, "b v l p c"], Float[Array, "b w l p c"]] | None = None
     rays: Float[Array, "b v l p 6"] | None = None
+    target: Target | None = None
 
 
 Terms = dict[str, "Float[Array, '']"]
@@ -209,7 +212,7 @@ def _point_terms(aligned: Prediction, target: Target, config: LossConfig) -> Ter
 def _patch_terms(patches: PatchAnswers, target: Target) -> Terms:
     terms: Terms = {}
     if patches.addresses is not None:
-        terms["matching"] = matching_loss(*patches.addresses, target)
+        terms["matching"] = matching_loss(*patches.addresses, patches.target or target)
     if patches.rays is not None:
         terms["rays"] = patch_ray_loss(patches.rays, target)
     return terms

@@ -13,7 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from zipmap_jax.geometry import query_frame, ray_conditions
-from zipmap_jax.losses import query_targets_from_batch, total_loss
+from zipmap_jax.losses import (
+    PatchAnswers,
+    query_targets_from_batch,
+    target_from_batch,
+    total_loss,
+)
 from zipmap_jax.structs import Views
 from zipmap_jax.train.step import gather_views
 
@@ -130,23 +135,44 @@ def query_scene_loss(
       `loss(params, batch) -> (objective, named parts)`.
 
     Raises:
-      ValueError: the objective has losses of single patches.
+      ValueError: the objective asks patches where they look from.
     """
-    if config.matching or config.rays:
+    if config.rays:
         raise ValueError(
-            "patches are compared between views that are all zipped: with rendered views leave "
-            "loss.matching and loss.rays at 0"
+            "where patches look from is asked in a frame common to all views, and rendered views "
+            "are told it: with rendered views leave loss.rays at 0"
         )
     axis = model.views_axis
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
-        images = batch["images"]
-        state = model.init_state(params)
-        state, prediction = model.update(params, state, Views(images), chunk=chunk)
+        images, state = Views(batch["images"]), model.init_state(params)
         poses = gather_views(batch["w2c"], axis)
-        rendered = model.read(params, state, query_rays({**batch, "w2c": poses}), chunk=chunk)
+        rays = query_rays({**batch, "w2c": poses})
+        patches = None
+        if config.matching:
+            zipped = model.update_with_taps(params, state, images, chunk=chunk)
+            state, prediction, zipped_taps = zipped
+            rendered, taps = model.read_with_taps(params, state, rays, chunk=chunk)
+            found = (model.addresses(params, x) for x in (zipped_taps, taps))
+            patches = _answers(*gather_views(tuple(found), axis), gather_views(batch, axis))
+        else:
+            state, prediction = model.update(params, state, images, chunk=chunk)
+            rendered = model.read(params, state, rays, chunk=chunk)
         prediction, rendered = gather_views((prediction, rendered), axis)
         target, truth = query_targets_from_batch(gather_views(batch, axis))
-        return total_loss(prediction, target, config, (rendered, truth), perceptual)
+        return total_loss(prediction, target, config, (rendered, truth), perceptual, patches)
 
     return loss
+
+
+def _answers(
+    zipped: tuple[Array, Array], rendered: tuple[Array, Array], batch: Mapping[str, Any]
+) -> PatchAnswers:
+    """What the patches of zipped and rendered views ask of those that are zipped."""
+    queries = jnp.concatenate([zipped[0], rendered[0]], axis=1)
+    views = {
+        name: jnp.concatenate([batch[name], batch[f"target_{name}"]], axis=1)
+        for name in VIEW_ARRAYS
+        if name != "images"
+    }
+    return PatchAnswers((queries, zipped[1]), target=target_from_batch(views))
