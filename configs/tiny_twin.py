@@ -4,9 +4,9 @@
 
 For comparison with tiny_procedural: the same data, losses, optimiser and steps. The MLPs of frame
 and global blocks are 6 instead of 4 times as wide as the stream, which makes up for what the
-fast-weight layers hold more than attention: 4.27 M parameters, against 4.20 M. Trained as the embedded
-weights were, it is ahead of them: AbsRel 0.258 (0.282), RRA@15 64 % (59), RTA@30 40 % (31), AUC@30
-13.0 (7.3); docs/results/tiny-twin.md. Its weights are not shipped.
+fast-weight layers hold more than attention: 4.27 M parameters, against 4.20 M. Trained as the
+embedded weights were, it is ahead of them: AbsRel 0.258 (0.282), RRA@15 64 % (59), RTA@30 40 % (31)
+and AUC@30 13.0 (7.3); see docs/results/tiny-twin.md. Its weights are not shipped.
 """
 
 from __future__ import annotations
