@@ -6,8 +6,8 @@ As the state-query run of ZipMap: four of eight views are zipped, the others ren
 rays, colour without LPIPS. Embedder, frame blocks, the trunk of the camera head and the head of
 local points stay as they are, so that both can share them (`zipmap convert --share-with`). A
 run for a GPU (with `--batch-scale 8`); no weights of it are shipped yet. Too few were 800 steps of
-one scene, half an hour on two CPU cores: 15.2 dB on 16 held-out scenes, where the mean colour of the
-zipped views has 15.4; and 700 steps that began with four scenes at 56x56 and had
+one scene, half an hour on two CPU cores: 15.2 dB on 16 held-out scenes, where the mean colour of
+the zipped views has 15.4; and 700 steps that began with four scenes at 56x56 and had
 `--loss.matching 4`: rendered depth got better, colour stayed at the mean.
 """
 
