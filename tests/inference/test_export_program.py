@@ -106,6 +106,7 @@ def test_a_server_gets_the_same_numbers_without_the_models(micro, tmp_path):
         assert np.linalg.norm(found[name] - value) <= 1e-5 * np.linalg.norm(value), name
 
 
+@pytest.mark.slow
 def test_programs_in_bf16_hold_their_matrices_so(micro, tmp_path):
     pytest.importorskip("flatbuffers")
     images = RNG.uniform(size=(2, 16, 16, 3)).astype(np.float32)

@@ -22,7 +22,8 @@ SLOW = (
     "e2e_large*",
     "e2e_offline_aff0*",
     "e2e_offline_aff1_b1_s5*",
-    "e2e_streaming_w*",
+    "e2e_streaming_w2*",
+    "e2e_streaming_twocall*",
     "e2e_streaming_nowindow*",
 )
 FILES = sorted(p.name for p in GOLDEN.glob("*.npz"))

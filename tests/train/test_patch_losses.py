@@ -37,7 +37,9 @@ def one_slot() -> dict[str, jax.Array]:
     return {name: jnp.asarray(x[0]) for name, x in batch().items()}
 
 
-@pytest.mark.parametrize("mixer", ["fast_weights", "attention"])
+@pytest.mark.parametrize(
+    "mixer", ["fast_weights", pytest.param("attention", marks=pytest.mark.slow)]
+)
 def test_queries_keys_and_probe_learn_from_them(mixer: Mixer) -> None:
     model = ZipMap(dataclasses.replace(micro("offline"), mixer=mixer))
     loss = jax.jit(jax.value_and_grad(scene_loss(model, LOSS), has_aux=True))
@@ -92,6 +94,7 @@ def test_the_probe_stays_behind() -> None:
     assert NAME not in with_probe({}, CONFIG)
 
 
+@pytest.mark.slow
 def test_rendered_views_ask_the_zipped_ones() -> None:
     model = ZipMap(micro("state_query"))
     nothing = dict.fromkeys(("camera", "depth", "points", "normals", "colour", "query_depth"), 0.0)
