@@ -150,11 +150,11 @@ def query_scene_loss(
         rays = query_rays({**batch, "w2c": poses})
         patches = None
         if config.matching:
-            zipped = model.update_with_taps(params, state, images, chunk=chunk)
-            state, prediction, zipped_taps = zipped
+            state, prediction, zipped = model.update_with_taps(params, state, images, chunk=chunk)
             rendered, taps = model.read_with_taps(params, state, rays, chunk=chunk)
-            found = (model.addresses(params, x) for x in (zipped_taps, taps))
-            patches = _answers(*gather_views(tuple(found), axis), gather_views(batch, axis))
+            asked = gather_views(model.addresses(params, zipped), axis)
+            asking = gather_views(model.addresses(params, taps), axis)
+            patches = _answers(asked, asking, gather_views(batch, axis))
         else:
             state, prediction = model.update(params, state, images, chunk=chunk)
             rendered = model.read(params, state, rays, chunk=chunk)
