@@ -24,6 +24,7 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
             stream.height, stream.width = size
             stream.pix_fmt = "yuv420p"
             stream.bit_rate = 4_000_000
+            stream.codec_context.thread_count = 1  # else the bytes depend on the number of cores
             container.start_encoding()  # writes the header even if no frame follows
             for i in range(1, count + 1):
                 image = np.full((*size, 3), 10 * i, np.uint8)

@@ -146,20 +146,20 @@ def query_scene_loss(
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
         images, state = Views(batch["images"]), model.init_state(params)
-        poses = gather_views(batch["w2c"], axis)
-        rays = query_rays({**batch, "w2c": poses})
+        whole = gather_views(batch, axis)
+        rays = query_rays({**batch, "w2c": whole["w2c"]})
         patches = None
         if config.matching:
             state, prediction, zipped = model.update_with_taps(params, state, images, chunk=chunk)
             rendered, taps = model.read_with_taps(params, state, rays, chunk=chunk)
             asked = gather_views(model.addresses(params, zipped), axis)
             asking = gather_views(model.addresses(params, taps), axis)
-            patches = _answers(asked, asking, gather_views(batch, axis))
+            patches = _answers(asked, asking, whole)
         else:
             state, prediction = model.update(params, state, images, chunk=chunk)
             rendered = model.read(params, state, rays, chunk=chunk)
         prediction, rendered = gather_views((prediction, rendered), axis)
-        target, truth = query_targets_from_batch(gather_views(batch, axis))
+        target, truth = query_targets_from_batch(whole)
         return total_loss(prediction, target, config, (rendered, truth), perceptual, patches)
 
     return loss
