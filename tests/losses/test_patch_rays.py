@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from zipmap_jax.data.datasets.procedural import ProceduralConfig, scene_batch
-from zipmap_jax.geometry import nearest_rotation
+from zipmap_jax.geometry import nearest_rotation, query_frame, ray_conditions
 from zipmap_jax.losses import Target, target_from_batch
 from zipmap_jax.losses.patch_rays import patch_ray_loss, patch_rays
 
@@ -67,3 +67,19 @@ def test_gradients_are_finite_where_cameras_are_all_alike() -> None:
     target = scenes((1, 1, 1, 1))
     said = jnp.zeros((2, VIEWS, 2, PATCHES, 6))
     assert np.isfinite(jax.grad(patch_ray_loss)(said, target)).all()
+
+
+def test_in_the_frame_of_queries_rays_are_those_that_rendered_views_are_told() -> None:
+    target = scenes()
+    rays = np.asarray(patch_rays(target, PATCHES, "query")).reshape(2, VIEWS, ROWS, COLUMNS, 6)
+    _, cameras, _ = query_frame(target.w2c, target.w2c)
+    told = np.asarray(ray_conditions(cameras, target.intrinsics, (28, 42)))
+    # These are told rays half a pixel further right and down: ours lie between two of theirs.
+    whole = (told[:, :, 6::14, 6::14] + told[:, :, 7::14, 7::14]) / 2
+    np.testing.assert_allclose(rays[..., :3], whole[..., 3:6], atol=1e-3)
+    np.testing.assert_allclose(rays[..., 3:], whole[..., :3], atol=1e-5)
+    np.testing.assert_allclose(rays[:, 0, ..., 3:], 0, atol=1e-6)  # the first is the origin
+    assert np.abs(rays[..., 3:]).max() == pytest.approx(1, abs=1e-5)
+    said = jnp.asarray(rays).reshape(2, VIEWS, 1, PATCHES, 6)
+    assert float(patch_ray_loss(said, target, "query")) == pytest.approx(0, abs=1e-6)
+    assert float(patch_ray_loss(said, target)) > 0.01

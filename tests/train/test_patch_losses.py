@@ -18,9 +18,10 @@ from zipmap_jax.models.config import Mixer
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Views
 from zipmap_jax.train.config import MeshConfig
-from zipmap_jax.train.probe import NAME, with_probe, without_probe
+from zipmap_jax.train.probe import NAME, VIEWS, with_probe, without_probe
 from zipmap_jax.train.query import query_scene_loss, split_batch
-from zipmap_jax.train.sharding import VIEWS, batch_shardings, make_mesh, shardings
+from zipmap_jax.train.sharding import VIEWS as VIEWS_AXIS
+from zipmap_jax.train.sharding import batch_shardings, make_mesh, shardings
 from zipmap_jax.train.state import initial_state
 from zipmap_jax.train.step import scene_loss, train_step
 
@@ -76,7 +77,7 @@ def test_devices_that_share_views_agree_with_one() -> None:
     found = []
     for mesh in (MeshConfig(1, 1, 1), MeshConfig(1, 1, 4)):
         where = make_mesh(mesh, jax.devices()[: mesh.views])
-        model = ZipMap(micro("offline"), views_axis=VIEWS if mesh.views > 1 else None)
+        model = ZipMap(micro("offline"), views_axis=VIEWS_AXIS if mesh.views > 1 else None)
         state = initial_state(parameters(), CONFIG.optim)
         state = jax.device_put(state, shardings(state, where))
         data = {name: x[:1] for name, x in batch().items()}
@@ -91,23 +92,38 @@ def test_devices_that_share_views_agree_with_one() -> None:
 
 def test_the_probe_stays_behind() -> None:
     assert set(parameters()) - set(without_probe(parameters())) == {NAME}
-    assert NAME not in with_probe({}, CONFIG)
+    assert with_probe({}, CONFIG) == {}
+    loss = dataclasses.replace(LOSS, rays=0.0, views=1.0)
+    both = with_probe(parameters(), dataclasses.replace(CONFIG, loss=loss))
+    assert set(both) - set(without_probe(both)) == {NAME, VIEWS}
+    assert both[VIEWS]["kernel"].shape == (4, 2 * CONFIG.model.width, 4)
 
 
 @pytest.mark.slow
-def test_rendered_views_ask_the_zipped_ones() -> None:
+@pytest.mark.parametrize("terms", [{"matching": 2.0}, {"rays": 3.0, "views": 4.0}])
+def test_patches_of_rendered_views_ask_and_tell(terms: dict[str, float]) -> None:
     model = ZipMap(micro("state_query"))
     nothing = dict.fromkeys(("camera", "depth", "points", "normals", "colour", "query_depth"), 0.0)
-    config = LossConfig(camera_kind="absolute", matching=2.0, **nothing)
+    config = LossConfig(camera_kind="absolute", **nothing, **terms)
     data = split_batch(jax.random.key(0), one_slot(), views=2, targets=2)
+    params = with_probe(
+        random_params(model.config), dataclasses.replace(CONFIG, model=model.config, loss=config)
+    )
+    # At zero a map hands no gradient on to the tokens that it reads.
+    for probe in (NAME, VIEWS):
+        if probe in params:
+            params[probe]["kernel"] += 0.01
     loss = jax.jit(jax.value_and_grad(query_scene_loss(model, config), has_aux=True))
-    (value, parts), gradient = loss(random_params(model.config), data)
-    assert float(value) == pytest.approx(2 * float(parts["raw/matching"]), rel=1e-6)
-    assert 1 < float(parts["raw/matching"]) < 5
+    (value, parts), gradient = loss(params, data)
+    expected = sum(weight * float(parts[f"raw/{name}"]) for name, weight in terms.items())
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+    assert all(0.1 < float(parts[f"raw/{name}"]) < 5 for name in terms)
     assert float(jnp.abs(gradient["ray_embed"]["proj"]["kernel"]).max()) > 0
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradient["nvs_head"]))
+    for probe in set(params) & {NAME, VIEWS}:
+        assert float(jnp.abs(gradient[probe]["kernel"]).max()) > 0
 
 
-def test_rendered_views_are_not_asked_where_they_look_from() -> None:
-    with pytest.raises(ValueError, match=r"with rendered views leave loss\.rays at 0"):
-        query_scene_loss(ZipMap(micro("state_query")), LOSS)
+def test_views_that_are_not_rendered_show_nothing() -> None:
+    with pytest.raises(ValueError, match=r"loss\.views is 2\.0, but no views are rendered"):
+        scene_loss(ZipMap(micro("offline")), LossConfig(views=2.0))

@@ -22,6 +22,7 @@ from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.checkpoint import Checkpoints
 from zipmap_jax.train.config import Bucket, DataConfig, StartConfig, TrainConfig
 from zipmap_jax.train.start import (
+    copies,
     given_parameters,
     merge_weights,
     random_parameters,
@@ -134,3 +135,17 @@ def test_vggt_leaves_the_new_parts_fresh(tmp_path: Path) -> None:
     kept = params["local_point_head"]
     jax.tree.map(np.testing.assert_array_equal, merged["local_point_head"], kept)
     assert "loaded under a new name" in report
+
+
+def test_modules_that_are_missing_start_from_others() -> None:
+    shapes = {"old/a": (2, 3), "old/b": (4,), "old/c": (5,), "new/a": (2, 3), "new/b": (6,)}
+    leaves = {name: np.full(shape, i) for i, (name, shape) in enumerate(shapes.items())}
+    saved = {name: leaf for name, leaf in leaves.items() if name.startswith("old/")}
+    fresh = leaves | {"new/d": np.zeros(1), "newer/a": np.zeros((2, 3))}
+    found = copies(saved, fresh, (("new", "old"),))
+    assert found.keys() == {"new/a"}
+    np.testing.assert_array_equal(found["new/a"], saved["old/a"])
+    assert copies(saved, fresh, ()) == {}
+    for pair in (("new", "none"), ("old", "old"), ("none", "old")):
+        with pytest.raises(ValueError, match=rf"start\.like gives {pair[0]} what {pair[1]} has"):
+            copies(saved, fresh, (pair,))

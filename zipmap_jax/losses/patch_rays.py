@@ -8,11 +8,18 @@ References: J. Zhang et al., Cameras as rays (2024).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import jax.numpy as jnp
 
-from zipmap_jax.geometry import homogeneous, invert_pose, multiply, nearest_rotation, unproject
+from zipmap_jax.geometry import (
+    homogeneous,
+    invert_pose,
+    multiply,
+    nearest_rotation,
+    query_frame,
+    unproject,
+)
 from zipmap_jax.losses.robust import safe_norm
 
 if TYPE_CHECKING:
@@ -22,18 +29,23 @@ if TYPE_CHECKING:
 
 NUMBERS = 6
 """That a patch says: the direction of its ray, and the place it starts from."""
+Frame = Literal["mean", "query"]
+"""That rays are told in: the mean of all cameras, or that of `geometry.query_frame`."""
 _CENTRE_WEIGHT = 0.5
 _FARTHEST = 2.0
 
 
-def patch_ray_loss(said: Float[Array, "b v l p 6"], target: Target) -> Float[Array, ""]:
+def patch_ray_loss(
+    said: Float[Array, "b v l p 6"], target: Target, frame: Frame = "mean"
+) -> Float[Array, ""]:
     """L1 distance of what patches say of their rays, the last layer counting most.
 
     Args:
       said: by the patches of every view, row by row, in some layers: a direction and a place.
       target: ground truth.
+      frame: of the rays.
     """
-    truth = patch_rays(target, said.shape[3])
+    truth = patch_rays(target, said.shape[3], frame)
     error = jnp.abs(said - truth[:, :, None])
     each = jnp.mean(error[..., :3], (0, 1, 3, 4)) + _CENTRE_WEIGHT * jnp.mean(
         error[..., 3:], (0, 1, 3, 4)
@@ -42,27 +54,38 @@ def patch_ray_loss(said: Float[Array, "b v l p 6"], target: Target) -> Float[Arr
     return jnp.sum(each * 0.5 ** jnp.arange(layers - 1, -1, -1, dtype=each.dtype))
 
 
-def patch_rays(target: Target, patches: int) -> Float[Array, "b v p 6"]:
+def patch_rays(target: Target, patches: int, frame: Frame = "mean") -> Float[Array, "b v p 6"]:
     """Unit direction of the ray through the middle of each patch, and the camera's centre.
 
-    They are in a frame that no order of the views changes: the mean of all cameras' orientations,
-    its origin the mean of their centres. Centres are clipped to two units on each axis.
+    The frame "mean" is one that no order of the views changes: the mean of all cameras'
+    orientations, its origin the mean of their centres. In the frame "query", the first view's,
+    rendered views are told their rays. Centres are clipped to two units on each axis.
 
     Args:
       target: ground truth.
       patches: of a view; they are square.
+      frame: of the rays.
     """
     side = target.patch_side(patches)
     middle = slice(side // 2, None, side)
     pixels = unproject(jnp.ones_like(target.depth), target.intrinsics)[:, :, middle, middle]
     rays = pixels / safe_norm(pixels)[..., None]
-    camera = homogeneous(target.w2c)
-    mean = nearest_rotation(jnp.mean(camera[..., :3, :3], axis=1))
-    to_world = invert_pose(camera)
-    turn = multiply(mean[:, None], to_world[..., :3, :3])
-    centres = to_world[..., :3, 3] - jnp.mean(to_world[..., :3, 3], axis=1, keepdims=True)
-    centres = multiply(mean[:, None], centres[..., None])[..., 0]
+    turn, centres = _cameras(homogeneous(target.w2c), frame)
     centres = jnp.clip(centres, -_FARTHEST, _FARTHEST)
     rays = multiply(turn[:, :, None, None], rays[..., None])[..., 0]
     rays = rays.reshape(*rays.shape[:2], patches, 3)
     return jnp.concatenate([rays, jnp.broadcast_to(centres[:, :, None], rays.shape)], axis=-1)
+
+
+def _cameras(
+    w2c: Float[Array, "b v 4 4"], frame: Frame
+) -> tuple[Float[Array, "b v 3 3"], Float[Array, "b v 3"]]:
+    """Rotations from the cameras to the frame, and the cameras' centres in it."""
+    if frame == "query":
+        to_world = invert_pose(query_frame(w2c, w2c)[0])
+        return to_world[..., :3, :3], to_world[..., :3, 3]
+    mean = nearest_rotation(jnp.mean(w2c[..., :3, :3], axis=1))
+    to_world = invert_pose(w2c)
+    centres = to_world[..., :3, 3] - jnp.mean(to_world[..., :3, 3], axis=1, keepdims=True)
+    turn = multiply(mean[:, None], to_world[..., :3, :3])
+    return turn, multiply(mean[:, None], centres[..., None])[..., 0]

@@ -14,6 +14,7 @@ from zipmap_jax.losses.depth import depth_loss
 from zipmap_jax.losses.matching import matching_loss
 from zipmap_jax.losses.normalise import normalise_prediction, rescale
 from zipmap_jax.losses.patch_rays import patch_ray_loss
+from zipmap_jax.losses.patch_views import patch_view_loss
 from zipmap_jax.losses.perceptual import perceptual_loss
 from zipmap_jax.losses.points import normal_loss, point_loss
 from zipmap_jax.losses.rendering import colour_loss, peak_signal_to_noise
@@ -50,8 +51,9 @@ class LossConfig:
       camera_kind: "absolute" for models with a reference view, "pairwise" for those without.
       camera, depth, points, normals: weights for the input views.
       colour, query_depth: weights for queried views.
-      matching, rays: weights of `matching.matching_loss` and `patch_rays.patch_ray_loss`, for
-        starts from random weights with little data. The published objective has neither.
+      matching, rays, views: weights of `matching.matching_loss`, `patch_rays.patch_ray_loss` and,
+        for queried views, `patch_views.patch_view_loss`, for starts from random weights with little
+        data. The published objective has none of them.
       perceptual: weight of LPIPS beside the squared error within the colour loss; it needs weights.
       perceptual_weights: folder of the LPIPS weights (`zipmap convert`); empty = no LPIPS.
       pose: weights of translation, rotation and field of view; None = those of `camera_kind`.
@@ -69,6 +71,7 @@ class LossConfig:
     query_depth: float = 1.0
     matching: float = 0.0
     rays: float = 0.0
+    views: float = 0.0
     perceptual: float = 0.5
     perceptual_weights: str = ""
     pose: tuple[float, float, float] | None = None
@@ -93,13 +96,16 @@ class PatchAnswers:
 
     Attributes:
       addresses: queries and keys, of `ZipMap.addresses`.
-      rays: of `zipmap_jax.train.probe`.
+      rays: of `zipmap_jax.train.probe`; with queried views in the frame in which these are told
+        their rays.
+      views: likewise; what queried views say they show.
       target: ground truth of the views that ask, where these are more than those of the loss:
         behind the zipped views, which have keys, come rendered ones.
     """
 
     addresses: tuple[Float[Array, "b v l p c"], Float[Array, "b w l p c"]] | None = None
     rays: Float[Array, "b v l p 6"] | None = None
+    views: Float[Array, "b q l p 4"] | None = None
     target: Target | None = None
 
 
@@ -117,6 +123,7 @@ def term_weights(config: LossConfig) -> dict[str, float]:
         "local_pts_normal": config.normals,
         "matching": config.matching,
         "rays": config.rays,
+        "views": config.views,
         "nvs_l2": config.colour,
         "nvs_lpips": config.colour * config.perceptual,
         **{f"nvs_{name}": config.query_depth for name in depths},
@@ -173,7 +180,7 @@ def total_loss(
         truth = truth if config.parity else without_far_queries(truth, target)
         terms |= _query_terms(rendered, truth, config, perceptual)
     if patches is not None:
-        terms |= _patch_terms(patches, target)
+        terms |= _patch_terms(patches, target, None if query is None else query[1])
     weights = term_weights(config)
     weighted = {name: weights[name] * term for name, term in terms.items()}
     objective = sum(weighted.values(), jnp.zeros(()))
@@ -209,12 +216,15 @@ def _point_terms(aligned: Prediction, target: Target, config: LossConfig) -> Ter
     }
 
 
-def _patch_terms(patches: PatchAnswers, target: Target) -> Terms:
+def _patch_terms(patches: PatchAnswers, target: Target, queried: QueryTarget | None) -> Terms:
     terms: Terms = {}
     if patches.addresses is not None:
         terms["matching"] = matching_loss(*patches.addresses, patches.target or target)
     if patches.rays is not None:
-        terms["rays"] = patch_ray_loss(patches.rays, target)
+        frame = "mean" if queried is None else "query"
+        terms["rays"] = patch_ray_loss(patches.rays, target, frame)
+    if patches.views is not None and queried is not None:
+        terms["views"] = patch_view_loss(patches.views, queried)
     return terms
 
 

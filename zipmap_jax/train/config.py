@@ -219,11 +219,14 @@ class StartConfig:
         checkpoint of ZipMap, or the work directory of an earlier run.
       path: of the file or folder.
       weights: which parameters of an earlier run; the recipe hands on the raw ones.
+      like: (module that the given weights lack, module whose tensors of the same name and shape it
+        starts from), with kind "weights".
     """
 
     kind: Literal["random", "vggt", "weights"] = "random"
     path: str = ""
     weights: Literal["params", "ema"] = "params"
+    like: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,7 @@ from zipmap_jax.losses import (
     total_loss,
 )
 from zipmap_jax.structs import Views
+from zipmap_jax.train.probe import read_patches, read_rays
 from zipmap_jax.train.step import gather_views
 
 if TYPE_CHECKING:
@@ -133,15 +134,7 @@ def query_scene_loss(
 
     Returns:
       `loss(params, batch) -> (objective, named parts)`.
-
-    Raises:
-      ValueError: the objective asks patches where they look from.
     """
-    if config.rays:
-        raise ValueError(
-            "where patches look from is asked in a frame common to all views, and rendered views "
-            "are told it: with rendered views leave loss.rays at 0"
-        )
     axis = model.views_axis
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
@@ -149,12 +142,11 @@ def query_scene_loss(
         whole = gather_views(batch, axis)
         rays = query_rays({**batch, "w2c": whole["w2c"]})
         patches = None
-        if config.matching:
+        if config.matching or config.rays or config.views:
             state, prediction, zipped = model.update_with_taps(params, state, images, chunk=chunk)
             rendered, taps = model.read_with_taps(params, state, rays, chunk=chunk)
-            asked = gather_views(model.addresses(params, zipped), axis)
-            asking = gather_views(model.addresses(params, taps), axis)
-            patches = _answers(asked, asking, whole)
+            said = _said(model, params, zipped, taps, config)
+            patches = _answers(*gather_views(said, axis), whole)
         else:
             state, prediction = model.update(params, state, images, chunk=chunk)
             rendered = model.read(params, state, rays, chunk=chunk)
@@ -165,14 +157,34 @@ def query_scene_loss(
     return loss
 
 
+def _said(model: ZipMap, params: Any, zipped: Array, rendered: Array, config: LossConfig) -> Any:
+    """Addresses of zipped and rendered patches, rays of the former and what the latter show.
+
+    Only what the objective asks for; everything else is None.
+    """
+    start = model.config.special_tokens
+    return (
+        model.addresses(params, zipped) if config.matching else None,
+        model.addresses(params, rendered) if config.matching else None,
+        read_rays(params, zipped[..., start:, :]) if config.rays else None,
+        read_patches(params, rendered[..., start:, :]) if config.views else None,
+    )
+
+
 def _answers(
-    zipped: tuple[Array, Array], rendered: tuple[Array, Array], batch: Mapping[str, Any]
+    zipped: tuple[Array, Array] | None,
+    rendered: tuple[Array, Array] | None,
+    rays: Array | None,
+    shown: Array | None,
+    batch: Mapping[str, Any],
 ) -> PatchAnswers:
-    """What the patches of zipped and rendered views ask of those that are zipped."""
+    """What patches say; those of zipped and of rendered views ask the former."""
+    if zipped is None or rendered is None:
+        return PatchAnswers(rays=rays, views=shown)
     queries = jnp.concatenate([zipped[0], rendered[0]], axis=1)
     views = {
         name: jnp.concatenate([batch[name], batch[f"target_{name}"]], axis=1)
         for name in VIEW_ARRAYS
         if name != "images"
     }
-    return PatchAnswers((queries, zipped[1]), target=target_from_batch(views))
+    return PatchAnswers((queries, zipped[1]), rays, shown, target_from_batch(views))

@@ -36,12 +36,15 @@ def given_parameters(model: ZipMap, config: StartConfig, fresh: Any) -> tuple[An
       NumPy parameters, and a report: what was loaded, what starts fresh, what was of no use.
 
     Raises:
-      ValueError: nothing fits, or a tensor has another shape than the model's.
+      ValueError: nothing fits, a tensor has another shape than the model's, or a module is to start
+        from one that has nothing for it.
     """
     if config.kind == "vggt":
         params, report = from_vggt(read_state(config.path), model.config, fresh)
         return params, f"starting from VGGT, {config.path}\n{report}"
-    params, loaded, left, unused = merge_weights(_saved(config), fresh, config.path)
+    saved = _saved(config)
+    saved |= copies(saved, flatten(fresh), config.like)
+    params, loaded, left, unused = merge_weights(saved, fresh, config.path)
     parts = ((loaded, "loaded"), (left, "freshly initialised"), (unused, "ignored"))
     lines = [f"{len(names)} {what}: {_by_module(names)}" for names, what in parts if names]
     return params, "\n".join([f"starting from the weights of {config.path}", *lines])
@@ -71,6 +74,35 @@ def _saved(config: StartConfig) -> dict[str, Any]:
     with Checkpoints(folder) as checkpoints:
         like = jax.eval_shape(ZipMap(checkpoints.config().model).init, jax.random.key(0))
         return flatten(checkpoints.restore_weights(like, config.weights))
+
+
+def copies(
+    saved: dict[str, Any], fresh: dict[str, Any], like: tuple[tuple[str, str], ...]
+) -> dict[str, Any]:
+    """Tensors for modules that the saved weights lack, from other modules of theirs.
+
+    Args:
+      saved, fresh: leaves by path.
+      like: see `StartConfig`.
+
+    Raises:
+      ValueError: a module is there already, or none of its tensors has a counterpart.
+    """
+    found: dict[str, Any] = {}
+    for module, other in like:
+        pairs = {
+            path: saved[other + path.removeprefix(module)]
+            for path, leaf in fresh.items()
+            if path.startswith(f"{module}/")
+            and np.shape(saved.get(other + path.removeprefix(module))) == np.shape(leaf)
+        }
+        if not pairs or any(path.startswith(f"{module}/") for path in saved):
+            raise ValueError(
+                f"start.like gives {module} what {other} has, but the weights hold the former or "
+                "nothing that fits of the latter: take the pair out"
+            )
+        found |= pairs
+    return found
 
 
 def merge_weights(

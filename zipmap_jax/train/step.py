@@ -57,7 +57,15 @@ def scene_loss(model: ZipMap, config: LossConfig, chunk: int | None = None) -> L
       model: any variant.
       config: weights of the objective.
       chunk: see `ZipMap.update`.
+
+    Raises:
+      ValueError: the objective asks for what rendered views show.
     """
+    if config.views:
+        raise ValueError(
+            f"loss.views is {config.views}, but no views are rendered: set it to 0, or give the "
+            "buckets targets"
+        )
     axis = model.views_axis
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:

@@ -1,0 +1,62 @@
+"""What single patches of rendered views can say of what they show: their colour and their depth.
+
+The head that renders starts from random weights and reads little off its tokens for long. A linear
+map of the tokens themselves shows from the first step where the state has an answer. No part of the
+published recipe.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+
+from zipmap_jax.losses.robust import masked_mean
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float
+
+    from zipmap_jax.losses.target import QueryTarget
+
+NUMBERS = 4
+"""That a patch says: a mean colour, and the logarithm of a depth."""
+_COLOUR_WEIGHT = 4.0
+
+
+def patch_view_loss(said: Float[Array, "b q l p 4"], target: QueryTarget) -> Float[Array, ""]:
+    """L1 distance of what patches of rendered views say they show, the last layer counting most.
+
+    Args:
+      said: by the patches of every view, row by row, in some layers: a colour and a log depth.
+      target: ground truth.
+    """
+    colours, depths, known = patch_views(target, said.shape[3])
+    colour = jnp.mean(jnp.abs(said[..., :3] - colours[:, :, None]), (0, 1, 3, 4))
+    depth = jnp.abs(said[..., 3] - depths[:, :, None])
+    layers = said.shape[2]
+    each = [_COLOUR_WEIGHT * colour[i] + masked_mean(depth[:, :, i], known) for i in range(layers)]
+    return jnp.sum(jnp.stack(each) * 0.5 ** jnp.arange(layers - 1, -1, -1, dtype=colour.dtype))
+
+
+def patch_views(
+    target: QueryTarget, patches: int
+) -> tuple[Float[Array, "b q p 3"], Float[Array, "b q p"], Bool[Array, "b q p"]]:
+    """Mean colour of each patch, the mean of the logarithms of its depths, and if it has any.
+
+    Args:
+      target: ground truth.
+      patches: of a view; they are square.
+    """
+    height, width = target.depth.shape[2:]
+    side = round((height * width / patches) ** 0.5)
+
+    def cut(x: Float[Array, "b q h w c"]) -> Float[Array, "b q p s c"]:
+        b, q, _, _, c = x.shape
+        x = x.reshape(b, q, height // side, side, width // side, side, c)
+        return x.swapaxes(3, 4).reshape(b, q, patches, side * side, c)
+
+    mask = target.mask & (target.depth > 0)
+    logs = jnp.log(jnp.where(mask, target.depth, 1.0))
+    number = jnp.sum(cut(mask[..., None].astype(logs.dtype)), axis=(3, 4))
+    depths = jnp.sum(cut(logs[..., None]), axis=(3, 4)) / jnp.maximum(number, 1)
+    return jnp.mean(cut(target.images), axis=3), depths, number > 0
