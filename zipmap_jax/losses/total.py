@@ -13,7 +13,7 @@ from zipmap_jax.losses.camera import absolute_pose_loss, pairwise_pose_loss
 from zipmap_jax.losses.depth import depth_loss
 from zipmap_jax.losses.matching import matching_loss
 from zipmap_jax.losses.normalise import normalise_prediction, rescale
-from zipmap_jax.losses.patch_rays import patch_ray_loss
+from zipmap_jax.losses.patch_rays import Frame, patch_ray_loss
 from zipmap_jax.losses.perceptual import perceptual_loss
 from zipmap_jax.losses.points import normal_loss, point_loss
 from zipmap_jax.losses.rendering import colour_loss, peak_signal_to_noise
@@ -52,6 +52,7 @@ class LossConfig:
       colour, query_depth: weights for queried views.
       matching, rays: weights of `matching.matching_loss` and `patch_rays.patch_ray_loss`, for
         starts from random weights with little data. The published objective has neither.
+      rays_frame: see `patch_rays.patch_rays`; "first" for streaming models.
       perceptual: weight of LPIPS beside the squared error within the colour loss; it needs weights.
       perceptual_weights: folder of the LPIPS weights (`zipmap convert`); empty = no LPIPS.
       pose: weights of translation, rotation and field of view; None = those of `camera_kind`.
@@ -69,6 +70,7 @@ class LossConfig:
     query_depth: float = 1.0
     matching: float = 0.0
     rays: float = 0.0
+    rays_frame: Frame = "mean"
     perceptual: float = 0.5
     perceptual_weights: str = ""
     pose: tuple[float, float, float] | None = None
@@ -214,7 +216,7 @@ def _patch_terms(patches: PatchAnswers, target: Target) -> Terms:
     if patches.addresses is not None:
         terms["matching"] = matching_loss(*patches.addresses, patches.target or target)
     if patches.rays is not None:
-        terms["rays"] = patch_ray_loss(patches.rays, target)
+        terms["rays"] = patch_ray_loss(patches.rays, target, config.rays_frame)
     return terms
 
 

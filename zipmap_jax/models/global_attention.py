@@ -48,6 +48,7 @@ class AttentionAggregator(Aggregator):
         valid: Bool[Array, "n b c"],
         grid: tuple[int, int],
         padded: bool = True,
+        windows: int = 1,
     ) -> tuple[FastWeights, Float[Array, "n 4 b c p d2"], Float[Array, "n b c p d"]]:
         """Run all layers over the stream.
 
@@ -56,6 +57,7 @@ class AttentionAggregator(Aggregator):
           weights: of zero layers; returned as they are.
           norms: not used.
           padded: whether `valid` may be False anywhere.
+          windows: not used; attention has one.
 
         Returns:
           As `Aggregator.zip_views`.

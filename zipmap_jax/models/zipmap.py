@@ -117,7 +117,8 @@ class ZipMap:
             the initial weights per scene.
           views: images; height and width multiples of the patch size.
           chunk: views worked on at once; bounds memory and does not change the result. None = all.
-            A streaming model never works on more than its window.
+            A streaming model forgets all but its state after so many views (and is done with a
+            layer for all of them before the next), so its memory does not grow with their number.
 
         Returns:
           The new state, and the prediction at the size of the images.
@@ -160,32 +161,32 @@ class ZipMap:
         check_inputs("images", images, 3, self.config.patch, self._fast_shape, state, chunk)
         grid = self._grid(images)
         count = images.shape[1]
-        window = min(self.config.window or count, count)
-        size = min(chunk or window, window)
+        together, size = self.config.at_once(count, chunk)
+        windows = together // min(self.config.window or together, together)
         first = jnp.broadcast_to(
             (self._device() * count + jnp.arange(count) == 0)[None], mask.shape
         )
         weights = FastWeights(*state.weights)
         norms = column_norms(weights)
-        if window < count:  # then the weights are carried from window to window
+        if together < count or windows > 1:  # then weights are carried from window to window
             weights = jax.tree.map(lambda w: _for_scenes(w, images.shape[0]), weights)
         # Attention must not see what fills the last chunk; to fast weights it adds no gradient.
         filled = self.config.mixer == "attention" and count % size > 0
-        padded = filled or views.valid is not None
+        padded = filled or views.valid is not None or count % together > 0
 
-        def one_window(weights: FastWeights, xs: Any) -> tuple[FastWeights, Any]:
+        def one_span(weights: FastWeights, xs: Any) -> tuple[FastWeights, Any]:
             images, mask, first = xs  # axes: chunks, scenes, views of a chunk
             tokens = map_chunks(lambda x: self.embed(params, *x), (images, first))
             weights, taps, _ = self.aggregator.zip_views(
-                params, weights, norms, tokens, mask, grid, padded
+                params, weights, norms, tokens, mask, grid, padded, windows
             )
             dense = self.dense(params, taps, images.shape[3:5], chunk)
             kept = jnp.moveaxis(taps, 1, -1) if keep_taps else None
             return weights, (dense, _camera_tokens(taps), kept)
 
-        windows = tuple(to_windows(x, window, size) for x in (images, mask, first))
-        weights, outputs = scan_windows(one_window, weights, windows)
-        restore = functools.partial(from_windows, window=window, count=count)
+        spans = tuple(to_windows(x, together, size) for x in (images, mask, first))
+        weights, outputs = scan_windows(one_span, weights, spans)
+        restore = functools.partial(from_windows, window=together, count=count)
         (depth, conf, points), camera, taps = jax.tree.map(restore, outputs)
         prediction = Prediction(depth, conf, self._cameras(params, camera, mask), points)
         if keep_taps:
