@@ -24,9 +24,9 @@ class Workload:
       parameter_bytes: size of its weights on the device, see `tree_bytes`.
       original_sizes: (height, width) of every original image.
       network_size: (height, width) at which the network works.
-      chunk: views worked on at a time; None = all of a window.
+      chunk: views worked on at a time; None = all.
       devices: that share the views.
-      in_place: whether the compiler keeps one copy of the token stream of a window while it loops
+      in_place: whether the compiler keeps one copy of the token stream of those views while it loops
         over chunks within a loop over layers, as it does for GPUs; on the CPU it keeps two.
     """
 
@@ -49,12 +49,13 @@ class Workload:
         return math.ceil(self.views / self.devices)
 
     @property
-    def window(self) -> int:
-        return min(self.config.window or self.share, self.share)
+    def together(self) -> int:
+        """Views of a device that go through the network together, see `ZipMapConfig.at_once`."""
+        return self.config.at_once(self.share, self.chunk)[0]
 
     @property
     def live_chunk(self) -> int:
-        return min(self.chunk or self.window, self.window)
+        return self.config.at_once(self.share, self.chunk)[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +66,15 @@ class MemoryPlan:
       weights: parameters of the model.
       images: the views at network size that lie there at the same time.
       outputs: depth and confidence, likewise.
-      taps: tapped features of the views of a window, which wait for the heads.
-      tokens: the token stream of a window, while the backbone runs.
+      taps: tapped features of the views that go through the network together; they wait for the
+        heads.
+      tokens: the token stream of these views, while the backbone runs.
       backbone: temporaries of a block: attention, hidden units, scores among all views.
       heads: temporaries of the dense heads, once the backbone is done.
       mixer: a step of the fast weights.
       cameras: temporaries of the camera head, which sees all views at once.
       phased: whether programs follow each other, see `zipmap_jax.inference.phases`; else it is one,
-        for one window after the other.
+        for some views after the other.
     """
 
     weights: int
@@ -118,7 +120,7 @@ def plan_memory(w: Workload) -> MemoryPlan:
     pixels = height * width
     tokens = (height // c.patch) * (width // c.patch) + c.special_tokens
     padded = math.ceil(w.share / w.live_chunk) * w.live_chunk
-    live = math.ceil(w.window / w.live_chunk) * w.live_chunk
+    live = math.ceil(w.together / w.live_chunk) * w.live_chunk
     stream = tokens * c.width * 4
     taps = 4 * tokens * 2 * c.width * np.dtype(w.policy.taps).itemsize
     attention = c.heads * tokens**2 * 4 * 2

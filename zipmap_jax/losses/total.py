@@ -175,7 +175,7 @@ def total_loss(
         truth = truth if config.parity else without_far_queries(truth, target)
         terms |= _query_terms(rendered, truth, config, perceptual)
     if patches is not None:
-        terms |= _patch_terms(patches, target)
+        terms |= _patch_terms(patches, target, config)
     weights = term_weights(config)
     weighted = {name: weights[name] * term for name, term in terms.items()}
     objective = sum(weighted.values(), jnp.zeros(()))
@@ -211,7 +211,7 @@ def _point_terms(aligned: Prediction, target: Target, config: LossConfig) -> Ter
     }
 
 
-def _patch_terms(patches: PatchAnswers, target: Target) -> Terms:
+def _patch_terms(patches: PatchAnswers, target: Target, config: LossConfig) -> Terms:
     terms: Terms = {}
     if patches.addresses is not None:
         terms["matching"] = matching_loss(*patches.addresses, patches.target or target)
