@@ -19,15 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from zipmap_jax.models.global_block import GlobalBlock
+from zipmap_jax.models.loops import fori_chunks, get, put
+from zipmap_jax.models.shared_views import SharedViews
 from zipmap_jax.nn.blocks import TransformerBlock, init_stacked
-from zipmap_jax.nn.fast_weights import (
-    ColumnNorms,
-    FastWeightLayer,
-    FastWeights,
-    Gradients,
-    step,
-)
-from zipmap_jax.nn.layers import LayerScale, Mlp, apply, layer_norm
+from zipmap_jax.nn.fast_weights import ColumnNorms, FastWeights, Gradients, step
+from zipmap_jax.nn.layers import apply
 from zipmap_jax.nn.rope import rope_tables, token_positions
 
 if TYPE_CHECKING:
@@ -36,83 +33,6 @@ if TYPE_CHECKING:
     from zipmap_jax.models.config import Policy, ZipMapConfig
 
 _T = TypeVar("_T")
-
-
-class GlobalBlock(nn.Module):
-    """`x += ls1 * fast_weights(norm1(x)); x += ls2 * mlp(norm2(x))`, as two halves.
-
-    `gradients` is the half that writes to the memory, `read` the half that reads it.
-    """
-
-    config: ZipMapConfig
-    policy: Policy
-
-    def setup(self) -> None:
-        c, f = self.config, self.config.fast
-        formats: dict[str, Any] = dict(dtype=self.policy.compute, precision=self.policy.precision)
-        self.norm1 = layer_norm(1e-5)
-        self.norm2 = layer_norm(1e-5)
-        self.ls1 = LayerScale(c.layer_scale_init)
-        self.ls2 = LayerScale(c.layer_scale_init)
-        self.mlp = Mlp(c.mlp_ratio * c.width, c.width, **formats)
-        self.ttt = FastWeightLayer(
-            c.width, f.heads, f.hidden_multiple, f.base_lr, f.gate, f.bias, **formats
-        )
-
-    def __call__(self, x: Array) -> Array:
-        """Touch every parameter, for initialisation."""
-        self.gradients(x, self.ttt.initial(x.shape[0]))
-        return self.read(x, self.ttt.initial(x.shape[0]))
-
-    def gradients(
-        self, x: Float[Array, "b n d"], weights: FastWeights, valid: Array | None = None
-    ) -> Gradients:
-        """Gradient sums of these tokens for the fast weights."""
-        return self.ttt.gradients(self.norm1(x), weights, valid)
-
-    def addresses(self, x: Float[Array, "b n d"]) -> tuple[Array, Array]:
-        """Queries and keys, [b, n, d] and of unit length, the heads side by side."""
-        x = self.norm1(x)
-        heads = (self.ttt.queries(x), self.ttt.keys(x)[0])
-        scale = self.config.fast.heads**-0.5
-        queries, keys = (scale * jnp.moveaxis(y, 1, 2).reshape(x.shape) for y in heads)
-        return queries, keys
-
-    def read(self, x: Float[Array, "b n d"], weights: FastWeights) -> Float[Array, "b n d"]:
-        """The residual stream after the whole block."""
-        y = self.ttt.read(self.norm1(x), weights)
-        x = x + self.ls1(y.astype(jnp.float32))
-        return x + self.ls2(self.mlp(self.norm2(x)).astype(jnp.float32))
-
-
-def map_chunks(f: Callable[[Any], _T], xs: Any) -> _T:
-    """`lax.map` over the leading axis, without the loop when there is one element."""
-    if jax.tree.leaves(xs)[0].shape[0] > 1:
-        return lax.map(f, xs)
-    return jax.tree.map(lambda y: y[None], f(jax.tree.map(lambda x: x[0], xs)))
-
-
-def scan_windows(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:
-    """`lax.scan` over the leading axis, without the loop when there is one element."""
-    if jax.tree.leaves(xs)[0].shape[0] > 1:
-        return lax.scan(f, carry, xs)
-    carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
-    return carry, jax.tree.map(lambda leaf: leaf[None], y)
-
-
-def _loop(count: int, body: Callable[[Any, _T], _T], carry: _T) -> _T:
-    """`fori_loop`, without the loop when there is one turn."""
-    return body(0, carry) if count == 1 else lax.fori_loop(0, count, body, carry)
-
-
-def _get(buffer: Array, i: Any) -> Array:
-    return lax.dynamic_index_in_dim(buffer, i, 0, keepdims=False)
-
-
-def put(buffer: Array, value: Array, *index: Any) -> Array:
-    """Write at leading indices; unlike `.at[].set` never a scatter, so it stays in place."""
-    start = (*index, *(0 for _ in value.shape))
-    return lax.dynamic_update_slice(buffer, value[(None,) * len(index)], start)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +107,7 @@ class Aggregator:
         """
         chunks, b, c, p, _ = x.shape
         tokens_valid = jnp.repeat(valid.reshape(chunks, b, c), p, axis=-1)
-        count = self._over_devices(jnp.sum(valid, axis=(0, 2), dtype=jnp.int32))
+        count = self._devices.sum(jnp.sum(valid, axis=(0, 2), dtype=jnp.int32))
         seen = count > 0
 
         def in_windows(
@@ -205,21 +125,21 @@ class Aggregator:
 
             def write(i: Any, carry: tuple[Array, Gradients]) -> tuple[Array, Gradients]:
                 stream, total = carry
-                y = self._frame(block, _get(stream, i), grid)
-                g = self._gradients(block, w, y, _get(tokens_valid, i))
+                y = self._frame(block, get(stream, i), grid)
+                g = self._gradients(block, w, y, get(tokens_valid, i))
                 return put(stream, y, i), jax.tree.map(jnp.add, total, g)
 
             def read(i: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
                 stream, taps = carry
-                frame = _get(stream, i)
+                frame = get(stream, i)
                 y = self._read(block, w, frame)
                 return put(stream, y, i), put(taps, self._features(frame, y), i, slot)
 
             zero = Gradients(*[jnp.zeros((b, *w.w0.shape[1:]))] * 3)
-            stream, total = _loop(chunks, write, (stream, zero))
-            total = Gradients(*self._over_devices(jnp.stack(total)))
+            stream, total = fori_chunks(chunks, write, (stream, zero))
+            total = Gradients(*self._devices.sum(jnp.stack(total)))
             w = self._step(w, total, n, seen if padded else None)
-            return _loop(chunks, read, (stream, taps)), w
+            return fori_chunks(chunks, read, (stream, taps)), w
 
         blocks = (params["frame_blocks"], params["global_blocks"])
         init = (x, self._empty_taps(x))
@@ -254,9 +174,9 @@ class Aggregator:
         queries, keys = (y.reshape(x.shape) for y in found)
         return queries, keys
 
-    def _over_devices(self, local: Array) -> Array:
-        """The sum over the devices that share the views of a scene."""
-        return local if self.views_axis is None else lax.psum(local, self.views_axis)
+    @property
+    def _devices(self) -> SharedViews:
+        return SharedViews(self.views_axis)
 
     @property
     def _slots(self) -> Array:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 from jax import lax
 
-from zipmap_jax.models.aggregator import Aggregator, map_chunks
+from zipmap_jax.models.aggregator import Aggregator
+from zipmap_jax.models.loops import map_chunks
 from zipmap_jax.nn.fast_weights import normalise
 from zipmap_jax.nn.layers import apply, layer_norm, over_channels
 
