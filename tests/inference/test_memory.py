@@ -99,11 +99,15 @@ def test_the_parts_of_a_plan():
     assert plan.text.startswith("on the device, GB: weights 0.00, images 0.08, outputs 0.05, taps")
     # A chunk that does not divide the views is filled up.
     assert plan_memory(workload(views=65, chunk=16)).taps == plan.taps * 80 // 64
-    # Features of one window at a time wait for the heads of a streaming model.
+    # Features of a chunk at a time wait for the heads of a streaming model.
     streamed = plan_memory(workload(variant="streaming"))
-    assert streamed.taps == plan.taps // 64
-    # Its program is one: images and predictions of all views lie there.
-    assert streamed.images == 64 * 392 * 518 * 3 * 4
+    assert streamed.taps == plan.taps // 4
+    # Its program is one: images, cut into parts, and predictions of all views lie there.
+    assert streamed.images == 2 * 64 * 392 * 518 * 3 * 4
+    # All at once are not cut, and leave features as those of an offline model do.
+    whole, offline = (plan_memory(workload(8, None, variant=v)) for v in ("streaming", "offline"))
+    assert whole.images == offline.images
+    assert whole.taps == offline.taps
     held = (streamed.weights, streamed.images, streamed.outputs, streamed.taps, streamed.mixer)
     assert streamed.total == sum(held) + max(streamed.heads, streamed.tokens + streamed.backbone)
 
@@ -122,9 +126,29 @@ def test_a_larger_problem_takes_more():
     assert device_bytes(workload(policy=Policy(taps=jnp.bfloat16))) < device_bytes(base)
 
 
-def test_streaming_windows_bound_what_is_alive():
-    assert workload(variant="streaming").live_chunk == 1
-    assert device_bytes(workload(variant="streaming")) < device_bytes(workload(chunk=1))
+@pytest.mark.parametrize(
+    ("views", "chunk", "reported"),
+    # The program of a streaming model without weights (bytes, fp32 on a CPU, jax 0.10).
+    [(32, 1, 505306540), (32, 8, 2792537324), (64, 8, 3000565196), (16, None, 5176725332)],
+)
+def test_streaming_estimate_is_close_to_what_the_compiler_reports(views, chunk, reported):
+    planned = device_bytes(workload(views, chunk, variant="streaming"))
+    assert reported < planned < (1.2 if chunk != 1 else 1.55) * reported
+
+
+def test_a_chunk_bounds_what_is_alive_when_streaming():
+    streamed = workload(variant="streaming")
+    assert (streamed.together, streamed.live_chunk) == (16, 16)
+    windows = dataclasses.replace(preset("small", "streaming"), window=3)
+    assert (workload(config=windows).together, workload(config=windows).live_chunk) == (15, 15)
+    assert (
+        workload(config=windows, chunk=2).together,
+        workload(config=windows, chunk=2).live_chunk,
+    ) == (3, 2)
+    many = [plan_memory(workload(views, variant="streaming")) for views in (64, 128)]
+    assert many[1].total - many[0].total == 64 * 392 * 518 * 4 * (
+        2 * 3 + 2
+    )  # of views, no features
 
 
 def test_attention_among_all_views_grows_with_their_square():

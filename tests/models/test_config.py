@@ -93,9 +93,9 @@ def test_every_dinov2_size_embeds(name: str) -> None:
         preset("small"), embedder=embedder, heads=embedder.heads, depth=4, taps=(0, 1, 2, 3)
     )
     model = ZipMap(config)
-    params = jax.eval_shape(model.embedder.init, jax.random.key(0))
+    params = jax.eval_shape(model.first_tokens.embedder.init, jax.random.key(0))
     images = jax.ShapeDtypeStruct((2, 56, 70, 3), "float32")
-    tokens = jax.eval_shape(model.embedder.__call__, params, images)
+    tokens = jax.eval_shape(model.first_tokens.embedder.__call__, params, images)
     assert tokens.shape == (2, 20, embedder.width)
 
 

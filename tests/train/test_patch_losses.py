@@ -104,7 +104,7 @@ def test_the_probe_stays_behind() -> None:
 def test_patches_of_rendered_views_ask_and_tell(terms: dict[str, float]) -> None:
     model = ZipMap(micro("state_query"))
     nothing = dict.fromkeys(("camera", "depth", "points", "normals", "colour", "query_depth"), 0.0)
-    config = LossConfig(camera_kind="absolute", **nothing, **terms)
+    config = LossConfig(camera_kind="absolute", rays_frame="first", **nothing, **terms)
     data = split_batch(jax.random.key(0), one_slot(), views=2, targets=2)
     params = with_probe(
         random_params(model.config), dataclasses.replace(CONFIG, model=model.config, loss=config)
@@ -122,6 +122,11 @@ def test_patches_of_rendered_views_ask_and_tell(terms: dict[str, float]) -> None
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradient["nvs_head"]))
     for probe in set(params) & {NAME, VIEWS}:
         assert float(jnp.abs(gradient[probe]["kernel"]).max()) > 0
+
+
+def test_the_frame_of_rays_is_that_of_rendered_views() -> None:
+    with pytest.raises(ValueError, match=r"frame mean: set loss\.rays_frame to first"):
+        query_scene_loss(ZipMap(micro("state_query")), LOSS)
 
 
 def test_views_that_are_not_rendered_show_nothing() -> None:

@@ -84,7 +84,7 @@ def _compile(key: _Key, bucket: Bucket) -> Program:
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
-    """A reconstruction in one program, of a model that works on a window of views at a time.
+    """A reconstruction in one program, of a model that works on some views after the other.
 
     Attributes:
       compiled: `(params, views) -> Prediction` on the device.

@@ -141,7 +141,7 @@ def automatic_chunk(
     workload: Workload, free_device: int | None, free_host: int | None
 ) -> int | None:
     """Largest chunk of 16, 8, 4, 2, 1 views that fits; None (all at once) for up to 16 views."""
-    first = None if workload.window <= 16 else 16
+    first = None if workload.share <= 16 else 16
     for chunk in (first, 8, 4, 2, 1):
         trial = dataclasses.replace(workload, chunk=chunk)
         if estimate_memory(trial, free_device, free_host).fits:

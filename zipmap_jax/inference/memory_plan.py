@@ -24,10 +24,10 @@ class Workload:
       parameter_bytes: size of its weights on the device, see `tree_bytes`.
       original_sizes: (height, width) of every original image.
       network_size: (height, width) at which the network works.
-      chunk: views worked on at a time; None = all of a window.
+      chunk: views worked on at a time; None = all.
       devices: that share the views.
-      in_place: whether the compiler keeps one copy of the token stream of a window while it loops
-        over chunks within a loop over layers, as it does for GPUs; on the CPU it keeps two.
+      in_place: whether the compiler keeps one copy of their token stream while it loops over chunks
+        within a loop over layers, as it does for GPUs; on the CPU it keeps two.
     """
 
     config: ZipMapConfig
@@ -49,12 +49,13 @@ class Workload:
         return math.ceil(self.views / self.devices)
 
     @property
-    def window(self) -> int:
-        return min(self.config.window or self.share, self.share)
+    def together(self) -> int:
+        """Views of a device that go through the network together, see `ZipMapConfig.at_once`."""
+        return self.config.at_once(self.share, self.chunk)[0]
 
     @property
     def live_chunk(self) -> int:
-        return min(self.chunk or self.window, self.window)
+        return self.config.at_once(self.share, self.chunk)[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +66,16 @@ class MemoryPlan:
       weights: parameters of the model.
       images: the views at network size that lie there at the same time.
       outputs: depth and confidence, likewise.
-      taps: tapped features of the views of a window, which wait for the heads.
-      tokens: the token stream of a window, while the backbone runs.
+      taps: tapped features of the views that go through the network together; they wait for the
+        heads.
+      tokens: the token stream of these views, while the backbone runs.
       backbone: temporaries of a block: attention, hidden units, scores among all views.
       heads: temporaries of the dense heads, once the backbone is done.
-      mixer: a step of the fast weights.
+      mixer: a step of the fast weights; where they are carried from some views to the next, those
+        of all layers as well, before and after.
       cameras: temporaries of the camera head, which sees all views at once.
       phased: whether programs follow each other, see `zipmap_jax.inference.phases`; else it is one,
-        for one window after the other.
+        for some views after the other.
     """
 
     weights: int
@@ -118,7 +121,7 @@ def plan_memory(w: Workload) -> MemoryPlan:
     pixels = height * width
     tokens = (height // c.patch) * (width // c.patch) + c.special_tokens
     padded = math.ceil(w.share / w.live_chunk) * w.live_chunk
-    live = math.ceil(w.window / w.live_chunk) * w.live_chunk
+    live = math.ceil(w.together / w.live_chunk) * w.live_chunk
     stream = tokens * c.width * 4
     taps = 4 * tokens * 2 * c.width * np.dtype(w.policy.taps).itemsize
     attention = c.heads * tokens**2 * 4 * 2
@@ -129,10 +132,11 @@ def plan_memory(w: Workload) -> MemoryPlan:
     phased = c.window is None
     # One chunk is computed while the one before or after it comes or goes.
     there = min(padded, 2 * w.live_chunk) if phased else padded
+    cut = 1 if phased or w.together == w.share else 2  # into parts that follow each other
     copies = 2 if not phased and live > w.live_chunk and not w.in_place else 1
     return MemoryPlan(
         weights=w.parameter_bytes,
-        images=there * pixels * 4 * 3,
+        images=cut * there * pixels * 4 * 3,
         outputs=there * pixels * 4 * 2,
         taps=live * taps,
         tokens=copies * live * stream,
@@ -157,7 +161,8 @@ def _mixer_bytes(c: ZipMapConfig) -> int:
     """Fast weights of a layer: before and after a step, gradients and three of the step's own."""
     if c.mixer == "attention":
         return 0
-    return 6 * 3 * (c.width // c.fast.heads) ** 2 * c.fast.hidden_multiple * c.fast.heads * 4
+    layer = 3 * (c.width // c.fast.heads) ** 2 * c.fast.hidden_multiple * c.fast.heads * 4
+    return 6 * layer if c.window is None else (6 + 2 * c.depth) * layer
 
 
 def _scene_bytes(w: Workload, tokens: int) -> int:

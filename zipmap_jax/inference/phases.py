@@ -7,7 +7,7 @@
 
 The device holds weights and features of all views, besides these their tokens (1, 2) or temporaries
 of the heads (3), and images or predictions of two chunks. Streaming models take another way: they
-need the features of one window at a time only.
+need the features of one chunk at a time only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from zipmap_jax.inference.devices import VIEWS, placed, split
-from zipmap_jax.models.aggregator import put
+from zipmap_jax.models.loops import put
 from zipmap_jax.structs import Prediction
 
 if TYPE_CHECKING:

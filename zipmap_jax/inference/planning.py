@@ -88,8 +88,8 @@ def chunk_for(workload: Workload, scenes: int, free: Free) -> int | None:
     if scenes == 1:
         return automatic_chunk(workload, *free)
     together = dataclasses.replace(workload, original_sizes=workload.original_sizes * scenes)
-    for chunk in (None if workload.window <= 16 else 16, 8, 4, 2, 1):
-        live = (chunk or workload.window) * scenes
+    for chunk in (None if workload.share <= 16 else 16, 8, 4, 2, 1):
+        live = (chunk or workload.share) * scenes
         if estimate_memory(dataclasses.replace(together, chunk=live), *free).fits:
             return chunk
     return 1

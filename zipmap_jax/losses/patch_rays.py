@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import jax.numpy as jnp
 
-from zipmap_jax.geometry import (
-    homogeneous,
-    invert_pose,
-    multiply,
-    nearest_rotation,
-    query_frame,
-    unproject,
-)
+from zipmap_jax.geometry import homogeneous, invert_pose, multiply, nearest_rotation, unproject
 from zipmap_jax.losses.robust import safe_norm
 
 if TYPE_CHECKING:
@@ -29,8 +22,8 @@ if TYPE_CHECKING:
 
 NUMBERS = 6
 """That a patch says: the direction of its ray, and the place it starts from."""
-Frame = Literal["mean", "query"]
-"""That rays are told in: the mean of all cameras, or that of `geometry.query_frame`."""
+Frame = Literal["mean", "first"]
+"""Which cameras rays are told in: their mean, or the first, for models that see one at a time."""
 _CENTRE_WEIGHT = 0.5
 _FARTHEST = 2.0
 
@@ -43,7 +36,7 @@ def patch_ray_loss(
     Args:
       said: by the patches of every view, row by row, in some layers: a direction and a place.
       target: ground truth.
-      frame: of the rays.
+      frame: see `patch_rays`.
     """
     truth = patch_rays(target, said.shape[3], frame)
     error = jnp.abs(said - truth[:, :, None])
@@ -57,35 +50,26 @@ def patch_ray_loss(
 def patch_rays(target: Target, patches: int, frame: Frame = "mean") -> Float[Array, "b v p 6"]:
     """Unit direction of the ray through the middle of each patch, and the camera's centre.
 
-    The frame "mean" is one that no order of the views changes: the mean of all cameras'
-    orientations, its origin the mean of their centres. In the frame "query", the first view's,
-    rendered views are told their rays. Centres are clipped to two units on each axis.
+    Centres are clipped to two units on each axis.
 
     Args:
       target: ground truth.
       patches: of a view; they are square.
-      frame: of the rays.
+      frame: "mean" is one that no order of the views changes, the mean of all cameras' orientations
+        with the mean of their centres as its origin; "first" that of the first camera.
     """
     side = target.patch_side(patches)
     middle = slice(side // 2, None, side)
     pixels = unproject(jnp.ones_like(target.depth), target.intrinsics)[:, :, middle, middle]
     rays = pixels / safe_norm(pixels)[..., None]
-    turn, centres = _cameras(homogeneous(target.w2c), frame)
+    camera = homogeneous(target.w2c)
+    among = camera if frame == "mean" else camera[:, :1]
+    mean = nearest_rotation(jnp.mean(among[..., :3, :3], axis=1))
+    origin = jnp.mean(invert_pose(among)[..., :3, 3], axis=1, keepdims=True)
+    to_world = invert_pose(camera)
+    turn = multiply(mean[:, None], to_world[..., :3, :3])
+    centres = multiply(mean[:, None], (to_world[..., :3, 3] - origin)[..., None])[..., 0]
     centres = jnp.clip(centres, -_FARTHEST, _FARTHEST)
     rays = multiply(turn[:, :, None, None], rays[..., None])[..., 0]
     rays = rays.reshape(*rays.shape[:2], patches, 3)
     return jnp.concatenate([rays, jnp.broadcast_to(centres[:, :, None], rays.shape)], axis=-1)
-
-
-def _cameras(
-    w2c: Float[Array, "b v 4 4"], frame: Frame
-) -> tuple[Float[Array, "b v 3 3"], Float[Array, "b v 3"]]:
-    """Rotations from the cameras to the frame, and the cameras' centres in it."""
-    if frame == "query":
-        to_world = invert_pose(query_frame(w2c, w2c)[0])
-        return to_world[..., :3, :3], to_world[..., :3, 3]
-    mean = nearest_rotation(jnp.mean(w2c[..., :3, :3], axis=1))
-    to_world = invert_pose(w2c)
-    centres = to_world[..., :3, 3] - jnp.mean(to_world[..., :3, 3], axis=1, keepdims=True)
-    turn = multiply(mean[:, None], to_world[..., :3, :3])
-    return turn, multiply(mean[:, None], centres[..., None])[..., 0]

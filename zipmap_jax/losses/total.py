@@ -13,7 +13,7 @@ from zipmap_jax.losses.camera import absolute_pose_loss, pairwise_pose_loss
 from zipmap_jax.losses.depth import depth_loss
 from zipmap_jax.losses.matching import matching_loss
 from zipmap_jax.losses.normalise import normalise_prediction, rescale
-from zipmap_jax.losses.patch_rays import patch_ray_loss
+from zipmap_jax.losses.patch_rays import Frame, patch_ray_loss
 from zipmap_jax.losses.patch_views import patch_view_loss
 from zipmap_jax.losses.perceptual import perceptual_loss
 from zipmap_jax.losses.points import normal_loss, point_loss
@@ -54,6 +54,7 @@ class LossConfig:
       matching, rays, views: weights of `matching.matching_loss`, `patch_rays.patch_ray_loss` and,
         for queried views, `patch_views.patch_view_loss`, for starts from random weights with little
         data. The published objective has none of them.
+      rays_frame: see `patch_rays.patch_rays`; "first" for streaming models and state queries.
       perceptual: weight of LPIPS beside the squared error within the colour loss; it needs weights.
       perceptual_weights: folder of the LPIPS weights (`zipmap convert`); empty = no LPIPS.
       pose: weights of translation, rotation and field of view; None = those of `camera_kind`.
@@ -71,6 +72,7 @@ class LossConfig:
     query_depth: float = 1.0
     matching: float = 0.0
     rays: float = 0.0
+    rays_frame: Frame = "mean"
     views: float = 0.0
     perceptual: float = 0.5
     perceptual_weights: str = ""
@@ -96,9 +98,7 @@ class PatchAnswers:
 
     Attributes:
       addresses: queries and keys, of `ZipMap.addresses`.
-      rays: of `zipmap_jax.train.probe`; with queried views in the frame in which these are told
-        their rays.
-      views: likewise; what queried views say they show.
+      rays, views: of `zipmap_jax.train.probe`; the latter are said by queried views.
       target: ground truth of the views that ask, where these are more than those of the loss:
         behind the zipped views, which have keys, come rendered ones.
     """
@@ -180,7 +180,9 @@ def total_loss(
         truth = truth if config.parity else without_far_queries(truth, target)
         terms |= _query_terms(rendered, truth, config, perceptual)
     if patches is not None:
-        terms |= _patch_terms(patches, target, None if query is None else query[1])
+        terms |= _patch_terms(patches, target, config)
+        if query is not None and patches.views is not None:
+            terms["views"] = patch_view_loss(patches.views, query[1])
     weights = term_weights(config)
     weighted = {name: weights[name] * term for name, term in terms.items()}
     objective = sum(weighted.values(), jnp.zeros(()))
@@ -216,15 +218,12 @@ def _point_terms(aligned: Prediction, target: Target, config: LossConfig) -> Ter
     }
 
 
-def _patch_terms(patches: PatchAnswers, target: Target, queried: QueryTarget | None) -> Terms:
+def _patch_terms(patches: PatchAnswers, target: Target, config: LossConfig) -> Terms:
     terms: Terms = {}
     if patches.addresses is not None:
         terms["matching"] = matching_loss(*patches.addresses, patches.target or target)
     if patches.rays is not None:
-        frame = "mean" if queried is None else "query"
-        terms["rays"] = patch_ray_loss(patches.rays, target, frame)
-    if patches.views is not None and queried is not None:
-        terms["views"] = patch_view_loss(patches.views, queried)
+        terms["rays"] = patch_ray_loss(patches.rays, target, config.rays_frame)
     return terms
 
 

@@ -1,8 +1,10 @@
 """The backbone: alternating frame blocks and fast-weight (global) blocks over a token stream.
 
 The stream lives as `[n, b, c, p, d]`: n chunks of c views for each of b scenes, p tokens a view.
-Every loop runs over chunks, in place, so temporaries never exceed one chunk. All views of one call
-to `zip_views` share one fast-weight step per layer, whatever the chunking: the gradient is a sum.
+Every loop runs over chunks, in place, so temporaries never exceed one chunk. The views of a window
+share one fast-weight step per layer, whatever the chunking: the gradient is a sum. A window is all
+views of a call to `zip_views`, or (streaming) some views of a chunk: what a layer says of a view
+hangs on earlier views alone, so that a layer may be done with all of them before the next begins.
 """
 
 from __future__ import annotations
@@ -17,15 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from zipmap_jax.models.global_block import GlobalBlock
+from zipmap_jax.models.loops import fori_chunks, get, put
+from zipmap_jax.models.shared_views import SharedViews
 from zipmap_jax.nn.blocks import TransformerBlock, init_stacked
-from zipmap_jax.nn.fast_weights import (
-    ColumnNorms,
-    FastWeightLayer,
-    FastWeights,
-    Gradients,
-    step,
-)
-from zipmap_jax.nn.layers import LayerScale, Mlp, apply, layer_norm
+from zipmap_jax.nn.fast_weights import ColumnNorms, FastWeights, Gradients, step
+from zipmap_jax.nn.layers import apply
 from zipmap_jax.nn.rope import rope_tables, token_positions
 
 if TYPE_CHECKING:
@@ -34,83 +33,6 @@ if TYPE_CHECKING:
     from zipmap_jax.models.config import Policy, ZipMapConfig
 
 _T = TypeVar("_T")
-
-
-class GlobalBlock(nn.Module):
-    """`x += ls1 * fast_weights(norm1(x)); x += ls2 * mlp(norm2(x))`, as two halves.
-
-    `gradients` is the half that writes to the memory, `read` the half that reads it.
-    """
-
-    config: ZipMapConfig
-    policy: Policy
-
-    def setup(self) -> None:
-        c, f = self.config, self.config.fast
-        formats: dict[str, Any] = dict(dtype=self.policy.compute, precision=self.policy.precision)
-        self.norm1 = layer_norm(1e-5)
-        self.norm2 = layer_norm(1e-5)
-        self.ls1 = LayerScale(c.layer_scale_init)
-        self.ls2 = LayerScale(c.layer_scale_init)
-        self.mlp = Mlp(c.mlp_ratio * c.width, c.width, **formats)
-        self.ttt = FastWeightLayer(
-            c.width, f.heads, f.hidden_multiple, f.base_lr, f.gate, f.bias, **formats
-        )
-
-    def __call__(self, x: Array) -> Array:
-        """Touch every parameter, for initialisation."""
-        self.gradients(x, self.ttt.initial(x.shape[0]))
-        return self.read(x, self.ttt.initial(x.shape[0]))
-
-    def gradients(
-        self, x: Float[Array, "b n d"], weights: FastWeights, valid: Array | None = None
-    ) -> Gradients:
-        """Gradient sums of these tokens for the fast weights."""
-        return self.ttt.gradients(self.norm1(x), weights, valid)
-
-    def addresses(self, x: Float[Array, "b n d"]) -> tuple[Array, Array]:
-        """Queries and keys, [b, n, d] and of unit length, the heads side by side."""
-        x = self.norm1(x)
-        heads = (self.ttt.queries(x), self.ttt.keys(x)[0])
-        scale = self.config.fast.heads**-0.5
-        queries, keys = (scale * jnp.moveaxis(y, 1, 2).reshape(x.shape) for y in heads)
-        return queries, keys
-
-    def read(self, x: Float[Array, "b n d"], weights: FastWeights) -> Float[Array, "b n d"]:
-        """The residual stream after the whole block."""
-        y = self.ttt.read(self.norm1(x), weights)
-        x = x + self.ls1(y.astype(jnp.float32))
-        return x + self.ls2(self.mlp(self.norm2(x)).astype(jnp.float32))
-
-
-def map_chunks(f: Callable[[Any], _T], xs: Any) -> _T:
-    """`lax.map` over the leading axis, without the loop when there is one element."""
-    if jax.tree.leaves(xs)[0].shape[0] > 1:
-        return lax.map(f, xs)
-    return jax.tree.map(lambda y: y[None], f(jax.tree.map(lambda x: x[0], xs)))
-
-
-def scan_windows(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:
-    """`lax.scan` over the leading axis, without the loop when there is one element."""
-    if jax.tree.leaves(xs)[0].shape[0] > 1:
-        return lax.scan(f, carry, xs)
-    carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
-    return carry, jax.tree.map(lambda leaf: leaf[None], y)
-
-
-def _loop(count: int, body: Callable[[Any, _T], _T], carry: _T) -> _T:
-    """`fori_loop`, without the loop when there is one turn."""
-    return body(0, carry) if count == 1 else lax.fori_loop(0, count, body, carry)
-
-
-def _get(buffer: Array, i: Any) -> Array:
-    return lax.dynamic_index_in_dim(buffer, i, 0, keepdims=False)
-
-
-def put(buffer: Array, value: Array, *index: Any) -> Array:
-    """Write at leading indices; unlike `.at[].set` never a scatter, so it stays in place."""
-    start = (*index, *(0 for _ in value.shape))
-    return lax.dynamic_update_slice(buffer, value[(None,) * len(index)], start)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,8 +85,9 @@ class Aggregator:
         valid: Bool[Array, "n b c"],
         grid: tuple[int, int],
         padded: bool = True,
+        windows: int = 1,
     ) -> tuple[FastWeights, Float[Array, "n 4 b c p d2"], Float[Array, "n b c p d"]]:
-        """Run all layers over the stream, stepping the fast weights of each once.
+        """Run all layers over the stream, stepping the fast weights of each once a window.
 
         Args:
           params: tree with `frame_blocks` and `global_blocks`.
@@ -174,6 +97,8 @@ class Aggregator:
           valid: False for padded views.
           grid: (rows, columns) of patches.
           padded: whether `valid` may leave a scene without any view.
+          windows: that the views make; more than one only of a single chunk, and with weights of
+            all scenes.
 
         Returns:
           The stepped fast weights; of each tapped layer the outputs of its frame block and its
@@ -182,8 +107,17 @@ class Aggregator:
         """
         chunks, b, c, p, _ = x.shape
         tokens_valid = jnp.repeat(valid.reshape(chunks, b, c), p, axis=-1)
-        count = self._over_devices(jnp.sum(valid, axis=(0, 2), dtype=jnp.int32))
-        seen = (count > 0)[:, None, None, None]
+        count = self._devices.sum(jnp.sum(valid, axis=(0, 2), dtype=jnp.int32))
+        seen = count > 0
+
+        def in_windows(
+            carry: tuple[Array, Array], xs: Any
+        ) -> tuple[tuple[Array, Array], FastWeights]:
+            stream, taps = carry
+            block, w, n, slot = xs
+            frame = self._frame(block, stream[0], grid)
+            w, y = self._stream(block, w, n, frame, valid[0] if padded else None, windows)
+            return (put(stream, y, 0), put(taps, self._features(frame, y), 0, slot)), w
 
         def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], FastWeights]:
             stream, taps = carry
@@ -191,26 +125,26 @@ class Aggregator:
 
             def write(i: Any, carry: tuple[Array, Gradients]) -> tuple[Array, Gradients]:
                 stream, total = carry
-                y, g = self._write(block, w, _get(stream, i), _get(tokens_valid, i), grid)
+                y = self._frame(block, get(stream, i), grid)
+                g = self._gradients(block, w, y, get(tokens_valid, i))
                 return put(stream, y, i), jax.tree.map(jnp.add, total, g)
 
             def read(i: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
                 stream, taps = carry
-                frame = _get(stream, i)
+                frame = get(stream, i)
                 y = self._read(block, w, frame)
                 return put(stream, y, i), put(taps, self._features(frame, y), i, slot)
 
             zero = Gradients(*[jnp.zeros((b, *w.w0.shape[1:]))] * 3)
-            stream, total = _loop(chunks, write, (stream, zero))
-            stepped = self._step(w, Gradients(*self._over_devices(jnp.stack(total))), n)
-            if padded:  # a step without tokens would renormalise, which is not quite the identity
-                stepped = jax.tree.map(lambda new, old: jnp.where(seen, new, old), stepped, w)
-            w = stepped
-            return _loop(chunks, read, (stream, taps)), w
+            stream, total = fori_chunks(chunks, write, (stream, zero))
+            total = Gradients(*self._devices.sum(jnp.stack(total)))
+            w = self._step(w, total, n, seen if padded else None)
+            return fori_chunks(chunks, read, (stream, taps)), w
 
-        taps = self._empty_taps(x)
         blocks = (params["frame_blocks"], params["global_blocks"])
-        (x, taps), weights = lax.scan(layer, (x, taps), (blocks, weights, norms, self._slots))
+        init = (x, self._empty_taps(x))
+        body = layer if windows == 1 else in_windows
+        (x, taps), weights = lax.scan(body, init, (blocks, weights, norms, self._slots))
         return weights, taps, x
 
     def read_views(
@@ -240,9 +174,9 @@ class Aggregator:
         queries, keys = (y.reshape(x.shape) for y in found)
         return queries, keys
 
-    def _over_devices(self, local: Array) -> Array:
-        """The sum over the devices that share the views of a scene."""
-        return local if self.views_axis is None else lax.psum(local, self.views_axis)
+    @property
+    def _devices(self) -> SharedViews:
+        return SharedViews(self.views_axis)
 
     @property
     def _slots(self) -> Array:
@@ -274,20 +208,42 @@ class Aggregator:
         head_dim = self.config.width // self.config.heads
         return rope_tables(positions, head_dim, self.config.rope_base)
 
-    def _write(
+    def _stream(
+        self,
+        block: Any,
+        weights: FastWeights,
+        norms: ColumnNorms,
+        x: Float[Array, "b c p d"],
+        valid: Bool[Array, "b c"] | None,
+        windows: int,
+    ) -> tuple[FastWeights, Float[Array, "b c p d"]]:
+        """A global block, one window after the other: write, step, read. None: all are valid."""
+
+        def window(w: FastWeights, xs: Any) -> tuple[FastWeights, Array]:
+            x, valid = xs
+            tokens = None if valid is None else jnp.repeat(valid, x.shape[2], axis=-1)
+            g = self._gradients(block, w, x, tokens)
+            w = self._step(w, g, norms, None if valid is None else jnp.any(valid, axis=-1))
+            return w, self._read(block, w, x)
+
+        def cut(x: Array) -> Array:
+            return jnp.moveaxis(x.reshape(x.shape[0], windows, -1, *x.shape[2:]), 1, 0)
+
+        weights, y = lax.scan(window, weights, jax.tree.map(cut, (x, valid)))
+        return weights, jnp.moveaxis(y, 0, 1).reshape(x.shape)
+
+    def _gradients(
         self,
         block: Any,
         weights: FastWeights,
         x: Float[Array, "b c p d"],
-        valid: Bool[Array, "b n"],
-        grid: tuple[int, int],
-    ) -> tuple[Array, Gradients]:
+        valid: Bool[Array, "b n"] | None,
+    ) -> Gradients:
         def gradients(params: Any, w: FastWeights, x: Array) -> Gradients:
             tokens = x.reshape(x.shape[0], -1, x.shape[-1])
             return apply(self.global_block, params, tokens, w, valid, method="gradients")
 
-        y = self._frame(block, x, grid)
-        return y, self._checkpoint(gradients)(block[1], weights, y)
+        return self._checkpoint(gradients)(block[1], weights, x)
 
     def _read(self, block: Any, weights: FastWeights, x: Float[Array, "b c p d"]) -> Array:
         def read(params: Any, w: FastWeights, x: Array) -> Array:
@@ -297,7 +253,15 @@ class Aggregator:
 
         return self._checkpoint(read)(block[1], weights, x)
 
-    def _step(self, weights: FastWeights, total: Gradients, norms: ColumnNorms) -> FastWeights:
+    def _step(
+        self,
+        weights: FastWeights,
+        total: Gradients,
+        norms: ColumnNorms,
+        seen: Bool[Array, " b"] | None,
+    ) -> FastWeights:
+        """A step of the fast weights, of the scenes of which anything was seen. None: of all."""
+
         def move(w: FastWeights, g: Gradients) -> FastWeights:
             return step(
                 w,
@@ -308,4 +272,9 @@ class Aggregator:
                 axis=self.views_axis,
             )
 
-        return self._checkpoint(move)(weights, total)
+        stepped = self._checkpoint(move)(weights, total)
+        if seen is None:
+            return stepped
+        # A step without tokens would renormalise, which is not quite the identity.
+        some = seen[:, None, None, None]
+        return jax.tree.map(lambda new, old: jnp.where(some, new, old), stepped, weights)

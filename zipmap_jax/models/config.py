@@ -220,3 +220,14 @@ class ZipMapConfig:
     @property
     def special_tokens(self) -> int:
         return 1 + self.registers
+
+    def at_once(self, count: int, chunk: int | None) -> tuple[int, int]:
+        """How many of `count` views go through the network together, and in chunks of how many.
+
+        Offline that is all of them, in chunks. Of a streaming model it is a chunk, cut down to
+        whole windows; if that leaves none, a window, in chunks.
+        """
+        window = min(self.window or count, count)
+        chunk = min(chunk or count, count)
+        together = max(window, chunk // window * window)
+        return together, min(chunk, together)

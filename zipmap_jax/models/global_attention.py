@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 from jax import lax
 
-from zipmap_jax.models.aggregator import Aggregator, map_chunks
+from zipmap_jax.models.aggregator import Aggregator
+from zipmap_jax.models.loops import map_chunks
 from zipmap_jax.nn.fast_weights import normalise
 from zipmap_jax.nn.layers import apply, layer_norm, over_channels
 
@@ -48,6 +49,7 @@ class AttentionAggregator(Aggregator):
         valid: Bool[Array, "n b c"],
         grid: tuple[int, int],
         padded: bool = True,
+        windows: int = 1,
     ) -> tuple[FastWeights, Float[Array, "n 4 b c p d2"], Float[Array, "n b c p d"]]:
         """Run all layers over the stream.
 
@@ -56,6 +58,7 @@ class AttentionAggregator(Aggregator):
           weights: of zero layers; returned as they are.
           norms: not used.
           padded: whether `valid` may be False anywhere.
+          windows: not used; attention has one.
 
         Returns:
           As `Aggregator.zip_views`.

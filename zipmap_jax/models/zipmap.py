@@ -11,21 +11,20 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from zipmap_jax.models.aggregator import Aggregator, map_chunks, scan_windows
+from zipmap_jax.models.aggregator import Aggregator
+from zipmap_jax.models.cameras import Cameras
 from zipmap_jax.models.config import FP32, Policy, ZipMapConfig
 from zipmap_jax.models.dense_heads import DenseHeads
+from zipmap_jax.models.first_tokens import FirstTokens
 from zipmap_jax.models.global_attention import AttentionAggregator
 from zipmap_jax.models.inputs import check_inputs, from_windows, to_windows
-from zipmap_jax.nn.camera_head import IterativeCameraHead, MlpCameraHead
+from zipmap_jax.models.loops import map_chunks, scan_windows
+from zipmap_jax.models.shared_views import SharedViews
 from zipmap_jax.nn.fast_weights import FastWeights, column_norms
-from zipmap_jax.nn.layers import apply
-from zipmap_jax.nn.vit import ImageEmbedder, RayEmbedder
 from zipmap_jax.structs import Prediction, SceneState, Views
 
 if TYPE_CHECKING:
@@ -67,22 +66,16 @@ class ZipMap:
 
         Drawn as in the reference, but biases start at zero.
         """
-        c = self.config
         keys = iter(jax.random.split(key, 10))
-        small = nn.initializers.normal(1e-6)
         params: dict[str, Any] = {
-            "embedder": self.embedder.init(next(keys)),
-            "camera_token": small(next(keys), (1, 2, 1, c.width)),
-            "register_token": small(next(keys), (1, 2, c.registers, c.width)),
+            **self.first_tokens.init_images(keys),
             **self.aggregator.init(next(keys)),
-            self._camera_name: self.camera_head.init(next(keys)),
+            **self.cameras.init(next(keys)),
         }
         for name in ("depth_head", "local_point_head"):
             params[name] = self.dense_heads.init(name, next(keys))
-        if c.ray_channels:
-            rays = jnp.zeros((1, c.patch, c.patch, c.ray_channels))
-            params["ray_cond_token"] = small(next(keys), (1, 1, c.special_tokens, c.width))
-            params["ray_embed"] = self.ray_embedder.init(next(keys), rays)["params"]
+        if self.config.ray_channels:
+            params |= self.first_tokens.init_rays(keys)
             params["nvs_head"] = self.dense_heads.init("nvs_head", next(keys))
         return params
 
@@ -117,7 +110,8 @@ class ZipMap:
             the initial weights per scene.
           views: images; height and width multiples of the patch size.
           chunk: views worked on at once; bounds memory and does not change the result. None = all.
-            A streaming model never works on more than its window.
+            A streaming model forgets all but its state after so many views (and is done with a
+            layer for all of them before the next), so its memory does not grow with their number.
 
         Returns:
           The new state, and the prediction at the size of the images.
@@ -160,34 +154,32 @@ class ZipMap:
         check_inputs("images", images, 3, self.config.patch, self._fast_shape, state, chunk)
         grid = self._grid(images)
         count = images.shape[1]
-        window = min(self.config.window or count, count)
-        size = min(chunk or window, window)
-        first = jnp.broadcast_to(
-            (self._device() * count + jnp.arange(count) == 0)[None], mask.shape
-        )
+        together, size = self.config.at_once(count, chunk)
+        windows = together // min(self.config.window or together, together)
+        first = jnp.broadcast_to(self._devices.first(count)[None], mask.shape)
         weights = FastWeights(*state.weights)
         norms = column_norms(weights)
-        if window < count:  # then the weights are carried from window to window
+        if together < count or windows > 1:  # then weights are carried from window to window
             weights = jax.tree.map(lambda w: _for_scenes(w, images.shape[0]), weights)
         # Attention must not see what fills the last chunk; to fast weights it adds no gradient.
         filled = self.config.mixer == "attention" and count % size > 0
-        padded = filled or views.valid is not None
+        padded = filled or views.valid is not None or count % together > 0
 
-        def one_window(weights: FastWeights, xs: Any) -> tuple[FastWeights, Any]:
+        def one_span(weights: FastWeights, xs: Any) -> tuple[FastWeights, Any]:
             images, mask, first = xs  # axes: chunks, scenes, views of a chunk
             tokens = map_chunks(lambda x: self.embed(params, *x), (images, first))
             weights, taps, _ = self.aggregator.zip_views(
-                params, weights, norms, tokens, mask, grid, padded
+                params, weights, norms, tokens, mask, grid, padded, windows
             )
             dense = self.dense(params, taps, images.shape[3:5], chunk)
             kept = jnp.moveaxis(taps, 1, -1) if keep_taps else None
             return weights, (dense, _camera_tokens(taps), kept)
 
-        windows = tuple(to_windows(x, window, size) for x in (images, mask, first))
-        weights, outputs = scan_windows(one_window, weights, windows)
-        restore = functools.partial(from_windows, window=window, count=count)
+        spans = tuple(to_windows(x, together, size) for x in (images, mask, first))
+        weights, outputs = scan_windows(one_span, weights, spans)
+        restore = functools.partial(from_windows, window=together, count=count)
         (depth, conf, points), camera, taps = jax.tree.map(restore, outputs)
-        prediction = Prediction(depth, conf, self._cameras(params, camera, mask), points)
+        prediction = Prediction(depth, conf, self.cameras(params, camera, mask), points)
         if keep_taps:
             taps = jnp.moveaxis(taps, -1, 0)
         return self._zipped(state, weights, mask), prediction, taps
@@ -205,15 +197,7 @@ class ZipMap:
           images: of c views of each of b scenes, see `Views`.
           first: True for the first view of a scene.
         """
-        b, c = images.shape[:2]
-        patches = self.embedder(params["embedder"], images.reshape(b * c, *images.shape[2:]))
-        special = jnp.concatenate([params["camera_token"], params["register_token"]], 2)[0]
-        # Row 0 is the reference view's, row 1 everyone else's.
-        reference = first & (not self.config.affine_invariant)
-        special = jnp.where(
-            reference[..., None, None], special[None, None, 0], special[None, None, 1]
-        )
-        return jnp.concatenate([special, patches.reshape(b, c, *patches.shape[1:])], 2)
+        return self.first_tokens.of_images(params, images, first)
 
     def zip_tokens(
         self,
@@ -252,7 +236,7 @@ class ZipMap:
         camera = from_windows(
             _camera_tokens(taps)[None], window=valid.shape[1], count=valid.shape[1]
         )
-        poses = self._cameras(params, camera, valid)
+        poses = self.cameras(params, camera, valid)
         return self._zipped(state, weights, valid), taps, poses, tokens
 
     def dense(
@@ -320,7 +304,7 @@ class ZipMap:
         weights = FastWeights(*state.weights)
 
         def one_chunk(rays: Float[Array, "1 b c h w r"]) -> tuple[Any, Any]:
-            tokens = self._ray_tokens(params, rays[0])[None]
+            tokens = self.first_tokens.of_rays(params, rays[0])[None]
             taps = self.aggregator.read_views(params, weights, tokens, grid)
             dense = self.dense_heads(params, taps, grid, ("nvs_head",), chunk)
             return dense, jnp.moveaxis(taps, 1, -1) if keep_taps else None
@@ -335,8 +319,8 @@ class ZipMap:
     # Parts -------------------------------------------------------------------------------------
 
     @property
-    def embedder(self) -> ImageEmbedder:
-        return ImageEmbedder(self.config.embedder, self.policy, self.remat)
+    def first_tokens(self) -> FirstTokens:
+        return FirstTokens(self.config, self.policy, self.remat)
 
     @property
     def aggregator(self) -> Aggregator:
@@ -344,57 +328,21 @@ class ZipMap:
         return kind(self.config, self.policy, self.remat, self.views_axis)
 
     @property
-    def camera_head(self) -> IterativeCameraHead | MlpCameraHead:
-        width = 2 * self.config.width
-        if self.config.camera.kind == "mlp":
-            return MlpCameraHead(self.config.camera, width, self.policy)
-        return IterativeCameraHead(self.config.camera, width, self.policy)
-
-    @property
-    def _camera_name(self) -> str:
-        return "camera_mlp_head" if self.config.camera.kind == "mlp" else "camera_head"
+    def cameras(self) -> Cameras:
+        return Cameras(self.config, self.policy, self._devices)
 
     @property
     def dense_heads(self) -> DenseHeads:
         return DenseHeads(self.config, self.policy, self.remat)
 
     @property
-    def ray_embedder(self) -> RayEmbedder:
-        c, p = self.config, self.policy
-        return RayEmbedder(c.width, c.patch, p.compute, p.precision)
-
-    def _ray_tokens(self, params: Any, rays: Float[Array, "b c h w r"]) -> Float[Array, "b c p d"]:
-        """Special tokens and ray tokens of a chunk of queried views."""
-        b, c = rays.shape[:2]
-        flat = rays.reshape(b * c, *rays.shape[2:])
-        patches = apply(self.ray_embedder, params["ray_embed"], flat)
-        special = jnp.broadcast_to(
-            params["ray_cond_token"], (b, c, *params["ray_cond_token"].shape[2:])
-        )
-        return jnp.concatenate([special, patches.reshape(b, c, *patches.shape[1:])], 2)
-
-    def _device(self) -> Array | int:
-        """This device's number among those that share the views."""
-        return 0 if self.views_axis is None else lax.axis_index(self.views_axis)
-
-    def _all(self, x: Array) -> Array:
-        """The views of all devices, along axis 1."""
-        if self.views_axis is None:
-            return x
-        return lax.all_gather(x, self.views_axis, axis=1, tiled=True)
-
-    def _cameras(
-        self, params: Any, camera: Float[Array, "b v d2"], mask: Bool[Array, "b v"]
-    ) -> Float[Array, "i b v 9"]:
-        """Pose encodings of this device's views, from the camera tokens of all."""
-        count = camera.shape[1]
-        poses = self.camera_head(params[self._camera_name], self._all(camera), self._all(mask))
-        return lax.dynamic_slice_in_dim(poses, self._device() * count, count, axis=2)
+    def _devices(self) -> SharedViews:
+        return SharedViews(self.views_axis)
 
     def _zipped(
         self, state: SceneState, weights: FastWeights, mask: Bool[Array, "b v"]
     ) -> SceneState:
-        seen = state.views + self._all(mask).sum(1).astype(state.views.dtype)
+        seen = state.views + self._devices.gather(mask).sum(1).astype(state.views.dtype)
         return SceneState(*weights, views=seen)
 
     def _grid(self, images: Array) -> tuple[int, int]:

@@ -132,7 +132,7 @@ def _named(
     """Outputs and intermediates under the names and shapes of the format."""
     poses = "pose_enc_mlp_list" if model.config.camera.kind == "mlp" else "pose_enc_list"
     flat = images.reshape(-1, *images.shape[2:])
-    patches = jax.jit(model.embedder.__call__)(params["embedder"], flat)
+    patches = jax.jit(model.first_tokens.embedder.__call__)(params["embedder"], flat)
     taps = np.asarray(taps)
     outputs = {
         poses: prediction.pose_enc,

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.convert.rules import Rule, from_state
-from zipmap_jax.models.aggregator import GlobalBlock
 from zipmap_jax.models.config import FP32
+from zipmap_jax.models.global_block import GlobalBlock
 from zipmap_jax.models.presets import preset
 from zipmap_jax.nn.fast_weights import FastWeightLayer, FastWeights, column_norms, step
 from zipmap_jax.nn.layers import apply

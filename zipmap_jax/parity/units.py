@@ -107,7 +107,7 @@ def check_frame_block(arrays: Arrays, meta: Meta) -> list[Row]:
 def check_dino(arrays: Arrays, meta: Meta) -> list[Row]:
     """The image embedder on already normalised images."""
     config = preset("small").embedder
-    model = ZipMap(preset("small")).embedder
+    model = ZipMap(preset("small")).first_tokens.embedder
     params = module_params(meta["config"]["prefix"], meta["config"]["seed"])["embedder"]
     given = rule_inputs(meta)
     rows = []
@@ -148,7 +148,9 @@ def check_ray_embed(arrays: Arrays, meta: Meta) -> list[Row]:
     return [
         _row(
             f"out.{case}",
-            apply(model.ray_embedder, params, jnp.moveaxis(given[f"in.{case}"], 1, -1)),
+            apply(
+                model.first_tokens.ray_embedder, params, jnp.moveaxis(given[f"in.{case}"], 1, -1)
+            ),
             arrays,
             EXACT,
         )
@@ -183,7 +185,7 @@ def check_newton_schulz(arrays: Arrays, meta: Meta) -> list[Row]:
 def check_camera_heads(arrays: Arrays, meta: Meta) -> list[Row]:
     """The iterative and the MLP camera head (the SVD variant was never released)."""
     given = rule_inputs(meta)
-    head = ZipMap(preset("small")).camera_head
+    head = ZipMap(preset("small")).cameras.head
     params = module_params("camera_head.", meta["config"]["seed"])["camera_head"]
     rows = []
     for case in ("s4", "s1", "s2_small"):

@@ -134,7 +134,15 @@ def query_scene_loss(
 
     Returns:
       `loss(params, batch) -> (objective, named parts)`.
+
+    Raises:
+      ValueError: the objective asks for rays in another frame than that of rendered views.
     """
+    if config.rays and config.rays_frame != "first":
+        raise ValueError(
+            f"rendered views are told their rays in the first camera's frame, but zipped ones are "
+            f"asked for theirs in the frame {config.rays_frame}: set loss.rays_frame to first"
+        )
     axis = model.views_axis
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
