@@ -15,6 +15,7 @@ from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.config import EmaConfig, TrainConfig
 from zipmap_jax.train.named import load
 from zipmap_jax.train.optimizer import peak_rates, require_matches
+from zipmap_jax.train.probe import with_probe
 from zipmap_jax.train.start import can_start
 from zipmap_jax.train.step import moving_average
 
@@ -28,7 +29,9 @@ def shapes(config: TrainConfig) -> Any:
 @pytest.mark.parametrize("name", NAMES)
 def test_patterns_name_parameters_and_the_start_is_there(name: str) -> None:
     config = load(name)
-    require_matches(shapes(config), config.optim)
+    model = ZipMap(config.model)
+    params = jax.eval_shape(lambda key: with_probe(model.init(key), config), jax.random.key(0))
+    require_matches(params, config.optim)
     assert can_start(config.start)
     assert not can_start(dataclasses.replace(config.start, path="no-such-model"))
 
