@@ -90,11 +90,15 @@ def copies(
     """
     found: dict[str, Any] = {}
     for module, other in like:
+        theirs = {
+            module + path.removeprefix(other): leaf
+            for path, leaf in saved.items()
+            if path.startswith(f"{other}/")
+        }
         pairs = {
-            path: saved[other + path.removeprefix(module)]
-            for path, leaf in fresh.items()
-            if path.startswith(f"{module}/")
-            and np.shape(saved.get(other + path.removeprefix(module))) == np.shape(leaf)
+            path: leaf
+            for path, leaf in theirs.items()
+            if path in fresh and np.shape(fresh[path]) == np.shape(leaf)
         }
         if not pairs or any(path.startswith(f"{module}/") for path in saved):
             raise ValueError(
