@@ -9,7 +9,7 @@ head and two dense heads stay as they are, so that both can share them (`zipmap 
 view that theirs is the frame of the world.
 
 The embedded `tiny-query` came from two runs of 750 and 740 steps on a CPU core: cameras and patches
-alone, four scenes of 56x56 a step, then one scene of 112x154 with all that is below; its card tells.
+alone, four scenes of 56x56 a step, then one of 112x154 with all that is below; its card tells.
 It renders 48 held-out scenes at 17.1 dB (mean colour of the zipped views: 15.8) and AbsRel 0.30
 (0.42), by `python eval.py --checkpoint tiny-query --scenes 48`; see docs/results/tiny-query.md. The
 run as it is here, for a GPU (with `--batch-scale 8`), has not been measured.
