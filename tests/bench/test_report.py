@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -38,9 +39,10 @@ def test_fits_and_ratios():
 
 
 def test_what_a_view_adds_is_told_between_calls_with_chunks_of_one_size():
+    compiled = functools.partial(ProgramMemory, 0, 0, 0)
     sizes = {4: (None, 50, 60), 16: (16, 90, 80), 32: (16, 170, 240), 64: (32, 900, 900)}
     rows = tuple(
-        Row("x", v, chunk, "", 0.1 * v, program=ProgramMemory(0, 0, 0, total), planned_bytes=planned)
+        Row("x", v, chunk, "", 0.1 * v, 0.1, 9.0, 1, program=compiled(total), planned_bytes=planned)
         for v, (chunk, total, planned) in sizes.items()
     )
     result = Result(RuntimeConfig("small", tuple(sizes), (56, 56)), {}, None, rows)
