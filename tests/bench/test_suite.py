@@ -203,7 +203,7 @@ def test_a_program_on_disk_falsifies_no_time_to_compile(tmp_path, monkeypatch):
         cached.append(True)
 
     def item(config, save, left):
-        off = not jax.config.jax_enable_compilation_cache
+        off = not jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
         uses[name] = (len(cached) == 1, off)
 
     uses = {}
