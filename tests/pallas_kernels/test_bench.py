@@ -229,7 +229,6 @@ def test_going_on_needs_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert "name it with --json FILE" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_the_command_goes_on(tmp_path: Path) -> None:
     """With a real worker, which has one of the five cases left to measure."""
     left, *known = cases(kernels=False, quick=True)
