@@ -127,7 +127,7 @@ def measure(
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                reason = "does not fit: " + _first_line(error)
+                reason = "does not fit: " + first_line(error)
                 too_many = task.views
         yield dataclasses.replace(row, missing=reason)
 
@@ -217,6 +217,7 @@ def _no_time(task: Task, before: Row | None, effort: Effort) -> str:
     return "" if need < effort.left() else OUT_OF_TIME
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says first, for a row."""
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0][:200]
