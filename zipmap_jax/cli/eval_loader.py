@@ -55,8 +55,8 @@ class EvalLoader:
 
         if self.batches < 1 or (self.images_per_second or 1) <= 0:
             raise ValueError(
-                f"--batches {self.batches} and --images-per-second {self.images_per_second} must be "
-                "positive: leave them out"
+                f"--batches {self.batches} and --images-per-second {self.images_per_second} must "
+                "be positive: leave them out"
             )
         config = self._configuration()
         data = config.data
