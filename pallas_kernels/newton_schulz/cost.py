@@ -4,7 +4,7 @@ One step of one d x m matrix (d <= m) takes three products, `2 d^2 m + 2 d^3 + 2
 first two are symmetric; with tiles of 128 rows, nt to a side, a kernel that mirrors multiplies only
 `(nt + 1) / (2 nt)` of those. Five steps of the three 1024 x 2048 matrices of a layer:
 
-    161 GFLOP, 119 of them multiplied; 565 MB moved if nothing stays in the 50 MB of L2
+    161 GFLOP, 119 of them multiplied; 566 MB moved if nothing stays in the 50 MB of L2
     204 us at 790 TFLOP/s (a large bf16 product on an H200), 150 us for what is multiplied,
     118 us for the bytes at 4.8 TB/s: bound by the tensor cores, not by memory
 """

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from pallas_kernels.h200 import CompiledKernels
 from tests.cli.conftest import MICRO
 from zipmap_jax.bench import h200, memory_table
 from zipmap_jax.bench.memory_table import MemoryConfig, MemoryResult, MemoryRow, markdown
@@ -65,6 +66,11 @@ def test_table_and_slope():
     assert "| 320 | 16 | heads | 1.00 | 0.00 | 32.00 | 33.00 | 1.00 | no |" in text
     assert "| 5000 | 16 | does not fit: no |  |  |  |  | 900.00 | no |" in text
     assert "Each view adds 100.0 MB." in text
+    assert "registers" not in text
+    kernels = CompiledKernels(3, 128, 256, 15, 168, 0, 0, 2_500_000)
+    text = markdown(dataclasses.replace(result, kernels=kernels))
+    assert "(3x128x256, five steps): 15 launches, at most 168 registers a thread, 0 bytes" in text
+    assert "2.5 MB of temporaries" in text
 
 
 def test_a_program_too_large_to_compile_is_a_row(micro, monkeypatch):
@@ -103,7 +109,7 @@ def test_attention_for_another_device(monkeypatch):
 
 def test_mistakes(micro, capsys):
     for argv, sentence in (
-        (["--chunk", "0"], "--chunk must be at least 1 view"),
+        (["--chunk", "0"], "--chunk must be at least 1 view, got 0: leave it out"),
         (["--heads", "x"], "unknown heads x"),
         (["--preset", "huge"], "unknown preset"),
     ):

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import functools
 import json
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
 from zipmap_jax.bench.matmul import MatmulPeak, matmul_peak
 from zipmap_jax.bench.output import write_result
 from zipmap_jax.bench.plot import Axis, plot
+from zipmap_jax.bench.program_memory import ProgramMemory
 from zipmap_jax.bench.report import markdown
-from zipmap_jax.bench.runtime import Effort, Row
+from zipmap_jax.bench.runtime import Effort, Row, planned_bytes
 from zipmap_jax.bench.series import Result, RuntimeConfig, run
+from zipmap_jax.bench.task import Task
+from zipmap_jax.models.config import FP32
 
 
 def made_up(preset: str = "large", size: tuple[int, int] = (392, 518)) -> Result:
@@ -31,6 +36,31 @@ def test_fits_and_ratios():
     )
     assert "attention" not in facts["fits"]
     assert facts["attention_over_fast_weights"] == pytest.approx({5: 2.0})
+
+
+def test_what_a_view_adds_is_told_between_calls_with_chunks_of_one_size():
+    compiled = functools.partial(ProgramMemory, 0, 0, 0)
+    sizes = {4: (None, 50, 60), 16: (16, 90, 80), 32: (16, 170, 240), 64: (32, 900, 900)}
+    rows = tuple(
+        Row("x", v, chunk, "", 0.1 * v, 0.1, 9.0, 1, program=compiled(total), planned_bytes=planned)
+        for v, (chunk, total, planned) in sizes.items()
+    )
+    result = Result(RuntimeConfig("small", tuple(sizes), (56, 56)), {}, None, rows)
+    expected = {"few": 16, "many": 32, "program": 5.0, "planned": 10.0}
+    assert result.as_dict()["bytes_per_view"] == {"x": expected}
+    assert "From 16 to 32 views the compiled program grows by" in markdown(result)
+    assert made_up().as_dict()["bytes_per_view"] == {}
+
+
+def test_the_plan_grows_as_the_programs_that_were_measured():
+    """`docs/results/cpu-small-runtime.json`: what a view adds, compiled and planned."""
+    file = Path(__file__).parents[2] / "docs/results/cpu-small-runtime.json"
+    rows = {row["views"]: row for row in json.loads(file.read_text("utf-8"))["rows"]}
+    compiled = rows[64]["program"]["total"] - rows[32]["program"]["total"]
+    planned = {
+        views: planned_bytes(Task("small", FP32, (224, 224), views, chunk=16)) for views in (32, 64)
+    }
+    assert planned[64] - planned[32] == pytest.approx(compiled, rel=0.02)
 
 
 def test_markdown_has_every_row_and_the_published_seconds():

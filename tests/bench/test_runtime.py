@@ -107,5 +107,6 @@ def test_every_kind_of_call_is_measured(micro, kind):
     assert row.repeats == 2
     assert row.program is not None
     assert row.program.total >= row.program.arguments > 0
+    assert (row.planned_bytes is None) == (kind != "offline")
     assert row.tflop == pytest.approx(task.flops() / 1e12)
     assert row.peak_bytes is None  # the CPU's allocator does not count

@@ -7,7 +7,9 @@ import json
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import pytest
 
 from zipmap_jax.bench import suite
@@ -30,6 +32,15 @@ if name == "slow":
 if name == "partial":
     write(False)
 """
+
+
+@pytest.fixture(autouse=True)
+def settings_of_jax(monkeypatch):
+    """An item changes them for its process, which here is that of the tests."""
+    monkeypatch.setenv("ZIPMAP_NO_CACHE", "1")
+    before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    yield
+    jax.config.update("jax_enable_compilation_cache", before)
 
 
 @pytest.fixture
@@ -127,6 +138,101 @@ def test_the_runtime_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert rows == {("streaming", 1): "", ("fast_weights", 5): "", ("fast_weights", 9): ""}
 
 
+@pytest.mark.parametrize(
+    ("item", "module", "function"),
+    [
+        ("attention", "suite_items", "probe"),
+        ("goldens", "suite_items", "_golden"),
+        ("training", "training", "_rate"),
+    ],
+)
+def test_a_second_command_asks_for_what_the_first_had_no_time_for(
+    item, module, function, tmp_path, monkeypatch
+):
+    from zipmap_jax.bench import suite_items
+
+    now, asked = [0.0], []
+
+    def measure(*what):
+        asked.append(str(what))
+        now[0] += 10
+        return {"number": len(asked)}
+
+    monkeypatch.setattr(f"zipmap_jax.bench.{module}.{function}", measure)
+    monkeypatch.setattr(suite_items, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for letter in "abcd":
+        (tmp_path / f"unit_{letter}.npz").touch()
+    config = SuiteConfig(tmp_path, golden=tmp_path)
+    for seconds, complete in ((25, False), (1000, True), (1000, True)):
+        suite_items.run_item(item, config, seconds)
+        facts = json.loads((tmp_path / f"{item}.json").read_text())
+        assert facts.pop("complete") is complete
+        if not complete:
+            assert len(asked) == 3
+    assert len(asked) == len(set(asked)) == len(facts) > 3
+    assert sorted(fact["number"] for fact in facts.values()) == list(range(1, len(facts) + 1))
+
+
+def test_an_item_that_was_killed_is_not_complete(tmp_path, monkeypatch):
+    from zipmap_jax.bench import suite_items
+
+    asked = []
+
+    def probe(tokens, backward):
+        asked.append((tokens, backward))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return {}
+
+    monkeypatch.setattr(suite_items, "probe", probe)
+    config = SuiteConfig(tmp_path, items=("attention",))
+    with pytest.raises(KeyboardInterrupt):
+        suite_items.run_item("attention", config, 60)
+    assert not suite._is_complete(tmp_path / "attention.json")
+    suite_items.run_item("attention", config, 60)
+    assert asked[1:] == [(1041, True), (1041, True), (1374, False), (1374, True)]
+    assert suite._is_complete(tmp_path / "attention.json")
+
+
+def test_a_program_on_disk_falsifies_no_time_to_compile(tmp_path, monkeypatch):
+    from zipmap_jax.bench import suite_items
+
+    cached = []
+
+    def enable():
+        cached.append(True)
+
+    def item(config, save, left):
+        off = not jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+        uses[name] = (len(cached) == 1, off)
+
+    uses = {}
+    monkeypatch.setattr(suite_items, "enable_compilation_cache", enable)
+    for name in suite_items._FUNCTIONS:
+        monkeypatch.setitem(suite_items._FUNCTIONS, name, item)
+        jax.config.update("jax_enable_compilation_cache", True)
+        cached.clear()
+        suite_items.run_item(name, SuiteConfig(tmp_path), 60)
+    with_cache = {name for name, use in uses.items() if use == (True, False)}
+    without = {name for name, use in uses.items() if use == (False, True)}
+    assert with_cache == {"machine", "attention", "goldens"}
+    assert without == {"runtime", "reconstruction", "training"}
+
+
+def test_kernels_go_on_with_their_file(tmp_path):
+    """With the options that the suite passes, as the benchmark reads them."""
+    from pallas_kernels.bench import __main__ as bench
+
+    command = [
+        part.format(out=str(tmp_path / "kernels.json"), seconds=150)
+        for part in suite.ITEMS["kernels"].command
+    ]
+    assert command[:2] == ["-m", "pallas_kernels.bench"]
+    options = bench._options(bench._parser(), command[2:])
+    assert (options.resume, options.seconds) == (True, 150.0)
+    assert options.json == SuiteConfig(tmp_path).file("kernels")
+
+
 def test_goldens_are_compared_and_a_broken_file_costs_itself_only(tmp_path):
     from zipmap_jax.bench import suite_items
 
@@ -180,10 +286,11 @@ def test_both_commands_have_the_same_defaults():
 def test_shapes_of_batch_without_time_are_left_for_the_next_command(tmp_path, monkeypatch):
     from zipmap_jax.bench import suite_items
 
-    def rates(name, left):
+    def rates(name, left, known):
         assert name == "tiny_procedural"
-        yield "4 views", {"steps_per_second": 2.0}
+        assert known == (() if left() < 30 else ("4 views",))
         if left() < 30:
+            yield "4 views", {"steps_per_second": 2.0}
             yield "8 views", {"missing": "no time left"}
 
     monkeypatch.setattr(suite_items, "training_rates", rates)

@@ -45,6 +45,32 @@ def test_a_program_says_whether_it_was_on_disk(echo, tmp_path, monkeypatch, cach
     assert "read from the cache" in made[1].text
 
 
+def test_a_program_of_which_a_part_was_not_on_disk_was_compiled(
+    echo, tmp_path, monkeypatch, cache_config
+):
+    """Two of three programs are found, which is what a kill while they compile leaves."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = enable_compilation_cache()
+    assert path
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    compilation_cache.reset_cache()
+    model = echo()
+
+    def program():
+        forget_programs()
+        return compiled_update(model.model, model.params, Bucket(2, 12, 20))
+
+    try:
+        assert not program().cached
+        (kept,) = path.glob("jit_zip_all*-cache")
+        kept.unlink()
+        compilation_cache.reset_cache()
+        assert not program().cached
+        assert program().cached
+    finally:
+        compilation_cache.reset_cache()
+
+
 @pytest.fixture
 def cache_config(monkeypatch):
     monkeypatch.delenv("ZIPMAP_NO_CACHE", raising=False)

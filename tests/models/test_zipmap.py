@@ -167,8 +167,9 @@ def test_reading_leaves_chunks_and_batches_alone(images: Any) -> None:
 
 
 @pytest.mark.slow
-def test_rematerialisation_keeps_the_gradients(images: Any) -> None:
-    params = random_params(micro("offline"))
+@pytest.mark.parametrize("variant", ["offline", "streaming"])
+def test_rematerialisation_keeps_the_gradients(variant: Any, images: Any) -> None:
+    params = random_params(micro(variant))
 
     def gradient(model: ZipMap, chunk: int | None) -> Any:
         def loss(params: Any) -> jax.Array:
@@ -184,9 +185,9 @@ def test_rematerialisation_keeps_the_gradients(images: Any) -> None:
         ttt = {k: v for k, v in grads["global_blocks"]["ttt"].items() if k != "lr_fc"}
         return grads | {"global_blocks": grads["global_blocks"] | {"ttt": ttt}}
 
-    plain = gradient(ZipMap(micro("offline")), None)
+    plain = gradient(ZipMap(micro(variant)), None)
     for chunk in (None, 1):
-        again = gradient(ZipMap(micro("offline"), remat=True), chunk)
+        again = gradient(ZipMap(micro(variant), remat=True), chunk)
         close(without_rates(again), without_rates(plain), 1e-4)
         kernel = [g["global_blocks"]["ttt"]["lr_fc"]["kernel"] for g in (again, plain)]
         close(*kernel, 1e-2)

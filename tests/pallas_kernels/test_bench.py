@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -34,7 +35,7 @@ def test_products_are_the_flops_of_a_step() -> None:
 
 def test_a_case_survives_the_wire() -> None:
     for case in cases(kernels=True, quick=False):
-        fields = json.loads(json.dumps(command.dataclasses.asdict(case)))
+        fields = json.loads(json.dumps(dataclasses.asdict(case)))
         assert Case.from_dict(fields) == case
 
 
@@ -146,6 +147,101 @@ def test_table_and_file(
     rows = json.loads(path.read_text())["rows"]
     assert [row.get("share") for row in rows] == [0.5, None]
     assert rows[1]["failure"] == "broken"
+
+
+FIGURES = {"ms": 2.0, "low": 1.5, "high": 2.5, "tflops": 1.0, "error": 1e-3, "compile_s": 0.1}
+FAILURE = {"failure": "the process died: Segmentation fault"}
+LATE = {"failure": isolate.NOT_STARTED}
+
+
+def earlier_file(tmp_path: Path, rows: list[tuple[Case, dict[str, Any]]], **facts: Any) -> Path:
+    """A report as a run without time for all cases leaves it."""
+    path = tmp_path / "ns.json"
+    described = {"device": "none", "jax": "0", "samples": 20} | facts
+    listed = [{**dataclasses.asdict(case), **figures} for case, figures in rows]
+    path.write_text(json.dumps({**described, "rows": listed, "complete": False}))
+    return path
+
+
+def test_a_second_run_measures_what_the_first_had_no_time_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = cases(kernels=True, quick=False)
+    kept, failed, late = wanted[1], wanted[-1], wanted[0]
+    assert failed.tiling
+    before = [(failed, FAILURE), (kept, {**FIGURES, "share": 0.25}), (late, LATE)]
+    path = earlier_file(tmp_path, before)
+    asked = []
+
+    def run_all(left: list[Case], *_: Any) -> Any:
+        asked.extend(left)
+        for number, case in enumerate(left):
+            assert len(json.loads(path.read_text())["rows"]) >= 2  # none is lost on the way
+            yield case, dict(FIGURES) if number < 3 else dict(LATE)
+
+    monkeypatch.setattr(isolate, "describe", lambda _: PEAK | {"kernels": True})
+    monkeypatch.setattr(isolate, "run_all", run_all)
+    argv = ["--json", str(path), "--resume"]
+    assert command.main(argv) == 0
+    assert asked == [case for case in wanted if case not in (kept, failed)]
+    report = json.loads(path.read_text())
+    assert not report["complete"]
+    rows = {Case.from_dict({k: row[k] for k in Case.__match_args__}): row for row in report["rows"]}
+    assert list(rows) == wanted
+    assert rows[failed]["failure"] == FAILURE["failure"]
+    assert (rows[kept]["share"], rows[late]["share"]) == (0.25, 0.5)
+    monkeypatch.setattr(isolate, "run_all", lambda left, *_: [(c, dict(FIGURES)) for c in left])
+    assert command.main(argv) == 0
+    assert json.loads(path.read_text())["complete"]
+    assert "25.0%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({"device": "other"}, "was measured with device other, and this is none: name another"),
+        ({"jax": "0.1"}, "was measured with jax 0.1, and this is 0: name another"),
+        ({"samples": 10}, "was measured with samples 10, and this is 20: name another"),
+        ({"kind": "else"}, "holds no figures to go on with: name another"),
+    ],
+)
+def test_figures_of_something_else_are_not_gone_on_with(
+    facts: dict[str, Any],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = earlier_file(tmp_path, [(ROWS[0], FIGURES)], **facts)
+    if "kind" in facts:
+        path.write_text(json.dumps(facts))
+    before = path.read_bytes()
+    monkeypatch.setattr(isolate, "describe", lambda _: dict(PEAK))
+    with pytest.raises(SystemExit):
+        command.main(["--json", str(path), "--resume"])
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+    assert path.read_bytes() == before
+
+
+def test_going_on_needs_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["--resume"])
+    assert "name it with --json FILE" in capsys.readouterr().err
+
+
+def test_the_command_goes_on(tmp_path: Path) -> None:
+    """With a real worker, which has one of the five cases left to measure."""
+    left, *known = cases(kernels=False, quick=True)
+    facts = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "samples": 10}
+    path = earlier_file(tmp_path, [(case, {**FIGURES, "share": 0.25}) for case in known], **facts)
+    argv = ["--quick", "--samples", "10", "--json", str(path), "--resume"]
+    assert command.main(argv) == 0
+    report = json.loads(path.read_text())
+    assert report["complete"]
+    now, *before = report["rows"]
+    assert [row["share"] for row in before] == [0.25] * 4
+    assert now["precision"] == left.precision
+    assert now["share"] == pytest.approx(now["tflops"] / report["peak"]["tflops"])
 
 
 def test_too_few_samples_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,27 +12,7 @@ import jax
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
-MEMORY_BYTES = 150_754_820_096
-"""Of the device."""
-
-# XLA's GpuTargetConfig: NVIDIA's data sheet of the H200 SXM and the CUDA occupancy tables.
-_TARGET = f"""
-gpu_device_info {{
-  cuda_compute_capability {{ major: 9 minor: 0 }}
-  core_count: 132  fpus_per_core: 128  clock_rate_ghz: 1.98
-  threads_per_block_limit: 1024  threads_per_warp: 32  threads_per_core_limit: 2048
-  block_dim_limit_x: 2147483647  block_dim_limit_y: 65535  block_dim_limit_z: 65535
-  registers_per_core_limit: 65536  registers_per_block_limit: 65536
-  shared_memory_per_block: 49152  shared_memory_per_core: 233472
-  shared_memory_per_block_optin: 232448
-  l2_cache_size: 62914560  memory_bandwidth: 4800000000000
-  device_memory_size: {MEMORY_BYTES}
-}}
-platform_name: "CUDA"
-dnn_version_info {{ major: 9 minor: 10 patch: 0 }}
-runtime_version {{ major: 13 minor: 0 patch: 0 }}
-device_description_str: "NVIDIA H200"
-"""
+from pallas_kernels.h200 import TARGET
 
 
 def h200_sharding() -> NamedSharding:
@@ -48,9 +28,7 @@ def h200_sharding() -> NamedSharding:
             'pip install "zipmap-jax[cuda]"'
         )
     os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
-    topology = topologies.get_topology_desc(
-        platform="cuda", target_config=_TARGET, topology="1x1x1"
-    )
+    topology = topologies.get_topology_desc(platform="cuda", target_config=TARGET, topology="1x1x1")
     return NamedSharding(topologies.make_mesh(topology, (1,), ("device",)), PartitionSpec())
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import jax
 
+from pallas_kernels.h200 import MEMORY_BYTES, CompiledKernels, compiled_kernels
 from zipmap_jax.bench import h200
 from zipmap_jax.bench.fit import fit_line
 from zipmap_jax.bench.program_memory import ProgramMemory, program_memory
@@ -18,7 +19,7 @@ from zipmap_jax.errors import is_out_of_memory
 from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.memory import device_bytes, free_memory, tree_bytes, workload_of
 from zipmap_jax.inference.phases import phases_of
-from zipmap_jax.models.config import POLICIES, Mixer, Policy
+from zipmap_jax.models.config import POLICIES, Mixer, Policy, ZipMapConfig
 
 Target = Literal["here", "h200"]
 
@@ -61,13 +62,14 @@ class MemoryRow:
 
 @dataclasses.dataclass(frozen=True)
 class MemoryResult:
-    """Rows so far, and what they were compiled for."""
+    """Rows so far, and what they were compiled for; for an H200 also the kernels of a layer."""
 
     config: MemoryConfig
     target: dict[str, Any]
     device_memory: int | None
     rows: tuple[MemoryRow, ...] = ()
     notes: tuple[str, ...] = ()
+    kernels: CompiledKernels | None = None
 
     def bytes_per_view(self) -> float | None:
         """Slope of the bytes against the views of all rows that work in chunks."""
@@ -85,6 +87,7 @@ class MemoryResult:
             "rows": [dataclasses.asdict(row) for row in self.rows],
             "bytes_per_view": self.bytes_per_view(),
             "notes": self.notes,
+            "kernels": dataclasses.asdict(self.kernels) if self.kernels else None,
         }
 
 
@@ -103,14 +106,23 @@ def memory_table(
     tasks = _tasks(config, POLICIES[config.dtype])
     sharding = h200.h200_sharding() if config.target == "h200" else None
     policy, notes = _attention(POLICIES[config.dtype], config.target)
-    memory = h200.MEMORY_BYTES if config.target == "h200" else free_memory()[0]
+    memory = MEMORY_BYTES if config.target == "h200" else free_memory()[0]
     result = MemoryResult(config, _target(config.target), memory, notes=notes)
     for task in tasks:
         compiled_task = dataclasses.replace(task, policy=policy)
         row = _row(task, compiled_task, sharding)
         result = dataclasses.replace(result, rows=(*result.rows, row))
         on_result(result)
+    if config.target == "h200" and config.mixer == "fast_weights":
+        result = dataclasses.replace(result, kernels=_kernels(tasks[0].model.config))
+        on_result(result)
     return result
+
+
+def _kernels(config: ZipMapConfig) -> CompiledKernels:
+    """Of the three matrices of a layer."""
+    rows = config.width // config.fast.heads
+    return compiled_kernels(3 * config.fast.heads, rows, config.fast.hidden_multiple * rows)
 
 
 def _tasks(config: MemoryConfig, policy: Policy) -> list[Task]:
@@ -203,6 +215,13 @@ def markdown(result: MemoryResult) -> str:
     ]
     if slope := result.bytes_per_view():
         lines += ["", f"Each view adds {slope / 1e6:.1f} MB."]
+    if k := result.kernels:
+        lines += [
+            "",
+            f"Newton-Schulz of a layer in Pallas ({k.batch}x{k.rows}x{k.columns}, five steps): "
+            f"{k.kernels} launches, at most {k.registers} registers a thread, {k.spilled_bytes} "
+            f"bytes spilled, {k.copies} copies, {k.temporary_bytes / 1e6:.1f} MB of temporaries.",
+        ]
     lines += [f"\n{note}" for note in result.notes]
     return "\n".join(lines) + "\n"
 

@@ -21,6 +21,7 @@ _COLUMNS = (
     "of peak",
     "peak GB",
     "program GB",
+    "plan GB",
 )
 
 
@@ -47,6 +48,13 @@ def markdown(result: Result) -> str:
                 "",
                 f"seconds = {line.intercept:.4g} + {line.slope:.4g} views, R² {line.r2:.4f}",
             ]
+        if grown := result.growth(name):
+            lines += [
+                "",
+                f"From {grown.few} to {grown.many} views the compiled program grows by "
+                f"{grown.program / 1e6:.3f} MB a view, the memory plan by "
+                f"{grown.planned / 1e6:.3f} MB.",
+            ]
     if ratios := result.ratios("attention", "fast_weights"):
         text = ", ".join(f"{ratio:.2f} at {views} views" for views, ratio in ratios.items())
         lines += ["", f"Attention takes this many times as long as fast weights: {text}."]
@@ -64,7 +72,7 @@ def _line(row: Row) -> str:
     chunk = str(row.chunk or "all")
     if row.seconds is None:
         return f"| {row.views} | {chunk} | {row.missing} |" + " |" * (len(_COLUMNS) - 3)
-    planned = row.program.total if row.program else None
+    compiled = row.program.total if row.program else None
     cells = [
         str(row.views),
         chunk,
@@ -75,7 +83,8 @@ def _line(row: Row) -> str:
         _number(row.tflops, "{:.4g}"),
         _number(row.share_of_peak, "{:.1%}"),
         _number(row.peak_bytes, "{:.3g}", 1e-9),
-        _number(planned, "{:.3g}", 1e-9),
+        _number(compiled, "{:.3g}", 1e-9),
+        _number(row.planned_bytes, "{:.3g}", 1e-9),
     ]
     return f"| {' | '.join(cells)} |"
 

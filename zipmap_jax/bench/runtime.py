@@ -22,7 +22,13 @@ from zipmap_jax.bench.task import Task, random_inputs
 from zipmap_jax.bench.timing import Timing, timed
 from zipmap_jax.bench.weights import random_params
 from zipmap_jax.errors import is_out_of_memory
-from zipmap_jax.inference.memory import estimate_memory, free_memory, workload_of
+from zipmap_jax.inference.memory import (
+    device_bytes,
+    estimate_memory,
+    free_memory,
+    workload_of,
+)
+from zipmap_jax.inference.memory_plan import Workload
 
 OUT_OF_TIME = "not measured: no time left"
 
@@ -41,6 +47,7 @@ class Row:
       peak_bytes: high-water mark of the device's allocator; None where an earlier, larger call
         of the process had set it already, and on the CPU.
       program: bytes planned by the compiler.
+      planned_bytes: expected before anything is compiled, of an offline call.
       tflop: arithmetic of the call, in 1e12 operations.
       tflops: per second.
       share_of_peak: of the matrix product's rate in the same run.
@@ -57,6 +64,7 @@ class Row:
     compile_seconds: float | None = None
     peak_bytes: int | None = None
     program: ProgramMemory | None = None
+    planned_bytes: int | None = None
     tflop: float | None = None
     tflops: float | None = None
     share_of_peak: float | None = None
@@ -119,7 +127,7 @@ def measure(
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                reason = "does not fit: " + _first_line(error)
+                reason = "does not fit: " + first_line(error)
                 too_many = task.views
         yield dataclasses.replace(row, missing=reason)
 
@@ -139,6 +147,7 @@ def _measured(row: Row, task: Task, params: Any, peak: MatmulPeak | None, effort
         compile_seconds=compile_seconds,
         peak_bytes=None if peak_bytes == mark else peak_bytes,
         program=program_memory(compiled),
+        planned_bytes=planned_bytes(task) if task.kind == "offline" else None,
     )
 
 
@@ -180,14 +189,23 @@ def allocator_peak() -> int | None:
     return int(stats["peak_bytes_in_use"]) if stats and "peak_bytes_in_use" in stats else None
 
 
+def planned_bytes(task: Task) -> int:
+    """Bytes on the device that an offline call is expected to take."""
+    return device_bytes(_workload(task))
+
+
 def _no_memory(task: Task) -> str:
     """Where a lack of memory would end the process without a word, the estimate decides."""
-    params, *_ = task.shapes
-    workload = workload_of(task.model, params, [task.size] * task.views, task.size, task.chunk)
-    estimate = estimate_memory(workload, *free_memory())
+    estimate = estimate_memory(_workload(task), *free_memory())
     if not estimate.hopeless:
         return ""
     return f"does not fit: {estimate.text.split(';')[0]}"
+
+
+def _workload(task: Task) -> Workload:
+    params, *_ = task.shapes
+    work = workload_of(task.model, params, [task.size] * task.views, task.size, task.chunk)
+    return dataclasses.replace(work, whole=True)
 
 
 def _no_time(task: Task, before: Row | None, effort: Effort) -> str:
@@ -199,6 +217,7 @@ def _no_time(task: Task, before: Row | None, effort: Effort) -> str:
     return "" if need < effort.left() else OUT_OF_TIME
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says first, for a row."""
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0][:200]

@@ -65,6 +65,22 @@ class RuntimeConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MemoryGrowth:
+    """Bytes that each view adds to a call.
+
+    Attributes:
+      few, many: views of the two calls that were compared.
+      program: by the compiler.
+      planned: by `zipmap_jax.inference.memory_plan`.
+    """
+
+    few: int
+    many: int
+    program: float
+    planned: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
     """A finished or growing measurement.
 
@@ -92,6 +108,21 @@ class Result:
         rows = (row for row in self.rows if row.series == series and row.seconds is not None)
         return sorted(rows, key=lambda row: row.views)
 
+    def growth(self, series: str) -> MemoryGrowth | None:
+        """Bytes that a view adds, between the two largest calls with chunks of one size."""
+        known = [
+            (row.views, row.program.total, row.planned_bytes, row.chunk)
+            for row in self.measured(series)
+            if row.program and row.planned_bytes
+        ]
+        pairs = itertools.pairwise(reversed(known))
+        alike = next(((few, many) for many, few in pairs if few[3] == many[3]), None)
+        if alike is None:
+            return None
+        few, many = alike
+        views = many[0] - few[0]
+        return MemoryGrowth(few[0], many[0], (many[1] - few[1]) / views, (many[2] - few[2]) / views)
+
     @property
     def names(self) -> list[str]:
         """Series in the order of their first row."""
@@ -100,12 +131,14 @@ class Result:
     def as_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         lines = {name: line for name in self.names if (line := self.line(name))}
+        growth = {name: found for name in self.names if (found := self.growth(name))}
         return {
             "config": dataclasses.asdict(self.config),
             "machine": self.machine,
             "matmul_peak": dataclasses.asdict(self.peak) if self.peak else None,
             "rows": [dataclasses.asdict(row) for row in self.rows],
             "fits": {name: dataclasses.asdict(line) for name, line in lines.items()},
+            "bytes_per_view": {name: dataclasses.asdict(found) for name, found in growth.items()},
             "attention_over_fast_weights": self.ratios("attention", "fast_weights"),
             "published_seconds": published(self.config.preset, self.config.size),
             "notes": self.notes,

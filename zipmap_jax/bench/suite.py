@@ -3,7 +3,7 @@
 Every item runs in a process of its own, under a time limit: what hangs, dies or fills the memory
 costs its own item only, and each starts with an empty device. Items write what they have as they
 go; the summary is written after every item. Started again on the same folder, items that are done
-are not repeated.
+are not repeated, and others keep what they have measured.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ ITEMS: Mapping[str, Item] = {
     "attention": Item(60),
     "kernels": Item(
         150,
-        ("-m", "pallas_kernels.bench", "--json", "{out}", "--seconds", "{seconds}"),
+        ("-m", "pallas_kernels.bench", "--json", "{out}", "--seconds", "{seconds}", "--resume"),
         needs="pallas_kernels.bench",
     ),
     "goldens": Item(110),
     "runtime": Item(260),
+    "reconstruction": Item(120),
     "training": Item(60),
 }
 
@@ -65,7 +66,8 @@ class SuiteConfig:
     Attributes:
       out: folder for everything that is written.
       minutes: for all items together.
-      preset, size, views: of the runtime item.
+      preset, size: of the items `runtime` and `reconstruction`.
+      views: of `runtime`, in this order; `reconstruction` takes some of them, rising.
       golden: folder of recorded arrays.
       items: names of those to run.
     """
@@ -74,7 +76,7 @@ class SuiteConfig:
     minutes: float = 9.0
     preset: str = "large"
     size: tuple[int, int] = (392, 518)
-    views: tuple[int, ...] = (5, 50, 200, 750, 1500, 3000, 10, 25, 100, 300, 400, 500)
+    views: tuple[int, ...] = (5, 50, 200, 750, 1500, 3000, 5000, 10, 25, 100, 300, 400, 500)
     golden: Path = Path("tests/golden")
     items: tuple[str, ...] = tuple(ITEMS)
 
@@ -83,7 +85,7 @@ class SuiteConfig:
         if unknown:
             raise ValueError(f"unknown items {', '.join(unknown)}: choose from {', '.join(ITEMS)}")
         if self.minutes <= 0:
-            raise ValueError(f"--minutes must be positive, got {self.minutes:g}")
+            raise ValueError(f"--minutes must be positive, got {self.minutes:g}: try 9")
 
     def file(self, item: str) -> Path:
         return self.out / f"{item}.json"
@@ -138,7 +140,7 @@ def _run_item(
             file = str(config.file(name))
             command = [
                 sys.executable,
-                *(p.format(out=file, seconds=int(seconds / 2)) for p in item.command),
+                *(p.format(out=file, seconds=int(seconds)) for p in item.command),
             ]
         log = config.out / f"{name}.log"
         status = _execute(command, log, seconds + _GRACE)

@@ -16,10 +16,14 @@ import jax
 from zipmap_jax.bench.attention_probe import probe
 from zipmap_jax.bench.matmul import matmul_peak
 from zipmap_jax.bench.output import write_result, write_whole
+from zipmap_jax.bench.reconstruction import numbers_of_views, reconstructions
 from zipmap_jax.bench.runtime import OUT_OF_TIME, Effort, Row
 from zipmap_jax.bench.series import Result, RuntimeConfig, machine, run
 from zipmap_jax.bench.training import training_rates
-from zipmap_jax.models.config import BF16
+from zipmap_jax.inference.compile import enable_compilation_cache
+from zipmap_jax.models.config import BF16, POLICIES
+from zipmap_jax.models.presets import preset
+from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.parity.check import check
 from zipmap_jax.plain_json import dumps
 
@@ -40,6 +44,9 @@ _LAST = (
     "e2e_large_aff1_s2_56x70.npz",
 )
 _ROW_SECONDS = 20.0
+# Seconds to compile are part of what these report, and a program found on disk would falsify them.
+# They lose little: what they have measured they do not compile again.
+_COMPILE_TIMES = ("runtime", "reconstruction", "training")
 
 
 def run_item(name: str, config: SuiteConfig, seconds: float) -> None:
@@ -52,11 +59,38 @@ def run_item(name: str, config: SuiteConfig, seconds: float) -> None:
     """
     end = time.monotonic() + seconds
     file = config.file(name)
+    if name in _COMPILE_TIMES:
+        # Whatever JAX_COMPILATION_CACHE_DIR says.
+        jax.config.update("jax_enable_compilation_cache", False)
+    else:
+        enable_compilation_cache()
 
     def save(facts: dict[str, Any]) -> None:
-        write_whole(file, dumps(facts, indent=1) + "\n")
+        # Who is killed has not said that it is done.
+        write_whole(file, dumps({"complete": False, **facts}, indent=1) + "\n")
 
     _FUNCTIONS[name](config, save, lambda: end - time.monotonic())
+
+
+def found_before(file: Path) -> dict[str, Any]:
+    """What an earlier command has found out, but not what it had no time for.
+
+    Args:
+      file: of an item; none is there before the first command.
+
+    Returns:
+      Facts by name, without those that are "missing" and without "complete".
+    """
+    try:
+        facts = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    facts.pop("complete", None)
+    return {name: fact for name, fact in facts.items() if not _is_missing(fact)}
+
+
+def _is_missing(fact: Any) -> bool:
+    return fact == OUT_OF_TIME or (isinstance(fact, dict) and "missing" in fact)
 
 
 def _machine(config: SuiteConfig, save: Save, left: Left) -> None:
@@ -81,14 +115,14 @@ def _nvidia_smi() -> str:
 
 
 def _attention(config: SuiteConfig, save: Save, left: Left) -> None:
-    del config
-    facts: dict[str, Any] = {}
+    facts = found_before(config.file("attention"))
     # Tokens of a view of 392x518 and of 518x518.
     for tokens in (1041, 1374):
         for backward in (False, True):
             name = f"{tokens} tokens, {'backward' if backward else 'forward'}"
-            facts[name] = probe(tokens, backward) if left() > 0 else OUT_OF_TIME
-            save(facts)
+            if name not in facts:
+                facts[name] = probe(tokens, backward) if left() > 0 else OUT_OF_TIME
+                save(facts)
     save(facts | {"complete": OUT_OF_TIME not in facts.values()})
 
 
@@ -104,9 +138,11 @@ def _goldens(config: SuiteConfig, save: Save, left: Left) -> None:
         for name in dict.fromkeys(names)
         for policy in ((None, BF16) if name.startswith("e2e_") else (None,))
     ]
-    facts: dict[str, Any] = {}
+    facts = found_before(config.file("goldens"))
     for name, policy in cases:
         key = f"{name}, {'bf16' if policy else 'fp32'}"
+        if key in facts:
+            continue
         if left() <= 0:
             facts[key] = OUT_OF_TIME
             continue
@@ -132,18 +168,16 @@ def _golden(file: Path, policy: Any) -> dict[str, Any]:
 
 def _runtime(config: SuiteConfig, save: Save, left: Left) -> None:
     """One streamed frame, one queried view, then rising numbers of views."""
-    known = _rows_before(config.file("runtime"))
-    done = {(row.series, row.views) for row in known if row.missing != OUT_OF_TIME}
-    on_cpu = jax.default_backend() == "cpu"
+    rows = [Row.from_dict(row) for row in _rows_before(config.file("runtime"))]
+    done = {(row.series, row.views) for row in rows}
     base = RuntimeConfig(
         preset=config.preset,
         size=config.size,
         views=tuple(v for v in config.views if ("fast_weights", v) not in done),
         streaming=("streaming", 1) not in done,
         query=("query", 1) not in done,
-        dtype="fp32" if on_cpu else "bf16",
+        dtype=_dtype(),
     )
-    rows = [row for row in known if (row.series, row.views) in done]
 
     def grown(result: Result) -> None:
         write_result(result, config.out)
@@ -155,22 +189,44 @@ def _runtime(config: SuiteConfig, save: Save, left: Left) -> None:
     save(result.as_dict() | {"complete": not late})
 
 
-def _rows_before(file: Path) -> list[Row]:
-    """Rows that an earlier command measured."""
-    try:
-        rows = json.loads(file.read_text("utf-8"))["rows"]
-    except (OSError, ValueError, KeyError):
-        return []
-    return [Row.from_dict(row) for row in rows]
+def _rows_before(file: Path) -> list[dict[str, Any]]:
+    """Rows that an earlier command measured, or of which it knows why they cannot be."""
+    rows = found_before(file).get("rows", [])
+    return [row for row in rows if row["missing"] != OUT_OF_TIME]
+
+
+def _dtype() -> str:
+    return "fp32" if jax.default_backend() == "cpu" else "bf16"
+
+
+def _reconstruction(config: SuiteConfig, save: Save, left: Left) -> None:
+    """Reconstructions of rising numbers of views, from host to host."""
+    rows = _rows_before(config.file("reconstruction"))
+    done = {row["views"] for row in rows}
+    wanted = [v for v in numbers_of_views(config.views) if v not in done]
+    model = ZipMap(preset(config.preset, "offline"), POLICIES[_dtype()])
+    facts = {
+        "machine": machine(),
+        "preset": config.preset,
+        "size": config.size,
+        "dtype": _dtype(),
+        "rows": rows,
+    }
+    save(facts)
+    for row in reconstructions(model, config.size, wanted, left):
+        rows.append(dataclasses.asdict(row))
+        rows.sort(key=lambda row: row["views"])
+        save(facts)
+    late = any(row["missing"] == OUT_OF_TIME for row in rows)
+    save(facts | {"complete": not late})
 
 
 def _training(config: SuiteConfig, save: Save, left: Left) -> None:
-    del config
-    facts: dict[str, Any] = {}
-    for name, rate in training_rates("tiny_procedural", left):
+    facts = found_before(config.file("training"))
+    for name, rate in training_rates("tiny_procedural", left, known=tuple(facts)):
         facts[name] = rate
         save(facts)
-    save(facts | {"complete": not any("missing" in rate for rate in facts.values())})
+    save(facts | {"complete": not any(_is_missing(rate) for rate in facts.values())})
 
 
 _FUNCTIONS: dict[str, Callable[[SuiteConfig, Save, Left], None]] = {
@@ -178,5 +234,6 @@ _FUNCTIONS: dict[str, Callable[[SuiteConfig, Save, Left], None]] = {
     "attention": _attention,
     "goldens": _goldens,
     "runtime": _runtime,
+    "reconstruction": _reconstruction,
     "training": _training,
 }

@@ -72,7 +72,9 @@ class Task:
                 f"width multiples of {patch}"
             )
         if self.views < 1:
-            raise ValueError(f"there must be at least 1 view, got {self.views}")
+            raise ValueError(
+                f"there must be at least 1 view, got {self.views}: give --views 1 or more"
+            )
 
     @property
     def model(self) -> ZipMap:

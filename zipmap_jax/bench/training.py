@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ _SECONDS = 10.0
 
 
 def training_rates(
-    name: str, left: Callable[[], float], steps: int = _STEPS
+    name: str, left: Callable[[], float], steps: int = _STEPS, known: Container[str] = ()
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Steps per second for each shape of batch, drawing the scenes included.
 
@@ -31,10 +31,13 @@ def training_rates(
       name: of a configuration whose scenes are drawn on the device.
       left: seconds left; a shape that has none is reported as such.
       steps: of each shape at most; fewer when they take long.
+      known: shapes that are left out.
     """
     config = load(name)
     for bucket in config.data.buckets:
         shape = f"{bucket.batch} x {bucket.views} views of {bucket.height}x{bucket.width}"
+        if shape in known:
+            continue
         if left() <= 0:
             yield shape, {"missing": "no time left"}
             continue

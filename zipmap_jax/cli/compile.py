@@ -75,7 +75,7 @@ class Compile:
             rows.append(dataclasses.asdict(done))
             if not self.json:
                 verb = "was there already, read" if done.known else "compiled"
-                note = "" if done.kept else " (too quick to be worth keeping)"
+                note = "" if done.kept else " (parts are too quick to be worth keeping)"
                 print(
                     f"{done.bucket.text}: {verb} in {done.first:.1f} s, "
                     f"a second start {done.again:.1f} s{note}",

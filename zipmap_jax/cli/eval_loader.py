@@ -54,7 +54,10 @@ class EvalLoader:
         from zipmap_jax.train.reading import open_loader
 
         if self.batches < 1 or (self.images_per_second or 1) <= 0:
-            raise ValueError("--batches and --images-per-second must be positive")
+            raise ValueError(
+                f"--batches {self.batches} and --images-per-second {self.images_per_second} must "
+                "be positive: leave them out"
+            )
         config = self._configuration()
         data = config.data
         # Each worker and each place of the queue may hold a batch before the clock starts.

@@ -59,7 +59,7 @@ class EvalMemory:
         from zipmap_jax.bench.output import write_whole
 
         if self.chunk is not None and self.chunk < 1:
-            raise ValueError(f"--chunk must be at least 1 view, got {self.chunk}")
+            raise ValueError(f"--chunk must be at least 1 view, got {self.chunk}: leave it out")
         dtype = self.dtype
         if self.target == "h200":
             # The compiler's plugin would look for the GPU that is not there.

@@ -71,9 +71,7 @@ class EvalRuntime:
         from zipmap_jax.bench.runtime import Effort
         from zipmap_jax.bench.series import run
 
-        chunk = 1 if self.chunk is None else self.chunk
-        if min(self.repeats, self.row_seconds, chunk) <= 0:
-            raise ValueError("--repeats, --row-seconds and --chunk must be positive")
+        self._check_numbers()
 
         def grown(result: Result) -> None:
             if self.out:
@@ -87,6 +85,12 @@ class EvalRuntime:
         result = run(config, Effort(self.repeats, 2, self.row_seconds), grown, rows, notes)
         print(plain_json.dumps(result.as_dict()) if self.json else markdown(result), end="")
         return 0
+
+    def _check_numbers(self) -> None:
+        numbers = {"repeats": self.repeats, "row-seconds": self.row_seconds, "chunk": self.chunk}
+        for name, value in numbers.items():
+            if value is not None and not value > 0:  # not a number is wrong as well
+                raise ValueError(f"--{name} must be positive, got {value:g}: leave it out")
 
     def _config(self, dtype: str | None = None) -> RuntimeConfig:
         from zipmap_jax.bench.series import RuntimeConfig

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from zipmap_jax.inference.phases import Step, compile_phases
 from zipmap_jax.structs import Prediction, Views
 
 _NO_CACHE = "ZIPMAP_NO_CACHE"
-_CACHE_HIT = "/jax/compilation_cache/cache_hits"
+_CACHE_EVENTS = {
+    "/jax/compilation_cache/compile_requests_use_cache": "asked",
+    "/jax/compilation_cache/cache_hits": "found",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Program:
       run: `(params, views, step) -> Prediction`, host arrays in and out; see `Phased`.
       bucket: the shape it is for.
       seconds: that tracing and compiling took.
-      cached: whether the compiled programs lay on disk.
+      cached: whether all that was compiled lay on disk.
     """
 
     run: Callable[[Any, Views, Step], Prediction]
@@ -75,11 +79,12 @@ def compiled_update(model: Any, params: Any, bucket: Bucket) -> Program:
 def _compile(key: _Key, bucket: Bucket) -> Program:
     leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in key.leaves]
     params = jax.tree.unflatten(key.tree, leaves)
-    hits = _cache_hits()
-    before, began = hits[0], time.monotonic()
+    count = _cache_count()
+    before, began = count.copy(), time.monotonic()
     make = compile_phases if key.model.config.window is None else _compile_whole
     run = make(key.model, params, bucket)
-    return Program(run, bucket, time.monotonic() - began, hits[0] > before)
+    seconds, asked = time.monotonic() - began, count["asked"] - before["asked"]
+    return Program(run, bucket, seconds, 0 < asked == count["found"] - before["found"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,13 +130,14 @@ def forget_programs() -> None:
 
 
 @functools.cache
-def _cache_hits() -> list[int]:
-    """A counter of programs found on disk, which runs from the first call on."""
-    count = [0]
+def _cache_count() -> Counter[str]:
+    """How many programs were "asked" for on disk and "found" there, from the first call on."""
+    count: Counter[str] = Counter()
 
     def listen(event: str, **details: Any) -> None:
         del details
-        count[0] += event == _CACHE_HIT
+        if event in _CACHE_EVENTS:
+            count[_CACHE_EVENTS[event]] += 1
 
     jax.monitoring.register_event_listener(listen)
     return count

@@ -28,6 +28,9 @@ class Workload:
       devices: that share the views.
       in_place: whether the compiler keeps one copy of their token stream while it loops over chunks
         within a loop over layers, as it does for GPUs; on the CPU it keeps two.
+      whole: whether it is one program, all images and predictions on the device, as `ZipMap.update`
+        in a `jax.jit` of one's own and `zipmap eval runtime` make it, and not three that follow
+        each other. Streaming models have one anyway.
     """
 
     config: ZipMapConfig
@@ -38,6 +41,7 @@ class Workload:
     chunk: int | None = None
     devices: int = 1
     in_place: bool = False
+    whole: bool = False
 
     @property
     def views(self) -> int:
@@ -129,7 +133,7 @@ def plan_memory(w: Workload) -> MemoryPlan:
     # Before the last upsampling (8 pixels a patch side), and twice after it.
     half = pixels * (8 / c.patch) ** 2
     dense = 4 * (half * c.dense.features + pixels * (c.dense.features + c.dense.hidden))
-    phased = c.window is None
+    phased = c.window is None and not w.whole
     # One chunk is computed while the one before or after it comes or goes.
     there = min(padded, 2 * w.live_chunk) if phased else padded
     cut = 1 if phased or w.together == w.share else 2  # into parts that follow each other

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Warmed:
-    """One program that now lies on disk.
+    """The programs of one shape, most of which now lie on disk.
 
     Attributes:
-      bucket: its shape.
-      first, again: seconds that its first and its second start took.
-      known: whether it lay on disk before.
-      kept: whether it lies there now.
+      bucket: the shape.
+      first, again: seconds that the first and the second start took.
+      known: whether all of them lay on disk before.
+      kept: whether all lie there now; what compiles in no time is not worth it.
     """
 
     bucket: Bucket

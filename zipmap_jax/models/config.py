@@ -224,10 +224,12 @@ class ZipMapConfig:
     def at_once(self, count: int, chunk: int | None) -> tuple[int, int]:
         """How many of `count` views go through the network together, and in chunks of how many.
 
-        Offline that is all of them, in chunks. Of a streaming model it is a chunk, cut down to
-        whole windows; if that leaves none, a window, in chunks.
+        Offline that is all of them, in chunks. Of a streaming model it is as many whole windows as
+        a chunk holds, fewer if the views are then shared more evenly; or one, in chunks.
         """
         window = min(self.window or count, count)
         chunk = min(chunk or count, count)
-        together = max(window, chunk // window * window)
+        most = max(window, chunk // window * window)
+        parts = -(-count // most)
+        together = -(-count // (parts * window)) * window
         return together, min(chunk, together)

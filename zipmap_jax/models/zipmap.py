@@ -110,8 +110,8 @@ class ZipMap:
             the initial weights per scene.
           views: images; height and width multiples of the patch size.
           chunk: views worked on at once; bounds memory and does not change the result. None = all.
-            A streaming model forgets all but its state after so many views (and is done with a
-            layer for all of them before the next), so its memory does not grow with their number.
+            A streaming model is done with a layer for a chunk before the next layer, and forgets
+            all but its state after a chunk: only images and predictions grow with their number.
 
         Returns:
           The new state, and the prediction at the size of the images.
