@@ -154,7 +154,7 @@ def query_scene_loss(
             state, prediction, zipped = model.update_with_taps(params, state, images, chunk=chunk)
             rendered, taps = model.read_with_taps(params, state, rays, chunk=chunk)
             said = _said(model, params, zipped, taps, config)
-            patches = _answers(*gather_views(said, axis), whole)
+            patches = _answers(gather_views(said, axis), whole)
         else:
             state, prediction = model.update(params, state, images, chunk=chunk)
             rendered = model.read(params, state, rays, chunk=chunk)
@@ -179,15 +179,10 @@ def _said(model: ZipMap, params: Any, zipped: Array, rendered: Array, config: Lo
     )
 
 
-def _answers(
-    zipped: tuple[Array, Array] | None,
-    rendered: tuple[Array, Array] | None,
-    rays: Array | None,
-    shown: Array | None,
-    batch: Mapping[str, Any],
-) -> PatchAnswers:
-    """What patches say; those of zipped and of rendered views ask the former."""
-    if zipped is None or rendered is None:
+def _answers(said: Any, batch: Mapping[str, Any]) -> PatchAnswers:
+    """What patches said, of all views; those of zipped and of rendered views ask the former."""
+    zipped, rendered, rays, shown = said
+    if zipped is None:
         return PatchAnswers(rays=rays, views=shown)
     queries = jnp.concatenate([zipped[0], rendered[0]], axis=1)
     views = {
