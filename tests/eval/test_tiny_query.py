@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
@@ -13,9 +11,6 @@ from zipmap_jax.convert.hub import LoadedModel
 from zipmap_jax.eval.held_out import Batch
 from zipmap_jax.eval.rendered import RenderedComparison, render
 
-# `next(held_out_scenes(4, 8, 56, 56))`, colours rounded to bytes: drawing them takes ten seconds.
-SCENES = Path(__file__).parent / "recorded" / "held_out.npz"
-
 
 @pytest.fixture(scope="module")
 def loaded() -> LoadedModel:
@@ -23,26 +18,18 @@ def loaded() -> LoadedModel:
         return zipmap_jax.load("tiny-query")
 
 
-@pytest.fixture(scope="module")
-def batch() -> Batch:
-    with np.load(SCENES) as arrays:
-        scenes = dict(arrays)
-    images, depth = scenes["images"].astype(np.float32) / 255, scenes["depth"].astype(np.float32)
-    return scenes | {"images": images, "depth": depth}
-
-
 def test_unseen_views_are_rendered_better_than_by_the_trivial_answer(
-    loaded: LoadedModel, batch: Batch
+    loaded: LoadedModel, held_out: Batch
 ) -> None:
-    numbers = RenderedComparison().with_batch(loaded.model, loaded.params, batch).numbers()
+    numbers = RenderedComparison().with_batch(loaded.model, loaded.params, held_out).numbers()
     model, trivial = numbers["model"], numbers["trivial"]
     assert model["PSNR"] > trivial["PSNR"] + 0.3
     assert model["AbsRel (r)"] < 0.95 * trivial["AbsRel (r)"]
 
 
-def test_what_is_rendered_comes_from_the_state(loaded: LoadedModel, batch: Batch) -> None:
+def test_what_is_rendered_comes_from_the_state(loaded: LoadedModel, held_out: Batch) -> None:
     """The same rays asked of any other scene's state give a worse picture, scene by scene."""
-    zipped, rendered = ({name: x[:, i::2] for name, x in batch.items()} for i in (0, 1))
+    zipped, rendered = ({name: x[:, i::2] for name, x in held_out.items()} for i in (0, 1))
     cameras = (zipped["w2c"], rendered["w2c"], rendered["intrinsics"])
 
     def errors(step: int) -> np.ndarray:
