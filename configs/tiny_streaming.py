@@ -8,7 +8,8 @@ the global blocks stay as they are, so that both can share them (`zipmap convert
 
 A step of one scene of 8 views takes 1.2 s (56x56) to 2.4 s (112x154) on a CPU core, the whole run
 50 minutes. 48 held-out scenes of 8 views, by `python eval.py --checkpoint tiny-streaming --scenes
-48`: AbsRel 0.281 (trivial 0.436), RRA@15 55.0 (34.4), AUC@30 8.3 (0); docs/results/tiny-streaming.md.
+48`: AbsRel 0.281 (trivial 0.436), RRA@15 55.0 (34.4), AUC@30 8.3 (0); see
+docs/results/tiny-streaming.md.
 """
 
 from __future__ import annotations
