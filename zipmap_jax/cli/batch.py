@@ -37,7 +37,8 @@ class Batch:
     Attributes:
       scenes: folder of folders of images, or of videos.
       out: folder to write, or to go on with.
-      model: "tiny" (embedded), a converted folder, or hf://owner/repo/file@revision.
+      model: "tiny" (embedded; also tiny-streaming, tiny-query), a converted folder, or
+        hf://owner/repo/file@revision.
       size: working width in pixels.
       mode: crop tall pictures to a square, or pad every picture to one.
       fps: frames taken per second of video.

@@ -19,7 +19,8 @@ class Compile:
     only their shapes are read.
 
     Attributes:
-      model: "tiny" (embedded), a converted folder, or hf://owner/repo/file@revision.
+      model: "tiny" (embedded; also tiny-streaming, tiny-query), a converted folder, or
+        hf://owner/repo/file@revision.
       views: numbers of views, separated by commas.
       ratio: shapes of the pictures, width:height, separated by commas.
       size: working width in pixels.

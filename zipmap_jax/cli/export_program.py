@@ -25,7 +25,8 @@ class ExportProgram:
       views: most images that the program takes; fewer are padded, which is exact.
       scenes: that it works on together; more than 1 add a leading axis to images and outputs.
       size: height x width of the images in pixels.
-      model: "tiny" (embedded), a converted folder, or hf://owner/repo/file@revision.
+      model: "tiny" (embedded; also tiny-streaming, tiny-query), a converted folder, or
+        hf://owner/repo/file@revision.
       input: number format of the images, 0 to 255 or 0 to 1.
       platforms: that it can run on, separated by commas.
       chunk: views worked on at once.

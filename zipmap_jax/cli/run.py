@@ -26,7 +26,8 @@ class Run:
     Attributes:
       inputs: folders, image files, globs or videos, in order.
       out: folder to write; must not exist.
-      model: "tiny" (embedded), a converted folder, or hf://owner/repo/file@revision.
+      model: "tiny" (embedded; also tiny-streaming, tiny-query), a converted folder, or
+        hf://owner/repo/file@revision.
       size: working width in pixels.
       mode: crop tall pictures to a square, or pad every picture to one.
       fps: frames taken per second of video.
