@@ -8,11 +8,12 @@ head and two dense heads stay as they are, so that both can share them (`zipmap 
 --share-with`). The attention of the frame blocks must move: it alone tells the patches of the first
 view that theirs is the frame of the world.
 
-The embedded `tiny-query` came from three runs on a CPU core, 2,640 steps in all: cameras and patches
-alone, four scenes of 56x56 a step; one of 112x154 with all that is below; both sizes with colour at
-120. It renders 48 held-out scenes at 17.4 dB (mean colour of the zipped views: 15.8) and AbsRel 0.30
-(0.42), by `python eval.py --checkpoint tiny-query --scenes 48`; see docs/results/tiny-query.md. The
-run as it is here, for a GPU (with `--batch-scale 8`), has not been measured.
+The embedded `tiny-query` came from three runs on a CPU core, 2,640 steps in all: cameras and
+patches alone, four scenes of 56x56 a step; one of 112x154 with all that is below; both sizes with
+colour at 120. It renders 48 held-out scenes at 17.4 dB (mean colour of the zipped views: 15.8) and
+AbsRel 0.30 (0.42), by `python eval.py --checkpoint tiny-query --scenes 48`; see
+docs/results/tiny-query.md. The run as it is here, for a GPU (with `--batch-scale 8`), has not been
+measured.
 """
 
 from __future__ import annotations
