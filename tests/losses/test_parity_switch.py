@@ -120,7 +120,7 @@ def test_contributions_sum_to_the_objective(config: LossConfig) -> None:
     weighted = {k.removeprefix("weighted/"): v for k, v in parts.items() if k[:3] == "wei"}
     assert sum(weighted.values()) == pytest.approx(parts["loss_objective"], rel=1e-5)
     weights = term_weights(config)
-    not_here = {"nvs_lpips", "matching", "rays"}
+    not_here = {"nvs_lpips", "matching", "rays", "views"}
     assert raw.keys() == weighted.keys() == weights.keys() - not_here
     for name, value in raw.items():
         assert weighted[name] == pytest.approx(weights[name] * value, rel=1e-6), name
