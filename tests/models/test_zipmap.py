@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import chex
@@ -20,13 +21,19 @@ from zipmap_jax.structs import Prediction, SceneState, Views
 VARIANTS = ("offline", "ref_view", "streaming", "state_query")
 
 
+@functools.cache
+def compiled(model: ZipMap) -> Any:
+    """`model.update`, compiled once for all tests that give it the same shapes."""
+    return jax.jit(model.update, static_argnames="chunk")
+
+
 def run(
     variant: Any, images: jax.Array, chunk: int | None = None, **changes: Any
 ) -> tuple[SceneState, Prediction]:
     model = ZipMap(dataclasses.replace(micro(variant), **changes))
     params = random_params(micro(variant))
     state = model.init_state(params, images.shape[0])
-    return jax.jit(model.update, static_argnames="chunk")(params, state, Views(images), chunk=chunk)
+    return compiled(model)(params, state, Views(images), chunk=chunk)
 
 
 def close(a: Any, b: Any, tolerance: float = 1e-5) -> None:
@@ -96,7 +103,7 @@ def test_scenes_of_a_batch_do_not_interact(images: Any) -> None:
 def test_padded_views_change_nothing(chunk: int | None, images: Any) -> None:
     model, params = ZipMap(micro("offline")), random_params(micro("offline"))
     padded = Views(images.at[:, 3:].set(0.3), jnp.broadcast_to((jnp.arange(5) < 3)[None], (2, 5)))
-    update = jax.jit(model.update, static_argnames="chunk")
+    update = compiled(model)
     state, prediction = update(params, model.init_state(params, 2), padded, chunk=chunk)
     expected_state, expected = update(params, model.init_state(params, 2), Views(images[:, :3]))
     close(state, expected_state, STATE)
@@ -109,7 +116,7 @@ def test_a_window_of_padding_leaves_the_stream_as_it_was(
     chunk: int | None, tolerance: float, images: Any
 ) -> None:
     model, params = ZipMap(micro("streaming")), random_params(micro("streaming"))
-    update = jax.jit(model.update, static_argnames="chunk")
+    update = compiled(model)
     padded = Views(images, jnp.asarray([[True] * 5, [True] * 2 + [False] * 3]))
     state, _ = update(params, model.init_state(params, 2), padded, chunk=chunk)
     # View by view it is the same program, to the last bit.
@@ -140,7 +147,7 @@ def test_streaming_is_causal(images: Any) -> None:
 
 def test_a_carried_state_continues_the_stream(images: Any) -> None:
     model, params = ZipMap(micro("streaming")), random_params(micro("streaming"))
-    update = jax.jit(model.update)
+    update = compiled(model)
     state, first = update(params, model.init_state(params, 2), Views(images[:, :3]))
     state, second = update(params, state, Views(images[:, 3:]))
     whole_state, whole = update(params, model.init_state(params, 2), Views(images))
@@ -153,7 +160,7 @@ def test_a_carried_state_continues_the_stream(images: Any) -> None:
 
 def test_reading_leaves_chunks_and_batches_alone(images: Any) -> None:
     model, params = ZipMap(micro("state_query")), random_params(micro("state_query"))
-    state, _ = jax.jit(model.update)(params, model.init_state(params, 2), Views(images))
+    state, _ = compiled(model)(params, model.init_state(params, 2), Views(images))
     rays = jnp.asarray(np.random.default_rng(3).normal(size=(2, 3, 28, 42, 9)), jnp.float32)
     read = jax.jit(model.read, static_argnames="chunk")
     whole = read(params, state, rays)
@@ -202,7 +209,7 @@ def test_bf16_policy_stays_close_and_keeps_fp32_state(images: Any) -> None:
     config = micro("offline")
     params = random_params(config)
     model = ZipMap(config, dataclasses.replace(BF16, newton_schulz="fp32"))
-    state, prediction = jax.jit(model.update)(params, model.init_state(params, 2), Views(images))
+    state, prediction = compiled(model)(params, model.init_state(params, 2), Views(images))
     _, exact = run("offline", images)
     chex.assert_trees_all_equal_dtypes(
         (state.weights, prediction), jax.tree.map(jnp.float32, (state.weights, prediction))
@@ -256,7 +263,7 @@ def test_state_must_fit_the_batch(images: Any) -> None:
 )
 def test_scenes_may_start_from_one_state(variant: Any, chunk: int | None, images: Any) -> None:
     model, params = ZipMap(micro(variant)), random_params(micro(variant))
-    update = jax.jit(model.update, static_argnames="chunk")
+    update = compiled(model)
     one, two = model.init_state(params), model.init_state(params, 2)
     assert one.w0.shape[1] == 1
     same(
@@ -267,7 +274,7 @@ def test_scenes_may_start_from_one_state(variant: Any, chunk: int | None, images
 
 def test_scenes_may_read_from_one_state(images: Any) -> None:
     model, params = ZipMap(micro("state_query")), random_params(micro("state_query"))
-    state, _ = jax.jit(model.update)(params, model.init_state(params), Views(images[:1]))
+    state, _ = compiled(model)(params, model.init_state(params), Views(images[:1]))
     rays = jax.random.normal(jax.random.key(0), (2, 2, 28, 42, model.config.ray_channels))
     doubled = jax.tree.map(lambda x: jnp.repeat(x, 2, 1 if x.ndim > 1 else 0), state)
     read = jax.jit(model.read)
