@@ -13,7 +13,6 @@ import functools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from importlib import util
@@ -73,13 +72,15 @@ def compiled_kernels(batch: int, rows: int, columns: int) -> CompiledKernels:
       RuntimeError: it did not compile.
     """
     root = Path(__file__).parents[1]
+    # ptxas may have come as a Python package.
+    folders = [folder / "bin" for folder in package_folders("nvidia.cu13")]
     inherited = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
     settings = {
         "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
         "JAX_PLATFORMS": "cuda,cpu",
         "MOSAIC_GPU_DUMP_PTXAS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, (str(root), inherited.get("PYTHONPATH")))),
-        "PATH": os.pathsep.join([inherited.get("PATH", ""), *_compiler_folders()]),
+        "PATH": os.pathsep.join([inherited.get("PATH", ""), *map(str, folders)]),
     }
     code = f"from pallas_kernels import h200; h200.compile_one({batch}, {rows}, {columns})"
     done = subprocess.run(
@@ -123,16 +124,13 @@ def compile_one(batch: int, rows: int, columns: int) -> None:
     print(json.dumps(facts))
 
 
-def _compiler_folders() -> list[str]:
-    """Where ptxas lies if it came as a Python package."""
-    if shutil.which("ptxas"):
-        return []
+def package_folders(package: str) -> list[Path]:
+    """Where a package of files, without code, lives; nowhere if it is not installed."""
     try:
-        spec = util.find_spec("nvidia.cu13")
+        spec = util.find_spec(package)
     except ModuleNotFoundError:
         return []
-    places = (spec.submodule_search_locations or []) if spec else []
-    return [str(Path(place) / "bin") for place in places]
+    return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
 
 
 def main(arguments: list[str] | None = None) -> int:

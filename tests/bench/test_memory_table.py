@@ -73,6 +73,29 @@ def test_table_and_slope():
     assert "2.5 MB of temporaries" in text
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_kernels_that_do_not_compile_cost_no_row(micro, monkeypatch, broken):
+    def kernels(batch, rows, columns):
+        if broken:
+            raise RuntimeError("no ptxas")
+        return CompiledKernels(batch, rows, columns, 15, 168, 0, 0, 1)
+
+    monkeypatch.setattr(h200, "h200_sharding", lambda: None)
+    monkeypatch.setattr(memory_table, "compiled_kernels", kernels)
+    monkeypatch.setattr(h200, "compile_for", lambda *_: None)
+    monkeypatch.setattr(memory_table, "program_memory", lambda compiled: ProgramMemory(1, 2, 3, 6))
+    seen = []
+    config = MemoryConfig(micro, (1,), (28, 28), dtype="fp32", target="h200")
+    result = memory_table.memory_table(config, seen.append)
+    assert seen[-1] == result
+    assert len(result.rows) == 1
+    if broken:
+        assert result.kernels is None
+        assert result.notes == ("Registers and spills of the kernels are unknown: no ptxas.",)
+    else:
+        assert result.kernels == CompiledKernels(3, MICRO.width, 2 * MICRO.width, 15, 168, 0, 0, 1)
+
+
 def test_a_program_too_large_to_compile_is_a_row(micro, monkeypatch):
     def full(*_):
         raise RuntimeError("RESOURCE_EXHAUSTED: too big\nmore")
@@ -88,7 +111,7 @@ def test_a_program_too_large_to_compile_is_a_row(micro, monkeypatch):
 def test_what_compiling_for_an_h200_needs(monkeypatch):
     monkeypatch.setattr(h200, "_installed", lambda module: False)
     monkeypatch.setattr(h200.shutil, "which", lambda name: None)
-    monkeypatch.setattr(h200, "_folders", lambda package: [])
+    monkeypatch.setattr(h200, "package_folders", lambda package: [])
     with pytest.raises(ValueError, match=r"jax-cuda13-plugin and nvidia-cuda-nvcc .*\[cuda\]"):
         h200.h200_sharding()
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from importlib import util
-from pathlib import Path
 from typing import Any
 
 import jax
 from jax.experimental import topologies
 from jax.sharding import NamedSharding, PartitionSpec
 
-from pallas_kernels.h200 import TARGET
+from pallas_kernels.h200 import TARGET, package_folders
 
 
 def h200_sharding() -> NamedSharding:
@@ -51,7 +50,7 @@ def has_cudnn() -> bool:
 def _missing() -> list[str]:
     """Parts of the compiler that are not installed."""
     missing = [] if _installed("jax_cuda13_plugin") else ["jax-cuda13-plugin"]
-    folders = _folders("nvidia.cu13")
+    folders = package_folders("nvidia.cu13")
     if not shutil.which("ptxas") and not any((f / "bin/ptxas").exists() for f in folders):
         missing.append("nvidia-cuda-nvcc")
     if not shutil.which("nvcc") and not any((f / "nvvm/libdevice").exists() for f in folders):
@@ -64,12 +63,3 @@ def _installed(module: str) -> bool:
         return util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
-
-
-def _folders(package: str) -> list[Path]:
-    """Where a package of files, without code, lives."""
-    try:
-        spec = util.find_spec(package)
-    except ModuleNotFoundError:
-        return []
-    return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []

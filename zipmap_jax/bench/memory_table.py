@@ -114,9 +114,18 @@ def memory_table(
         result = dataclasses.replace(result, rows=(*result.rows, row))
         on_result(result)
     if config.target == "h200" and config.mixer == "fast_weights":
-        result = dataclasses.replace(result, kernels=_kernels(tasks[0].model.config))
+        result = _with_kernels(result, tasks[0].model.config)
         on_result(result)
     return result
+
+
+def _with_kernels(result: MemoryResult, config: ZipMapConfig) -> MemoryResult:
+    """Or with a note why there are none: the rows are worth having without them."""
+    try:
+        return dataclasses.replace(result, kernels=_kernels(config))
+    except RuntimeError as error:
+        note = f"Registers and spills of the kernels are unknown: {error}."
+        return dataclasses.replace(result, notes=(*result.notes, note))
 
 
 def _kernels(config: ZipMapConfig) -> CompiledKernels:
