@@ -7,9 +7,9 @@ of its own that sees a view at a time, videos in their order. Embedder, frame bl
 the global blocks stay as they are, so that both can share them (`zipmap convert --share-with`).
 
 A step of one scene of 8 views took 1.2 s (56x56) to 2.4 s (112x154) on a CPU core with short loops
-unrolled, the whole run 50 minutes. 48 held-out scenes of 8 views, by `python eval.py --checkpoint tiny-streaming --scenes
-48`: AbsRel 0.281 (trivial 0.436), RRA@15 55.0 (34.4), AUC@30 8.3 (0); see
-docs/results/tiny-streaming.md.
+unrolled, the whole run 50 minutes. 48 held-out scenes of 8 views, by
+`python eval.py --checkpoint tiny-streaming --scenes 48`: AbsRel 0.281 (trivial 0.436), RRA@15 55.0
+(34.4), AUC@30 8.3 (0); see docs/results/tiny-streaming.md.
 """
 
 from __future__ import annotations

@@ -20,7 +20,9 @@ from zipmap_jax.models.config import (
     ZipMapConfig,
 )
 from zipmap_jax.models.presets import VARIANTS
+from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.parity.synthetic import StateDict
+from zipmap_jax.structs import Prediction, SceneState, Views
 
 MICRO = ZipMapConfig(
     preset="micro",
@@ -46,6 +48,41 @@ def random_params(config: ZipMapConfig) -> Any:
     """Well-scaled parameters with nothing at zero, so that every one of them matters."""
     state = StateDict(expected_shapes(config), seed=1)
     return jax.tree.map(jnp.asarray, from_torch(state, config))
+
+
+@functools.cache
+def compiled(model: ZipMap) -> Any:
+    """`model.update`, compiled once for all tests that give it the same shapes."""
+    return jax.jit(model.update, static_argnames="chunk")
+
+
+def run(
+    variant: Any, images: jax.Array, chunk: int | None = None, **changes: Any
+) -> tuple[SceneState, Prediction]:
+    model = ZipMap(dataclasses.replace(micro(variant), **changes))
+    params = random_params(micro(variant))
+    state = model.init_state(params, images.shape[0])
+    return compiled(model)(params, state, Views(images), chunk=chunk)
+
+
+def close(a: Any, b: Any, tolerance: float = 1e-5) -> None:
+    """Equal up to `tolerance` of the largest entry of each array."""
+
+    def one(x: Any, y: Any) -> None:
+        scale = float(np.abs(y).max())
+        np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * scale)
+
+    jax.tree.map(one, a, b)
+
+
+# Newton-Schulz amplifies rounding in directions that ten tokens do not fill; see STATES in
+# zipmap_jax.parity.end_to_end. Predictions are held to 1e-5.
+STATE = 3e-4
+
+
+def same(a: tuple[SceneState, Prediction], b: tuple[SceneState, Prediction]) -> None:
+    close(a[0], b[0], STATE)
+    close(a[1], b[1])
 
 
 @pytest.fixture(scope="session")
