@@ -45,6 +45,29 @@ def test_a_compiled_program_is_more_than_its_weights(micro, tmp_path, capsys):
     assert "| 3 | 2 |" in (tmp_path / "memory.md").read_text()
 
 
+def test_a_stream_takes_the_same_however_long(micro, capsys):
+    config = MemoryConfig(micro, (2, 4, 64), (28, 28), streaming=True, dtype="fp32", chunk=2)
+    result = memory_table.memory_table(config)
+    once, few, many = result.rows
+    assert list(many.phases) == ["stream"]
+    assert many.program == few.program
+    assert many.planned == few.planned
+    assert result.bytes_per_view() == 0
+    assert once.program
+    assert many.program
+    # Images and predictions of the chunk before or after lie there as well.
+    images, depths = 2 * 28 * 28 * 3 * 4, 2 * (2 * 28 * 28) * 4
+    assert many.program.arguments - once.program.arguments == images
+    assert depths <= once.program.outputs < depths + 200
+    assert many.program.outputs == 2 * once.program.outputs
+    text = markdown(result)
+    assert ", streaming, 28x28, fp32" in text
+    assert "Each view adds 0.0 MB." in text
+    argv = ["eval", "memory", "--preset", micro, "--streaming", "--mixer", "attention"]
+    assert main(argv) == 2
+    assert "no state to stream into" in capsys.readouterr().err
+
+
 def made_up() -> MemoryResult:
     sizes = {v: ProgramMemory(GB, 0, v * GB // 10, GB + v * GB // 10) for v in (32, 64, 320)}
     rows = [

@@ -46,6 +46,14 @@ def test_chunks_bound_what_is_worked_on(views, chunk, bucket):
     assert bucket_of(views, (14, 28), chunk=chunk) == bucket
 
 
+@pytest.mark.parametrize(
+    ("views", "chunk", "filled"), [(130, 16, 144), (16, 16, 16), (5, 16, 8), (5, None, 8)]
+)
+def test_a_stream_is_filled_up_to_whole_chunks_only(views, chunk, filled):
+    assert padded_count(views, chunk, streams=True) == filled
+    assert bucket_of(views, (14, 28), chunk=chunk, streams=True).views == filled
+
+
 def test_a_bucket_in_words():
     assert Bucket(1, 392, 518).text == "1 view of 518x392"
     assert Bucket(32, 392, 518, 4, 16).text == "4 scenes of 32 views of 518x392, 16 at a time"

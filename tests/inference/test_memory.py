@@ -14,6 +14,7 @@ from zipmap_jax.inference.memory import (
     _free_host,
     automatic_chunk,
     beside,
+    chunks,
     device_bytes,
     estimate_memory,
     free_memory,
@@ -102,8 +103,14 @@ def test_the_parts_of_a_plan():
     # Features of a chunk at a time wait for the heads of a streaming model.
     streamed = plan_memory(workload(variant="streaming"))
     assert streamed.taps == plan.taps // 4
-    # Its program is one: images, cut into parts, and predictions of all views lie there.
-    assert streamed.images == 2 * 64 * 392 * 518 * 3 * 4
+    # Images and predictions of two chunks lie there; of all views, cut in parts, if it is one call.
+    assert streamed.images == plan.images
+    assert streamed.outputs == plan.outputs
+    called = plan_memory(workload(variant="streaming", whole=True))
+    assert called.images == 2 * 64 * 392 * 518 * 3 * 4
+    # Cameras that are compared with each other need all views in one call.
+    comparing = dataclasses.replace(preset("small", "streaming"), camera=preset("small").camera)
+    assert plan_memory(workload(config=comparing)).images == called.images
     # All at once are not cut, and leave features as those of an offline model do.
     whole, offline = (plan_memory(workload(8, None, variant=v)) for v in ("streaming", "offline"))
     assert whole.images == offline.images
@@ -127,13 +134,42 @@ def test_a_larger_problem_takes_more():
 
 
 @pytest.mark.parametrize(
-    ("views", "chunk", "reported"),
-    # The program of a streaming model without weights (bytes, fp32 on a CPU, jax 0.10).
-    [(32, 1, 505306540), (32, 8, 2792537324), (64, 8, 3000565196), (16, None, 5176725332)],
+    ("views", "chunk", "whole", "reported"),
+    # The program of a streaming model without weights (bytes, fp32 on a CPU, jax 0.10): of a call
+    # with a chunk, and of one with all views.
+    [
+        (32, 1, False, 419803733),
+        (32, 8, False, 2763882956),
+        (64, 8, False, 2763882956),
+        (16, None, False, 5377851804),
+        (32, 1, True, 505306540),
+        (32, 8, True, 2792537324),
+        (64, 8, True, 3000565196),
+        (16, None, True, 5176725332),
+    ],
 )
-def test_streaming_estimate_is_close_to_what_the_compiler_reports(views, chunk, reported):
-    planned = device_bytes(workload(views, chunk, variant="streaming"))
+def test_streaming_estimate_is_close_to_what_the_compiler_reports(views, chunk, whole, reported):
+    planned = device_bytes(workload(views, chunk, variant="streaming", whole=whole))
     assert reported < planned < (1.2 if chunk != 1 else 1.55) * reported
+
+
+def test_a_longer_stream_needs_no_more():
+    few, many = (plan_memory(workload(views, variant="streaming")) for views in (64, 4096))
+    assert many == few
+
+
+@pytest.mark.parametrize(
+    ("views", "variant", "chosen"),
+    [
+        (16, "streaming", (None, 8, 4, 2, 1)),
+        (17, "offline", (16, 8, 4, 2, 1)),
+        (20, "streaming", (12, 8, 4, 2, 1)),  # 4 views fill up, of chunks of 16 it would be 12
+        (64, "streaming", (16, 8, 4, 2, 1)),
+        (100, "streaming", (8, 4, 2, 1)),
+    ],
+)
+def test_chunks_that_are_tried(views, variant, chosen):
+    assert chunks(workload(views, None, variant=variant)) == chosen
 
 
 def test_a_chunk_bounds_what_is_alive_when_streaming():
@@ -145,7 +181,7 @@ def test_a_chunk_bounds_what_is_alive_when_streaming():
         workload(config=windows, chunk=2).together,
         workload(config=windows, chunk=2).live_chunk,
     ) == (3, 2)
-    many = [plan_memory(workload(views, variant="streaming")) for views in (64, 128)]
+    many = [plan_memory(workload(views, variant="streaming", whole=True)) for views in (64, 128)]
     assert many[1].total - many[0].total == 64 * 392 * 518 * 4 * (
         2 * 3 + 2
     )  # of views, no features

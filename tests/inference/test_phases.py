@@ -87,20 +87,6 @@ def test_the_answer_is_that_of_one_program(config: ZipMapConfig, chunk: int | No
     check(got, expected(config, IMAGES, bucket), 7)
 
 
-def test_a_model_with_a_window_runs_as_one_program() -> None:
-    config, programs, calls = STREAMING, [], []
-    got = predict(
-        loaded(config),
-        IMAGES[:3],
-        rounded=False,
-        progress=lambda *call: calls.append(call),
-        on_program=programs.append,
-    )
-    check(got, expected(config, IMAGES[:3], Bucket(3, *SIZE)), 3)
-    assert not isinstance(programs[0].run, Phased)
-    assert [call for call in calls if call[0] == "running"] == [("running", i, 1) for i in (0, 1)]
-
-
 def test_scenes_of_a_batch_keep_apart() -> None:
     bucket = Bucket(8, *SIZE, scenes=3, chunk=2)
     scenes = [IMAGES, 1 - IMAGES[:5]]

@@ -104,6 +104,7 @@ def test_the_loss_is_low_where_queries_meet_the_right_keys() -> None:
     assert float(one_way) == pytest.approx(np.mean(by_hand[len(by_hand) // 2 :]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_truth_of_rendered_scenes_is_consistent() -> None:
     """A point seen by another view has the colour it has there, but for light and texture."""
     config = ProceduralConfig(views=4, height=56, width=84, exposure=0.0, supersample=2)

@@ -12,7 +12,9 @@ from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Views
 
 
-@pytest.mark.parametrize(("window", "chunk"), [(1, 1), (1, 2), (2, 4), (3, 2)])
+@pytest.mark.parametrize(
+    ("window", "chunk"), [(1, 1), (1, 2), pytest.param(2, 4, marks=pytest.mark.slow), (3, 2)]
+)
 def test_chunks_within_windows_and_windows_within_chunks(
     window: int, chunk: int, images: Any
 ) -> None:

@@ -45,10 +45,17 @@ def test_neighbouring_positions_are_alike() -> None:
     assert len(np.unique(grid.reshape(64, 32).round(5), axis=0)) == 64
 
 
+@functools.cache
+def drawn(mixer: Mixer) -> tuple[Any, Any]:
+    """Parameters as published and for a start from nothing, in one program: most is the same."""
+    model = ZipMap(dataclasses.replace(MICRO, mixer=mixer))
+    init = jax.jit(lambda key: [random_parameters(model, key, scale) for scale in (None, 0.02)])
+    published, scratch = init(jax.random.key(0))
+    return published, scratch
+
+
 def test_tokens_can_be_drawn_for_a_start_from_nothing() -> None:
-    model, key = ZipMap(MICRO), jax.random.key(0)
-    init = jax.jit(random_parameters, static_argnums=(0, 2))
-    published, scratch = init(model, key, None), init(model, key, 0.02)
+    published, scratch = drawn("fast_weights")
     assert np.abs(published["camera_token"]).max() < 1e-4
     assert 0.01 < np.std(scratch["camera_token"]) < 0.03
     # Everything else is as the model draws it.
@@ -59,16 +66,15 @@ def test_tokens_can_be_drawn_for_a_start_from_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mixer", "path"), [("fast_weights", "ttt/to_qkv"), ("attention", "attn/qkv")]
+    ("mixer", "path"),
+    [
+        ("fast_weights", "ttt/to_qkv"),
+        pytest.param("attention", "attn/qkv", marks=pytest.mark.slow),
+    ],
 )
 def test_queries_start_as_keys(mixer: Mixer, path: str) -> None:
-    model = ZipMap(dataclasses.replace(MICRO, mixer=mixer))
-    init = jax.jit(random_parameters, static_argnums=(0, 2))
-    kernels = []
-    for scale in (None, 0.02):
-        params = flatten(init(model, jax.random.key(0), scale))
-        kernels.append(np.split(params[f"global_blocks/{path}/kernel"], 3, axis=-1))
-    published, scratch = kernels
+    kernels = [flatten(params)[f"global_blocks/{path}/kernel"] for params in drawn(mixer)]
+    published, scratch = (np.split(kernel, 3, axis=-1) for kernel in kernels)
     assert np.abs(published[0] - published[1]).max() > 0.01
     np.testing.assert_array_equal(scratch[0], scratch[1])
     np.testing.assert_array_equal(scratch[1:], published[1:])

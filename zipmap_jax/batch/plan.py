@@ -118,7 +118,13 @@ def _plan(model: LoadedModel, scene: SceneInput, options: Options, free: Free) -
         scenes=options.batch_size,
     )
     work = plan.workload
-    bucket = bucket_of(work.views, work.network_size, chunk=work.chunk, rounded=plan.rounded)
+    bucket = bucket_of(
+        work.views,
+        work.network_size,
+        chunk=work.chunk,
+        rounded=plan.rounded,
+        streams=work.config.streams,
+    )
     return Planned(scene, work, bucket)
 
 

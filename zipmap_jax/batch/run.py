@@ -240,8 +240,13 @@ class _Batch:
         height, width = read.images.shape[1:3]
         if (height, width) == (item.bucket.height, item.bucket.width):
             return item.bucket  # with fewer views than planned as well
-        chunk, scenes = item.bucket.chunk, item.bucket.scenes
-        return bucket_of(len(read.images), (height, width), chunk=chunk, scenes=scenes)
+        return bucket_of(
+            len(read.images),
+            (height, width),
+            chunk=item.bucket.chunk,
+            scenes=item.bucket.scenes,
+            streams=self.model.model.config.streams,
+        )
 
     def _advice(self, planned: Planned, bucket: Bucket) -> str:
         if bucket.scenes > 1:

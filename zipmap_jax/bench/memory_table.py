@@ -19,6 +19,7 @@ from zipmap_jax.errors import is_out_of_memory
 from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.memory import device_bytes, free_memory, tree_bytes, workload_of
 from zipmap_jax.inference.phases import phases_of
+from zipmap_jax.inference.streamed import one_call, stream_phase
 from zipmap_jax.models.config import POLICIES, Mixer, Policy, ZipMapConfig
 
 Target = Literal["here", "h200"]
@@ -33,6 +34,7 @@ class MemoryConfig:
     size: tuple[int, int] = (392, 518)
     heads: tuple[str, ...] = ("camera", "depth")
     mixer: Mixer = "fast_weights"
+    streaming: bool = False
     dtype: str = "bf16"
     chunk: int | None = None
     target: Target = "here"
@@ -72,8 +74,8 @@ class MemoryResult:
     kernels: CompiledKernels | None = None
 
     def bytes_per_view(self) -> float | None:
-        """Slope of the bytes against the views of all rows that work in chunks."""
-        rows = [row for row in self.rows if row.program and row.chunk]
+        """Slope of the bytes against the views of all rows of several chunks."""
+        rows = [row for row in self.rows if row.program and row.chunk and row.views > row.chunk]
         totals = [float(row.program.total) for row in rows if row.program]
         line = fit_line([row.views for row in rows], totals)
         return line.slope if line else None
@@ -135,7 +137,16 @@ def _kernels(config: ZipMapConfig) -> CompiledKernels:
 
 
 def _tasks(config: MemoryConfig, policy: Policy) -> list[Task]:
-    base = Task(config.preset, policy, config.size, heads=config.heads, mixer=config.mixer)
+    if config.streaming and config.mixer == "attention":
+        raise ValueError("attention has no state to stream into: leave out --mixer or --streaming")
+    base = Task(
+        config.preset,
+        policy,
+        config.size,
+        kind="streaming" if config.streaming else "offline",
+        heads=config.heads,
+        mixer=config.mixer,
+    )
     return [
         dataclasses.replace(base, views=views, chunk=config.chunk or even_chunk(views))
         for views in dict.fromkeys(config.views)
@@ -184,10 +195,15 @@ def _row(task: Task, compiled: Task, sharding: Any) -> MemoryRow:
 
 def _phases(task: Task, params: Any, sharding: Any) -> dict[str, ProgramMemory]:
     """Bytes on the device while each program of a reconstruction runs."""
-    bucket = Bucket(task.padded, *task.size, chunk=task.chunk)
-    phases = phases_of(task.model, params, bucket, points="points" in task.heads)
-    if task.heads == ("camera",):
-        del phases["heads"]
+    bucket, points = Bucket(task.padded, *task.size, chunk=task.chunk), "points" in task.heads
+    several = bucket.chunks > 1
+    if task.kind == "streaming":
+        few = one_call(task.model.config, bucket)
+        phases = {"stream": stream_phase(task.model, params, few, points=points)}
+    else:
+        phases = phases_of(task.model, params, bucket, points=points)
+        if task.heads == ("camera",):
+            del phases["heads"]
     found = {}
     for name, phase in phases.items():
         shapes = (params, *phase.arguments)
@@ -195,9 +211,9 @@ def _phases(task: Task, params: Any, sharding: Any) -> dict[str, ProgramMemory]:
         # All weights lie there, also those that a program does not take. Of what comes and goes by
         # chunks, the next or last one lies there too.
         arguments, outputs = tree_bytes(shapes), memory.outputs
-        if bucket.chunks > 1:
-            arguments += tree_bytes(phase.arguments[1]) if name == "embed" else 0
-            outputs *= 2 if name == "heads" else 1
+        if several:
+            arguments += tree_bytes(phase.arguments[1]) if name in ("embed", "stream") else 0
+            outputs *= 2 if name in ("heads", "stream") else 1
         found[name] = ProgramMemory(
             arguments, outputs, memory.temporaries, arguments + outputs + memory.temporaries
         )
@@ -209,11 +225,12 @@ def markdown(result: MemoryResult) -> str:
     config, (height, width) = result.config, result.config.size
     rows = sorted(result.rows, key=lambda row: row.views)
     lines = [
-        f"# Memory: {config.preset}, {height}x{width}, {config.dtype}",
+        f"# Memory: {config.preset}{', streaming' * config.streaming}, {height}x{width}, "
+        f"{config.dtype}",
         "",
         "; ".join(f"{name} {value}" for name, value in result.target.items()) + ".",
         f"Heads: {', '.join(config.heads)}. Bytes that the compiler plans for the largest of the "
-        "programs of a reconstruction, which follow each other (`zipmap_jax.inference.phases`); "
+        f"programs of a reconstruction ({_how(config)}); "
         "none was run. All weights count, in the formats of inference: matrices of the backbone as "
         "the products take them, the rest in fp32.",
         "",
@@ -222,7 +239,7 @@ def markdown(result: MemoryResult) -> str:
         "|---|---|---|---|---|---|---|---|---|",
         *(_line(row, result.device_memory) for row in rows),
     ]
-    if slope := result.bytes_per_view():
+    if (slope := result.bytes_per_view()) is not None:
         lines += ["", f"Each view adds {slope / 1e6:.1f} MB."]
     if k := result.kernels:
         lines += [
@@ -233,6 +250,12 @@ def markdown(result: MemoryResult) -> str:
         ]
     lines += [f"\n{note}" for note in result.notes]
     return "\n".join(lines) + "\n"
+
+
+def _how(config: MemoryConfig) -> str:
+    if config.streaming:
+        return "here of the one that takes a chunk at a time, `zipmap_jax.inference.streamed`"
+    return "which follow each other, `zipmap_jax.inference.phases`"
 
 
 def _line(row: MemoryRow, memory: int | None) -> str:

@@ -128,7 +128,8 @@ def _plan(
     work = workload_of(model, params, [size] * views, size)
     work = dataclasses.replace(work, chunk=chunk_for(work, 1, free))
     filled = estimate_memory(padded(work), *free)
-    bucket = bucket_of(views, size, chunk=work.chunk, rounded=filled.fits)
+    streams = model.config.streams
+    bucket = bucket_of(views, size, chunk=work.chunk, rounded=filled.fits, streams=streams)
     return bucket, filled if filled.fits else estimate_memory(work, *free)
 
 

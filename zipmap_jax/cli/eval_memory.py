@@ -29,6 +29,7 @@ class EvalMemory:
       size: of the images, HEIGHTxWIDTH.
       heads: which heads are on, of camera,depth,points.
       mixer: of the global blocks.
+      streaming: of the streaming model, which takes one chunk of views after the other.
       dtype: number format; auto is fp32 on the CPU and bf16 elsewhere.
       chunk: views worked on at once.
       target: compile for this machine's device or for an H200.
@@ -41,6 +42,7 @@ class EvalMemory:
     size: str = "392x518"
     heads: str = "camera,depth"
     mixer: Literal["fast_weights", "attention"] = "fast_weights"
+    streaming: bool = False
     dtype: Precision = "auto"
     chunk: Annotated[
         int | None, arg(metavar="N", help_behavior_hint="(default: even chunks of at most 16)")
@@ -73,6 +75,7 @@ class EvalMemory:
             parse_size(self.size),
             tuple(self.heads.split(",")),
             self.mixer,
+            self.streaming,
             dtype,
             self.chunk,
             self.target,

@@ -174,7 +174,10 @@ def nest(flat: Mapping[str, Any]) -> Params:
 
 
 def shapes_of(arrays: Mapping[str, Any]) -> dict[str, Shape]:
-    """Name -> shape of anything that has one."""
+    """Name -> shape of anything that has one; lazy mappings may know them as `shapes`."""
+    known = getattr(arrays, "shapes", None)
+    if known is not None:
+        return dict(known)
     return {name: tuple(np.shape(value)) for name, value in arrays.items()}
 
 

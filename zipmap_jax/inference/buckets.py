@@ -73,6 +73,7 @@ def bucket_of(
     scenes: int = 1,
     devices: int = 1,
     rounded: bool = True,
+    streams: bool = False,
 ) -> Bucket:
     """The bucket for scenes of up to `views` views of one size.
 
@@ -83,16 +84,22 @@ def bucket_of(
       scenes: worked on together.
       devices: that share the views of each scene.
       rounded: to one of few numbers; else to whole chunks on every device only.
+      streams: whether one program takes chunk after chunk, however many, see `streamed`.
     """
     share = -(-views // devices)
-    count = padded_count(share, chunk) if rounded else share
+    count = padded_count(share, chunk, streams=streams) if rounded else share
     chunk = None if chunk is None or chunk >= count else chunk
     count = -(-count // chunk) * chunk if chunk else count
     return Bucket(count * devices, *size, scenes, chunk, devices)
 
 
-def padded_count(views: int, chunk: int | None = None) -> int:
-    """The smallest step that holds `views`, in whole chunks: never more than a chunk at a time."""
+def padded_count(views: int, chunk: int | None = None, *, streams: bool = False) -> int:
+    """The smallest step that holds `views`, in whole chunks: never more than a chunk at a time.
+
+    Where one program takes chunk after chunk, whole chunks are enough.
+    """
+    if streams and chunk is not None and views > chunk:
+        return -(-views // chunk) * chunk
     count = next(step for step in steps() if step >= views)
     if chunk is None or chunk >= count:
         return count

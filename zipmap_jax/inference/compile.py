@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.phases import Step, compile_phases
+from zipmap_jax.inference.streamed import compile_stream, one_call
 from zipmap_jax.structs import Prediction, Views
 
 _NO_CACHE = "ZIPMAP_NO_CACHE"
@@ -58,12 +59,13 @@ class Program:
 
 
 def compiled_update(model: Any, params: Any, bucket: Bucket) -> Program:
-    """The program of one offline reconstruction of scenes that fill a bucket.
+    """The program that reconstructs scenes that fill a bucket.
 
-    It starts from the initial state, runs one `model.update` over all views and returns only what a
-    scene is made of: depth, confidence and the last pose encoding, so the compiler removes the
-    local-point head. It is in three parts, see `zipmap_jax.inference.phases`, unless the model has
-    a window. Programs are kept per model and bucket for the life of the process.
+    It starts from the initial state and returns only what a scene is made of: depth, confidence and
+    the last pose encoding, so the compiler removes the local-point head. It is in three parts, see
+    `zipmap_jax.inference.phases`, unless the model zips one window after the other, see
+    `zipmap_jax.inference.streamed`. Programs are kept for the life of the process, per model and
+    bucket; those of streams do not depend on the number of chunks.
 
     Args:
       model: a `ZipMap`, or anything hashable with its config and methods.
@@ -72,7 +74,9 @@ def compiled_update(model: Any, params: Any, bucket: Bucket) -> Program:
     """
     leaves, tree = jax.tree.flatten(params)
     shapes = tuple((tuple(leaf.shape), jnp.dtype(leaf.dtype).name) for leaf in leaves)
-    return _compile(_Key(model, tree, shapes), bucket)
+    few = one_call(model.config, bucket)
+    program = _compile(_Key(model, tree, shapes), few)
+    return program if few == bucket else dataclasses.replace(program, bucket=bucket)
 
 
 @functools.lru_cache(maxsize=8)
@@ -81,46 +85,10 @@ def _compile(key: _Key, bucket: Bucket) -> Program:
     params = jax.tree.unflatten(key.tree, leaves)
     count = _cache_count()
     before, began = count.copy(), time.monotonic()
-    make = compile_phases if key.model.config.window is None else _compile_whole
+    make = compile_phases if key.model.config.window is None else compile_stream
     run = make(key.model, params, bucket)
     seconds, asked = time.monotonic() - began, count["asked"] - before["asked"]
     return Program(run, bucket, seconds, 0 < asked == count["found"] - before["found"])
-
-
-@dataclasses.dataclass(frozen=True)
-class Whole:
-    """A reconstruction in one program, of a model that works on some views after the other.
-
-    Attributes:
-      compiled: `(params, views) -> Prediction` on the device.
-    """
-
-    compiled: Any
-
-    def __call__(self, params: Any, views: Views, step: Step) -> Prediction:
-        """As `Phased`."""
-        step(0, 1)
-        arguments = jax.device_put((params, views), self.compiled.input_shardings[0])
-        prediction = jax.device_get(self.compiled(*arguments))
-        step(1, 1)
-        return prediction
-
-
-def _compile_whole(model: Any, params: Any, bucket: Bucket) -> Whole:
-    def update(params: Any, views: Views) -> Prediction:
-        state = model.init_state(params)
-        _, prediction = model.update(params, state, views, chunk=bucket.chunk)
-        assert prediction.pose_enc is not None
-        return Prediction(
-            depth=prediction.depth.astype(jnp.float32),
-            depth_conf=prediction.depth_conf.astype(jnp.float32),
-            pose_enc=prediction.pose_enc[-1:].astype(jnp.float32),
-        )
-
-    shape = (bucket.scenes, bucket.views)
-    images: Any = jax.ShapeDtypeStruct((*shape, bucket.height, bucket.width, 3), jnp.float32)
-    valid: Any = jax.ShapeDtypeStruct(shape, jnp.bool_)
-    return Whole(jax.jit(update).lower(params, Views(images, valid)).compile())
 
 
 def forget_programs() -> None:

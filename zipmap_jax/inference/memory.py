@@ -140,13 +140,25 @@ def free_memory(device: Any = None) -> tuple[int | None, int | None]:
 def automatic_chunk(
     workload: Workload, free_device: int | None, free_host: int | None
 ) -> int | None:
-    """Largest chunk of 16, 8, 4, 2, 1 views that fits; None (all at once) for up to 16 views."""
-    first = None if workload.share <= 16 else 16
-    for chunk in (first, 8, 4, 2, 1):
+    """The first of `chunks` that fits; None = all views at once."""
+    for chunk in chunks(workload):
         trial = dataclasses.replace(workload, chunk=chunk)
         if estimate_memory(trial, free_device, free_host).fits:
             return chunk
     return 1
+
+
+def chunks(workload: Workload) -> tuple[int | None, ...]:
+    """Views at a time, in the order in which they are tried; None = all.
+
+    As many as 16, and as many as fit. Of a stream every view that fills up costs a step of its own,
+    so it may be 12 or 8 if that needs fewer.
+    """
+    if workload.share <= 16:
+        return None, 8, 4, 2, 1
+    largest = (16, 12, 8) if workload.config.streams else (16,)
+    first = min(largest, key=lambda chunk: -workload.share % chunk)
+    return tuple(dict.fromkeys((first, 8, 4, 2, 1)))
 
 
 def smaller(workload: Workload) -> str:

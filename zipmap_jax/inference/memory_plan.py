@@ -28,9 +28,9 @@ class Workload:
       devices: that share the views.
       in_place: whether the compiler keeps one copy of their token stream while it loops over chunks
         within a loop over layers, as it does for GPUs; on the CPU it keeps two.
-      whole: whether it is one program, all images and predictions on the device, as `ZipMap.update`
-        in a `jax.jit` of one's own and `zipmap eval runtime` make it, and not three that follow
-        each other. Streaming models have one anyway.
+      whole: whether it is one call, all images and predictions on the device, as `ZipMap.update`
+        in a `jax.jit` of one's own and `zipmap eval runtime` make it, and neither three programs
+        that follow each other nor one that is called with some views after the other.
     """
 
     config: ZipMapConfig
@@ -77,9 +77,9 @@ class MemoryPlan:
       heads: temporaries of the dense heads, once the backbone is done.
       mixer: a step of the fast weights; where they are carried from some views to the next, those
         of all layers as well, before and after.
-      cameras: temporaries of the camera head, which sees all views at once.
-      phased: whether programs follow each other, see `zipmap_jax.inference.phases`; else it is one,
-        for some views after the other.
+      cameras: temporaries of the camera head, which sees all views of a call at once.
+      phased: whether programs follow each other, see `zipmap_jax.inference.phases`; else one does
+        everything, for all views or for some after the other.
     """
 
     weights: int
@@ -134,9 +134,10 @@ def plan_memory(w: Workload) -> MemoryPlan:
     half = pixels * (8 / c.patch) ** 2
     dense = 4 * (half * c.dense.features + pixels * (c.dense.features + c.dense.hidden))
     phased = c.window is None and not w.whole
-    # One chunk is computed while the one before or after it comes or goes.
-    there = min(padded, 2 * w.live_chunk) if phased else padded
-    cut = 1 if phased or w.together == w.share else 2  # into parts that follow each other
+    whole = not phased and (w.whole or not c.streams)
+    # Some are computed while those before or after them come or go.
+    there = padded if whole else min(padded, 2 * (w.live_chunk if phased else live))
+    cut = 2 if whole and w.together < w.share else 1  # into parts that follow each other
     copies = 2 if not phased and live > w.live_chunk and not w.in_place else 1
     return MemoryPlan(
         weights=w.parameter_bytes,
@@ -147,18 +148,17 @@ def plan_memory(w: Workload) -> MemoryPlan:
         backbone=int(_MARGIN * (w.live_chunk * (attention + mlp) + _scene_bytes(w, tokens))),
         heads=int(_MARGIN * w.live_chunk * dense),
         mixer=_mixer_bytes(c),
-        cameras=int(_MARGIN * _camera_bytes(w)),
+        cameras=int(_MARGIN * _camera_bytes(c, w.views if phased or whole else w.together)),
         phased=phased,
     )
 
 
-def _camera_bytes(w: Workload) -> int:
+def _camera_bytes(c: ZipMapConfig, views: int) -> int:
     """Temporaries of a camera head: hidden units, and the scores of attention among all views."""
-    c = w.config
-    hidden = w.views * 4 * 2 * c.width * 4
+    hidden = views * 4 * 2 * c.width * 4
     if c.camera.kind == "mlp":
         return hidden
-    return hidden + 2 * _at_once(c.camera.heads, w.views**2 * 4)
+    return hidden + 2 * _at_once(c.camera.heads, views**2 * 4)
 
 
 def _mixer_bytes(c: ZipMapConfig) -> int:

@@ -188,7 +188,14 @@ def predict(
       ValueError: memory ran out.
     """
     views, *size, _ = images.shape
-    bucket = bucket_of(views, (size[0], size[1]), chunk=chunk, devices=devices, rounded=rounded)
+    bucket = bucket_of(
+        views,
+        (size[0], size[1]),
+        chunk=chunk,
+        devices=devices,
+        rounded=rounded,
+        streams=model.model.config.streams,
+    )
     if workload is None:
         sizes = [images.shape[1:3]] * views
         workload = workload_of(model.model, model.params, sizes, images.shape[1:3], chunk)

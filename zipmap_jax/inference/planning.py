@@ -11,6 +11,7 @@ from zipmap_jax.inference.memory import (
     MemoryEstimate,
     Workload,
     automatic_chunk,
+    chunks,
     estimate_memory,
     workload_of,
 )
@@ -88,7 +89,7 @@ def chunk_for(workload: Workload, scenes: int, free: Free) -> int | None:
     if scenes == 1:
         return automatic_chunk(workload, *free)
     together = dataclasses.replace(workload, original_sizes=workload.original_sizes * scenes)
-    for chunk in (None if workload.share <= 16 else 16, 8, 4, 2, 1):
+    for chunk in chunks(workload):
         live = (chunk or workload.share) * scenes
         if estimate_memory(dataclasses.replace(together, chunk=live), *free).fits:
             return chunk
@@ -97,7 +98,8 @@ def chunk_for(workload: Workload, scenes: int, free: Free) -> int | None:
 
 def padded(workload: Workload) -> Workload:
     """The work with its views rounded up; views that fill up need no memory for originals."""
-    count = workload.devices * padded_count(workload.share, workload.chunk)
+    share = padded_count(workload.share, workload.chunk, streams=workload.config.streams)
+    count = workload.devices * share
     extra = max(0, count - workload.views)
     return dataclasses.replace(
         workload, original_sizes=(*workload.original_sizes, *((0, 0),) * extra)

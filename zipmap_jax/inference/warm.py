@@ -83,7 +83,8 @@ def buckets_for(
         for count in views:
             work = workload_of(model, params, [shape] * count, shape, chunk)
             own = chunk or chunk_for(work, scenes, free_memory())
-            found.append(bucket_of(count, shape, chunk=own, scenes=scenes))
+            streams = model.config.streams
+            found.append(bucket_of(count, shape, chunk=own, scenes=scenes, streams=streams))
     return list(dict.fromkeys(found))
 
 

@@ -221,6 +221,16 @@ class ZipMapConfig:
     def special_tokens(self) -> int:
         return 1 + self.registers
 
+    @property
+    def streams(self) -> bool:
+        """Whether views may come in any number of updates, for the answer of a single one.
+
+        Offline models see all views of an update together. So do those that zip one window after
+        the other but mark the first view of an update, or have a camera head that compares views.
+        """
+        alone = self.affine_invariant and self.camera.kind == "mlp"
+        return self.window is not None and alone
+
     def at_once(self, count: int, chunk: int | None) -> tuple[int, int]:
         """How many of `count` views go through the network together, and in chunks of how many.
 

@@ -84,19 +84,23 @@ def inputs(tag: str, shape: Shape, seed: int = 0, scale: float = 1.0) -> Float[n
 
 
 class StateDict(Mapping[str, np.ndarray]):
-    """A lazy state dict of synthetic weights: entries are made when read, and not kept."""
+    """A lazy state dict of synthetic weights: entries are made when read, and not kept.
+
+    Attributes:
+      shapes: of all entries.
+    """
 
     def __init__(self, shapes: Mapping[str, Shape], seed: int = 0, prefix: str = "") -> None:
-        self._shapes, self._seed, self._prefix = dict(shapes), seed, prefix
+        self.shapes, self._seed, self._prefix = dict(shapes), seed, prefix
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return weight(self._prefix + name, tuple(self._shapes[name]), self._seed)
+        return weight(self._prefix + name, tuple(self.shapes[name]), self._seed)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._shapes)
+        return iter(self.shapes)
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return len(self.shapes)
 
 
 def digest(x: np.ndarray, tag: str, seed: int = 0) -> dict[str, Float[np.ndarray, "..."]]:
