@@ -46,9 +46,9 @@ def test_a_compiled_program_is_more_than_its_weights(micro, tmp_path, capsys):
 
 
 def test_a_stream_takes_the_same_however_long(micro, capsys):
-    config = MemoryConfig(micro, (2, 4, 64), (28, 28), streaming=True, dtype="fp32", chunk=2)
+    config = MemoryConfig(micro, (2, 4, 6, 64), (28, 28), streaming=True, dtype="fp32", chunk=2)
     result = memory_table.memory_table(config)
-    once, few, many = result.rows
+    once, few, _, many = result.rows
     assert list(many.phases) == ["stream"]
     assert many.program == few.program
     assert many.planned == few.planned

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from zipmap_jax.bench.fit import fit_line
+from zipmap_jax.bench.fit import Line, fit_line
 from zipmap_jax.bench.timing import Timing, timed
 
 
@@ -51,5 +51,6 @@ def test_line_through_points():
 
 
 def test_two_points_make_no_fit():
+    assert fit_line([1, 2, 4], [3.0, 3.0, 3.0]) == Line(3.0, 0.0, 1.0)
     assert fit_line([1, 2], [1.0, 2.0]) is None
     assert fit_line([2, 2, 2], [1.0, 2.0, 3.0]) is None

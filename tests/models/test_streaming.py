@@ -56,3 +56,9 @@ def test_a_carried_state_continues_the_stream(images: Any) -> None:
     close(depth, whole.depth, 1e-3)
     close(state.w0, whole_state.w0, 1e-3)
     assert state.views.tolist() == [5, 5]
+    # Unless they are those of the state that the stream began with.
+    start = model.init_state(params, 2)
+    again, _ = update(params, start, Views(images[:, :3]), start=start)
+    exact, _ = update(params, again, Views(images[:, 3:]), start=start)
+    norms = [jnp.linalg.norm(s.w0, axis=-2) for s in (start, exact, state)]
+    assert jnp.abs(norms[1] / norms[0] - 1).max() < 0.6 * jnp.abs(norms[2] / norms[0] - 1).max()

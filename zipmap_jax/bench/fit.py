@@ -26,6 +26,8 @@ def fit_line(views: Sequence[int], seconds: Sequence[float]) -> Line | None:
     if len(set(views)) < 3:
         return None
     x, y = np.asarray(views, np.float64), np.asarray(seconds, np.float64)
+    if np.ptp(y) == 0:
+        return Line(float(y[0]), 0.0, 1.0)
     slope, intercept = np.polyfit(x, y, 1)
     unexplained = np.sum((y - intercept - slope * x) ** 2)
     return Line(

@@ -18,7 +18,6 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from zipmap_jax.inference.phases import Phase, Ready, Step
-from zipmap_jax.nn.fast_weights import FastWeights, column_norms
 from zipmap_jax.structs import Prediction, Views
 
 if TYPE_CHECKING:
@@ -46,9 +45,8 @@ def stream_phase(model: Any, params: Any, bucket: Bucket, *, points: bool = Fals
     """
 
     def take(params: Any, state: Any, images: Array, valid: Array) -> tuple[Any, ...]:
-        norms = column_norms(FastWeights(*model.init_state(params).weights))
-        views = Views(images, valid)
-        state, found = model.update(params, state, views, chunk=bucket.chunk, norms=norms)
+        views, start = Views(images, valid), model.init_state(params)
+        state, found = model.update(params, state, views, chunk=bucket.chunk, start=start)
         kept = (found.depth, found.depth_conf, found.pose_enc[-1])
         kept += (found.local_points,) if points else ()
         return state, *(x.astype(jnp.float32) for x in kept)

@@ -24,7 +24,7 @@ from zipmap_jax.models.global_attention import AttentionAggregator
 from zipmap_jax.models.inputs import check_inputs, from_windows, to_windows
 from zipmap_jax.models.loops import map_chunks, scan_windows
 from zipmap_jax.models.shared_views import SharedViews
-from zipmap_jax.nn.fast_weights import ColumnNorms, FastWeights, column_norms
+from zipmap_jax.nn.fast_weights import FastWeights, column_norms
 from zipmap_jax.structs import Prediction, SceneState, Views
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class ZipMap:
         views: Views,
         *,
         chunk: int | None = None,
-        norms: ColumnNorms | None = None,
+        start: SceneState | None = None,
     ) -> tuple[SceneState, Prediction]:
         """Zip views into the state and predict their cameras and geometry.
 
@@ -118,9 +118,9 @@ class ZipMap:
           chunk: views worked on at once; bounds memory and does not change the result. None = all.
             A streaming model is done with a layer for a chunk before the next layer, and forgets
             all but its state after a chunk: only images and predictions grow with their number.
-          norms: of the columns of the fast weights, which every step restores; None = those of
-            `state`, as in the reference. From call to call they shrink by some 1e-5: a stream cut
-            into several is that of one call with those of its first state, see `column_norms`.
+          start: the state that the stream began with: every step restores the norms of its columns.
+            None = `state`, as in the reference, whose norms shrink by some 1e-5 a call. With it a
+            stream that is cut into calls is that of one call.
 
         Returns:
           The new state, and the prediction at the size of the images.
@@ -128,7 +128,7 @@ class ZipMap:
         Raises:
           ValueError: if images, state or chunk do not fit the model or each other.
         """
-        state, prediction, _ = self._update(params, state, views, chunk, norms, keep_taps=False)
+        state, prediction, _ = self._update(params, state, views, chunk, start, keep_taps=False)
         return state, prediction
 
     def update_with_taps(
@@ -162,7 +162,7 @@ class ZipMap:
         state: SceneState,
         views: Views,
         chunk: int | None,
-        norms: ColumnNorms | None,
+        start: SceneState | None,
         *,
         keep_taps: bool,
     ) -> tuple[SceneState, Prediction, Any]:
@@ -174,7 +174,7 @@ class ZipMap:
         windows = together // min(self.config.window or together, together)
         first = jnp.broadcast_to(self._devices.first(count)[None], mask.shape)
         weights = FastWeights(*state.weights)
-        norms = column_norms(weights) if norms is None else norms
+        norms = column_norms(weights if start is None else FastWeights(*start.weights))
         if together < count or windows > 1:  # then weights are carried from window to window
             weights = jax.tree.map(lambda w: _for_scenes(w, images.shape[0]), weights)
         # Attention must not see what fills the last chunk; to fast weights it adds no gradient.
