@@ -14,6 +14,8 @@ from tests.echo import echo_model
 from zipmap_jax.cli.main import main
 from zipmap_jax.inference import warm
 from zipmap_jax.inference.buckets import Bucket
+from zipmap_jax.models.presets import preset
+from zipmap_jax.models.zipmap import ZipMap
 
 Capture = pytest.CaptureFixture[str]
 
@@ -77,6 +79,13 @@ def test_these_are_the_programs_that_a_run_takes() -> None:
     options = dict(size=32, chunk=2, scenes=3)
     found = warm.buckets_for(loaded.model, loaded.params, [5], [(3, 4)], **options)  # type: ignore[arg-type]
     assert found == [Bucket(8, 32, 32, scenes=3, chunk=2)]
+
+
+def test_streams_of_any_length_take_one_program() -> None:
+    model = ZipMap(preset("tiny", "streaming"))
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    found = warm.buckets_for(model, params, [5, 64, 512], [(4, 3)], size=56, chunk=8)
+    assert found == [Bucket(8, 42, 56)]
 
 
 @pytest.mark.parametrize(

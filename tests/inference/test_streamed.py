@@ -142,8 +142,9 @@ def test_the_device_holds_two_chunks_at_most() -> None:
 
 def test_what_a_call_takes() -> None:
     bucket = Bucket(24, *SIZE, chunk=8)
-    assert one_call(STREAMING, bucket) == dataclasses.replace(bucket, views=8)
-    assert one_call(WINDOWS, bucket) == dataclasses.replace(bucket, views=6)
+    assert one_call(STREAMING, bucket) == Bucket(8, *SIZE)
+    assert one_call(WINDOWS, bucket) == Bucket(6, *SIZE)
+    assert one_call(WINDOWS, Bucket(24, *SIZE, chunk=2)) == Bucket(3, *SIZE, chunk=2)
     for config in (MICRO, COMPARING, MARKING):
         assert one_call(config, bucket) == bucket
 

@@ -31,7 +31,8 @@ def one_call(config: ZipMapConfig, bucket: Bucket) -> Bucket:
     """The part of a bucket that its program takes at a time: all, unless the model streams."""
     if not config.streams:
         return bucket
-    return dataclasses.replace(bucket, views=config.at_once(bucket.views, bucket.chunk)[0])
+    views, chunk = config.at_once(bucket.views, bucket.chunk)
+    return dataclasses.replace(bucket, views=views, chunk=chunk if chunk < views else None)
 
 
 def stream_phase(model: Any, params: Any, bucket: Bucket, *, points: bool = False) -> Phase:

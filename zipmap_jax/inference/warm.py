@@ -14,6 +14,7 @@ from zipmap_jax.inference.compile import compiled_update, forget_programs
 from zipmap_jax.inference.memory import free_memory, workload_of
 from zipmap_jax.inference.planning import chunk_for
 from zipmap_jax.inference.resize import Mode, network_shape
+from zipmap_jax.inference.streamed import one_call
 from zipmap_jax.models.storage import as_multiplied
 from zipmap_jax.models.zipmap import ZipMap
 
@@ -84,7 +85,8 @@ def buckets_for(
             work = workload_of(model, params, [shape] * count, shape, chunk)
             own = chunk or chunk_for(work, scenes, free_memory())
             streams = model.config.streams
-            found.append(bucket_of(count, shape, chunk=own, scenes=scenes, streams=streams))
+            bucket = bucket_of(count, shape, chunk=own, scenes=scenes, streams=streams)
+            found.append(one_call(model.config, bucket))
     return list(dict.fromkeys(found))
 
 
