@@ -9,7 +9,7 @@ import pytest
 
 from tests.models.conftest import STATE, close, compiled, micro, random_params, run, same
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.structs import Views
+from zipmap_jax.structs import SceneState, Views
 
 
 @pytest.mark.parametrize(
@@ -48,17 +48,22 @@ def test_streaming_is_causal(images: Any) -> None:
 def test_a_carried_state_continues_the_stream(images: Any) -> None:
     model, params = ZipMap(micro("streaming")), random_params(micro("streaming"))
     update = compiled(model)
-    state, first = update(params, model.init_state(params, 2), Views(images[:, :3]))
-    state, second = update(params, state, Views(images[:, 3:]))
-    whole_state, whole = update(params, model.init_state(params, 2), Views(images))
-    depth = jnp.concatenate([first.depth, second.depth], 1)
+    begin = model.init_state(params, 2)
+
+    def frame_by_frame(start: SceneState | None) -> tuple[SceneState, Any]:
+        state, depths = begin, []
+        for i in range(images.shape[1]):
+            state, seen = update(params, state, Views(images[:, i : i + 1]), start=start)
+            depths.append(seen.depth)
+        return state, jnp.concatenate(depths, 1)
+
+    whole_state, whole = update(params, begin, Views(images))
+    state, depth = frame_by_frame(None)
     # Column norms are taken anew from the carried state, as in the reference: 7e-6 per update.
     close(depth, whole.depth, 1e-3)
     close(state.w0, whole_state.w0, 1e-3)
     assert state.views.tolist() == [5, 5]
     # Unless they are those of the state that the stream began with.
-    start = model.init_state(params, 2)
-    again, _ = update(params, start, Views(images[:, :3]), start=start)
-    exact, _ = update(params, again, Views(images[:, 3:]), start=start)
-    norms = [jnp.linalg.norm(s.w0, axis=-2) for s in (start, exact, state)]
-    assert jnp.abs(norms[1] / norms[0] - 1).max() < 0.6 * jnp.abs(norms[2] / norms[0] - 1).max()
+    exact, _ = frame_by_frame(begin)
+    norms = [jnp.linalg.norm(s.w0, axis=-2) for s in (begin, exact, state)]
+    assert jnp.abs(norms[1] / norms[0] - 1).max() < 0.3 * jnp.abs(norms[2] / norms[0] - 1).max()

@@ -25,6 +25,7 @@ SLOW = (
     "e2e_streaming_w2*",
     "e2e_streaming_twocall*",
     "e2e_streaming_nowindow*",
+    "unit_ttt_long*",
 )
 FILES = sorted(p.name for p in GOLDEN.glob("*.npz"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -18,9 +19,11 @@ from zipmap_jax.bench.task import Task
 from zipmap_jax.errors import is_out_of_memory
 from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.memory import device_bytes, free_memory, tree_bytes, workload_of
-from zipmap_jax.inference.phases import phases_of
+from zipmap_jax.inference.phases import Phase, phases_of
 from zipmap_jax.inference.streamed import one_call, stream_phase
 from zipmap_jax.models.config import POLICIES, Mixer, Policy, ZipMapConfig
+from zipmap_jax.models.storage import as_multiplied
+from zipmap_jax.models.zipmap import ZipMap
 
 Target = Literal["here", "h200"]
 
@@ -196,28 +199,54 @@ def _row(task: Task, compiled: Task, sharding: Any) -> MemoryRow:
 def _phases(task: Task, params: Any, sharding: Any) -> dict[str, ProgramMemory]:
     """Bytes on the device while each program of a reconstruction runs."""
     bucket, points = Bucket(task.padded, *task.size, chunk=task.chunk), "points" in task.heads
-    several = bucket.chunks > 1
     if task.kind == "streaming":
-        few = one_call(task.model.config, bucket)
-        phases = {"stream": stream_phase(task.model, params, few, points=points)}
-    else:
-        phases = phases_of(task.model, params, bucket, points=points)
-        if task.heads == ("camera",):
-            del phases["heads"]
-    found = {}
-    for name, phase in phases.items():
-        shapes = (params, *phase.arguments)
-        memory = program_memory(h200.compile_for(sharding, phase.jitted, shapes))
-        # All weights lie there, also those that a program does not take. Of what comes and goes by
-        # chunks, the next or last one lies there too.
-        arguments, outputs = tree_bytes(shapes), memory.outputs
-        if several:
-            arguments += tree_bytes(phase.arguments[1]) if name in ("embed", "stream") else 0
-            outputs *= 2 if name in ("heads", "stream") else 1
-        found[name] = ProgramMemory(
-            arguments, outputs, memory.temporaries, arguments + outputs + memory.temporaries
+        call = one_call(task.model.config, bucket)
+        several = call.views < bucket.views
+        return {"stream": _of_call(task.model, call, several, points, sharding)}
+    several = bucket.chunks > 1
+    phases = phases_of(task.model, params, bucket, points=points)
+    if task.heads == ("camera",):
+        del phases["heads"]
+    return {
+        name: _while_it_runs(
+            phase,
+            params,
+            sharding,
+            coming=several and name == "embed",
+            going=several and name == "heads",
         )
-    return found
+        for name, phase in phases.items()
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def _of_call(
+    model: ZipMap, call: Bucket, several: bool, points: bool, sharding: Any
+) -> ProgramMemory:
+    """Of a stream; the same for all that are longer than a call."""
+    params = as_multiplied(jax.eval_shape(model.init, jax.random.key(0)), model.policy)
+    phase = stream_phase(model, params, call, points=points)
+    return _while_it_runs(phase, params, sharding, coming=several, going=several)
+
+
+def _while_it_runs(
+    phase: Phase, params: Any, sharding: Any, *, coming: bool, going: bool
+) -> ProgramMemory:
+    """All weights lie there, also those that the program does not take.
+
+    Of images that are coming and predictions that are going, those of the next or last chunk lie
+    there as well.
+    """
+    shapes = (params, *phase.arguments)
+    memory = program_memory(h200.compile_for(sharding, phase.jitted, shapes))
+    arguments, outputs = tree_bytes(shapes), memory.outputs
+    if coming:
+        arguments += tree_bytes(phase.arguments[1])
+    if going:
+        outputs *= 2
+    return ProgramMemory(
+        arguments, outputs, memory.temporaries, arguments + outputs + memory.temporaries
+    )
 
 
 def markdown(result: MemoryResult) -> str:
