@@ -253,20 +253,20 @@ def markdown(result: MemoryResult) -> str:
     """The table, ready to be committed."""
     config, (height, width) = result.config, result.config.size
     rows = sorted(result.rows, key=lambda row: row.views)
+    digits = 2 if max((row.planned for row in rows), default=0) >= 1e9 else 4
     lines = [
         f"# Memory: {config.preset}{', streaming' * config.streaming}, {height}x{width}, "
         f"{config.dtype}",
         "",
         "; ".join(f"{name} {value}" for name, value in result.target.items()) + ".",
-        f"Heads: {', '.join(config.heads)}. Bytes that the compiler plans for the largest of the "
-        f"programs of a reconstruction ({_how(config)}); "
-        "none was run. All weights count, in the formats of inference: matrices of the backbone as "
-        "the products take them, the rest in fp32.",
+        f"Heads: {', '.join(config.heads)}. Bytes that the compiler plans for {_programs(config)} "
+        "of a reconstruction; none was run. All weights count, in the formats of inference: "
+        "matrices of the backbone as the products take them, the rest in fp32.",
         "",
         "| views | chunk | largest | arguments GB | outputs GB | temporary GB | total GB | plan GB "
         "| fits |",
         "|---|---|---|---|---|---|---|---|---|",
-        *(_line(row, result.device_memory) for row in rows),
+        *(_line(row, result.device_memory, digits) for row in rows),
     ]
     if (slope := result.bytes_per_view()) is not None:
         lines += ["", f"Each view adds {slope / 1e6:.1f} MB."]
@@ -281,20 +281,23 @@ def markdown(result: MemoryResult) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _how(config: MemoryConfig) -> str:
+def _programs(config: MemoryConfig) -> str:
     if config.streaming:
-        return "here of the one that takes a chunk at a time, `zipmap_jax.inference.streamed`"
-    return "which follow each other, `zipmap_jax.inference.phases`"
+        return "the program, called with a chunk at a time (`zipmap_jax.inference.streamed`),"
+    return "the largest of the programs, one after the other (`zipmap_jax.inference.phases`),"
 
 
-def _line(row: MemoryRow, memory: int | None) -> str:
+def _line(row: MemoryRow, memory: int | None, digits: int) -> str:
+    def gigabytes(amount: int) -> str:
+        return f"{amount / 1e9:.{digits}f}"
+
     cells = [str(row.views), str(row.chunk or "all")]
     if row.program is None:
-        cells += [row.missing, "", "", "", "", f"{row.planned / 1e9:.2f}", "no"]
+        cells += [row.missing, "", "", "", "", gigabytes(row.planned), "no"]
     else:
         p = row.program
         cells.append(next((name for name, phase in row.phases.items() if phase == p), ""))
         sizes = (p.arguments, p.outputs, p.temporaries, p.total, row.planned)
-        cells += [f"{size / 1e9:.2f}" for size in sizes]
+        cells += map(gigabytes, sizes)
         cells.append("" if memory is None else "yes" if p.total < memory else "no")
     return f"| {' | '.join(cells)} |"
