@@ -51,6 +51,9 @@ def test_line_through_points():
 
 
 def test_two_points_make_no_fit():
-    assert fit_line([1, 2, 4], [3.0, 3.0, 3.0]) == Line(3.0, 0.0, 1.0)
     assert fit_line([1, 2], [1.0, 2.0]) is None
     assert fit_line([2, 2, 2], [1.0, 2.0, 3.0]) is None
+
+
+def test_what_does_not_grow_is_a_flat_line():
+    assert fit_line([1, 2, 4], [3.0, 3.0, 3.0]) == Line(3.0, 0.0, 1.0)

@@ -140,11 +140,24 @@ def test_the_device_holds_two_chunks_at_most() -> None:
     assert 0 < most["depth"] <= 2 * 4  # and its confidence
 
 
+def test_norms_are_those_of_the_beginning() -> None:
+    """They shrink by 1e-5 in every call that takes those of the state that it is given."""
+    model = loaded(STREAMING)
+    run: Any = compiled_update(model.model, model.params, Bucket(8, *SIZE, chunk=2)).run
+    begin = state = run.start(model.params)
+    before = [np.linalg.norm(w, axis=-2) for w in begin.weights]
+    for _ in range(6):
+        state, *_ = run.take.run(model.params, state, IMAGES[None, :2], np.ones((1, 2), bool))
+    for norm, w in zip(before, state.weights, strict=True):
+        assert np.median(np.abs(np.linalg.norm(w, axis=-2) / norm - 1)) < 1.5e-5
+
+
 def test_what_a_call_takes() -> None:
     bucket = Bucket(24, *SIZE, chunk=8)
     assert one_call(STREAMING, bucket) == Bucket(8, *SIZE)
     assert one_call(WINDOWS, bucket) == Bucket(6, *SIZE)
     assert one_call(WINDOWS, Bucket(24, *SIZE, chunk=2)) == Bucket(3, *SIZE, chunk=2)
+    assert one_call(STREAMING, Bucket(5, *SIZE)) == Bucket(5, *SIZE)
     for config in (MICRO, COMPARING, MARKING):
         assert one_call(config, bucket) == bucket
 

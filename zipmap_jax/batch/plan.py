@@ -123,7 +123,8 @@ def _plan(model: LoadedModel, scene: SceneInput, options: Options, free: Free) -
         work.network_size,
         chunk=work.chunk,
         rounded=plan.rounded,
-        streams=work.config.streams,
+        # Scenes that go together must be rounded to one length.
+        streams=work.config.streams and options.batch_size == 1,
     )
     return Planned(scene, work, bucket)
 

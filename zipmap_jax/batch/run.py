@@ -40,6 +40,7 @@ from zipmap_jax.inference.memory import free_memory, host_bytes, smaller
 from zipmap_jax.inference.offline import predict_scenes, read_views
 from zipmap_jax.inference.resize import PixelMap
 from zipmap_jax.inference.scene import assemble
+from zipmap_jax.inference.streamed import one_call
 from zipmap_jax.structs import Prediction, Progress
 
 if TYPE_CHECKING:
@@ -240,12 +241,13 @@ class _Batch:
         height, width = read.images.shape[1:3]
         if (height, width) == (item.bucket.height, item.bucket.width):
             return item.bucket  # with fewer views than planned as well
+        scenes = item.bucket.scenes
         return bucket_of(
             len(read.images),
             (height, width),
             chunk=item.bucket.chunk,
-            scenes=item.bucket.scenes,
-            streams=self.model.model.config.streams,
+            scenes=scenes,
+            streams=self.model.model.config.streams and scenes == 1,
         )
 
     def _advice(self, planned: Planned, bucket: Bucket) -> str:
@@ -260,9 +262,10 @@ class _Batch:
             self.since = now
 
     def _announce(self, program: Program) -> None:
-        if program.bucket in self.programs:
+        known = one_call(self.model.model.config, program.bucket)
+        if known in self.programs:
             return
-        self.programs.add(program.bucket)
+        self.programs.add(known)
         if self.on_program:
             self.on_program(program)
 

@@ -18,7 +18,7 @@ from zipmap_jax.bench.runtime import even_chunk
 from zipmap_jax.bench.task import Task
 from zipmap_jax.errors import is_out_of_memory
 from zipmap_jax.inference.buckets import Bucket
-from zipmap_jax.inference.memory import device_bytes, free_memory, tree_bytes, workload_of
+from zipmap_jax.inference.memory import STREAMED, device_bytes, free_memory, tree_bytes, workload_of
 from zipmap_jax.inference.phases import Phase, phases_of
 from zipmap_jax.inference.streamed import one_call, stream_phase
 from zipmap_jax.models.config import POLICIES, Mixer, Policy, ZipMapConfig
@@ -150,8 +150,16 @@ def _tasks(config: MemoryConfig, policy: Policy) -> list[Task]:
         heads=config.heads,
         mixer=config.mixer,
     )
+    if config.streaming and config.heads == ("camera",):
+        raise ValueError("a stream is one program, of cameras and depth: leave out --heads camera")
+
+    def chunk(views: int) -> int | None:
+        if config.streaming and config.chunk is None:
+            return STREAMED if views > STREAMED else None
+        return config.chunk or even_chunk(views)
+
     return [
-        dataclasses.replace(base, views=views, chunk=config.chunk or even_chunk(views))
+        dataclasses.replace(base, views=views, chunk=chunk(views))
         for views in dict.fromkeys(config.views)
     ]
 
@@ -201,52 +209,42 @@ def _phases(task: Task, params: Any, sharding: Any) -> dict[str, ProgramMemory]:
     bucket, points = Bucket(task.padded, *task.size, chunk=task.chunk), "points" in task.heads
     if task.kind == "streaming":
         call = one_call(task.model.config, bucket)
-        several = call.views < bucket.views
-        return {"stream": _of_call(task.model, call, several, points, sharding)}
-    several = bucket.chunks > 1
+        memory, images = _of_call(task.model, call, points, sharding)
+        return {"stream": _beside_another(memory, images) if call.views < bucket.views else memory}
     phases = phases_of(task.model, params, bucket, points=points)
     if task.heads == ("camera",):
         del phases["heads"]
-    return {
-        name: _while_it_runs(
-            phase,
-            params,
-            sharding,
-            coming=several and name == "embed",
-            going=several and name == "heads",
-        )
-        for name, phase in phases.items()
-    }
+    found = {name: _while_it_runs(phase, params, sharding) for name, phase in phases.items()}
+    if bucket.chunks > 1:
+        images = tree_bytes(phases["embed"].arguments[1])
+        found["embed"] = _beside_another(found["embed"], images, outputs=1)
+        if "heads" in found:
+            found["heads"] = _beside_another(found["heads"], 0)
+    return found
 
 
 @functools.lru_cache(maxsize=1)
-def _of_call(
-    model: ZipMap, call: Bucket, several: bool, points: bool, sharding: Any
-) -> ProgramMemory:
-    """Of a stream; the same for all that are longer than a call."""
+def _of_call(model: ZipMap, call: Bucket, points: bool, sharding: Any) -> tuple[ProgramMemory, int]:
+    """Of a call of a stream, and bytes of its images; the same for all streams that are longer."""
     params = as_multiplied(jax.eval_shape(model.init, jax.random.key(0)), model.policy)
     phase = stream_phase(model, params, call, points=points)
-    return _while_it_runs(phase, params, sharding, coming=several, going=several)
+    return _while_it_runs(phase, params, sharding), tree_bytes(phase.arguments[1])
 
 
-def _while_it_runs(
-    phase: Phase, params: Any, sharding: Any, *, coming: bool, going: bool
-) -> ProgramMemory:
-    """All weights lie there, also those that the program does not take.
-
-    Of images that are coming and predictions that are going, those of the next or last chunk lie
-    there as well.
-    """
+def _while_it_runs(phase: Phase, params: Any, sharding: Any) -> ProgramMemory:
+    """All weights lie there, also those that the program does not take."""
     shapes = (params, *phase.arguments)
     memory = program_memory(h200.compile_for(sharding, phase.jitted, shapes))
-    arguments, outputs = tree_bytes(shapes), memory.outputs
-    if coming:
-        arguments += tree_bytes(phase.arguments[1])
-    if going:
-        outputs *= 2
-    return ProgramMemory(
-        arguments, outputs, memory.temporaries, arguments + outputs + memory.temporaries
-    )
+    return _summed(tree_bytes(shapes), memory.outputs, memory.temporaries)
+
+
+def _beside_another(memory: ProgramMemory, images: int, outputs: int = 2) -> ProgramMemory:
+    """While images of the next chunk are coming, or predictions of the last one are going."""
+    return _summed(memory.arguments + images, outputs * memory.outputs, memory.temporaries)
+
+
+def _summed(arguments: int, outputs: int, temporaries: int) -> ProgramMemory:
+    return ProgramMemory(arguments, outputs, temporaries, arguments + outputs + temporaries)
 
 
 def markdown(result: MemoryResult) -> str:

@@ -128,8 +128,7 @@ def _plan(
     work = workload_of(model, params, [size] * views, size)
     work = dataclasses.replace(work, chunk=chunk_for(work, 1, free))
     filled = estimate_memory(padded(work), *free)
-    streams = model.config.streams
-    bucket = bucket_of(views, size, chunk=work.chunk, rounded=filled.fits, streams=streams)
+    bucket = bucket_of(views, size, chunk=work.chunk, rounded=filled.fits)
     return bucket, filled if filled.fits else estimate_memory(work, *free)
 
 

@@ -42,7 +42,7 @@ class Task:
       preset: "large", "small" or "tiny".
       policy: number formats.
       size: (height, width) of the images.
-      views: of the call; 1 unless offline.
+      views: of the call; a call of the streaming model or a query that is measured has 1.
       kind: "offline" is one update over all views, "streaming" one frame into a state that is
         carried on, "query" one view read from a state.
       heads: which of `HEADS` are computed; a query has its own.

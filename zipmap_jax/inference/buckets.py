@@ -1,5 +1,7 @@
 """The few shapes that programs are compiled for, so that a new number of views rarely means one.
 
+(Models that stream have one program for all numbers above a chunk, see `streamed`.)
+
 Views are rounded up to a step of 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160 ...: far
 apart where a view costs little next to compiling, and close where it does not (from 65 views on at
 most a fifth of the work is padding). Views that fill up are black and masked, which is exact: they

@@ -20,6 +20,8 @@ from zipmap_jax.models.config import FP32
 _RUNTIME_BYTES = 400_000_000
 _MARGIN = 1.1
 _DOUBT = 1.5
+STREAMED = 8
+"""Views that a model that streams takes at a time, if they fit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,14 +153,12 @@ def automatic_chunk(
 def chunks(workload: Workload) -> tuple[int | None, ...]:
     """Views at a time, in the order in which they are tried; None = all.
 
-    As many as 16, and as many as fit. Of a stream every view that fills up costs a step of its own,
-    so it may be 12 or 8 if that needs fewer.
+    As many as 16, and as many as fit. Of a stream 8: every view that fills up the last chunk costs
+    a step of its own.
     """
-    if workload.share <= 16:
-        return None, 8, 4, 2, 1
-    largest = (16, 12, 8) if workload.config.streams else (16,)
-    first = min(largest, key=lambda chunk: -workload.share % chunk)
-    return tuple(dict.fromkeys((first, 8, 4, 2, 1)))
+    if workload.config.streams:
+        return (None if workload.share <= STREAMED else STREAMED, 4, 2, 1)
+    return (None if workload.share <= 16 else 16, 8, 4, 2, 1)
 
 
 def smaller(workload: Workload) -> str:

@@ -55,11 +55,23 @@ class Workload:
     @property
     def together(self) -> int:
         """Views of a device that go through the network together, see `ZipMapConfig.at_once`."""
-        return self.config.at_once(self.share, self.chunk)[0]
+        return self._at_once[0]
 
     @property
     def live_chunk(self) -> int:
-        return self.config.at_once(self.share, self.chunk)[1]
+        return self._at_once[1]
+
+    @property
+    def one_call(self) -> bool:
+        """Whether all views of a model with a window come in one call."""
+        return self.whole or not self.config.streams
+
+    @property
+    def _at_once(self) -> tuple[int, int]:
+        if self.one_call or self.chunk is None or self.chunk >= self.share:
+            return self.config.at_once(self.share, self.chunk)
+        views = self.config.per_call(self.chunk)
+        return views, min(self.chunk, views)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +146,7 @@ def plan_memory(w: Workload) -> MemoryPlan:
     half = pixels * (8 / c.patch) ** 2
     dense = 4 * (half * c.dense.features + pixels * (c.dense.features + c.dense.hidden))
     phased = c.window is None and not w.whole
-    whole = not phased and (w.whole or not c.streams)
+    whole = not phased and w.one_call
     # Some are computed while those before or after them come or go.
     there = padded if whole else min(padded, 2 * (w.live_chunk if phased else live))
     cut = 2 if whole and w.together < w.share else 1  # into parts that follow each other

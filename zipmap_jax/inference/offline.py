@@ -59,7 +59,7 @@ def reconstruct(
 ) -> Scene:
     """Cameras and depth of every image, at its original size and pixel grid.
 
-    All views go through one `update` from the initial state.
+    All views are zipped into one state, from the initial one.
 
     Args:
       model: from `zipmap_jax.load`.
@@ -168,7 +168,7 @@ def predict(
     progress: Progress | None = None,
     on_program: Callable[[Program], None] | None = None,
 ) -> Prediction:
-    """One offline update over network images.
+    """Zip network images into the initial state.
 
     Args:
       model: from `zipmap_jax.load`.

@@ -2,7 +2,7 @@
 
 A call takes a chunk of images and the state, and gives the state and the predictions of the chunk,
 which go to the host while the next call computes. The device holds weights, state and what two
-chunks need, however long the stream is, and every length takes the same program.
+chunks need, however long the stream is, and every length above a chunk takes the same program.
 
 What comes out is the answer of one `update` over all views, cut as it is.
 """
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 def one_call(config: ZipMapConfig, bucket: Bucket) -> Bucket:
     """The part of a bucket that its program takes at a time: all, unless the model streams."""
-    if not config.streams:
+    if not config.streams or bucket.chunk is None:
         return bucket
-    views, chunk = config.at_once(bucket.views, bucket.chunk)
-    return dataclasses.replace(bucket, views=views, chunk=chunk if chunk < views else None)
+    views = min(config.per_call(bucket.chunk), bucket.views)
+    chunk = bucket.chunk if bucket.chunk < views else None
+    return dataclasses.replace(bucket, views=views, chunk=chunk)
 
 
 def stream_phase(model: Any, params: Any, bucket: Bucket, *, points: bool = False) -> Phase:
@@ -62,10 +63,10 @@ def stream_phase(model: Any, params: Any, bucket: Bucket, *, points: bool = Fals
 
 @dataclasses.dataclass(frozen=True)
 class Streamed:
-    """The program of a call, ready to run, and that of the state it starts from.
+    """The program of a call, ready to run.
 
     Attributes:
-      start: parameters to the initial state.
+      start: a function, of parameters to the initial state.
       take: see `stream_phase`.
       bucket: shape of the views of a call.
     """
@@ -89,8 +90,8 @@ class Streamed:
         state = self.start(params)
         images, valid = np.asarray(views.images), np.asarray(views.mask)
         scenes, count, size = *valid.shape, self.bucket.views
-        calls = -(-count // size)
-        found = [np.empty((scenes, count, *shape), np.float32) for shape in self._shapes]
+        calls = -(-max(1, int(valid.any(0).sum())) // size)  # views that fill up come last
+        found = [np.zeros((scenes, count, *shape), np.float32) for shape in self._shapes]
 
         def keep(i: int, coming: list[Array]) -> None:
             for result, x in zip(found, coming, strict=True):
@@ -124,8 +125,9 @@ class Streamed:
 
 
 def compile_stream(model: Any, params: Any, bucket: Bucket) -> Streamed:
-    """Compile both; see `stream_phase`."""
-    start = jax.jit(lambda p: model.init_state(p, bucket.scenes)).lower(params).compile()
+    """Compile a call; see `stream_phase`."""
+    # Too small a program to be worth a place on disk.
+    start = jax.jit(lambda p: model.init_state(p, bucket.scenes))
     return Streamed(start, stream_phase(model, params, bucket).compile(params), bucket)
 
 

@@ -231,6 +231,10 @@ class ZipMapConfig:
         alone = self.affine_invariant and self.camera.kind == "mlp"
         return self.window is not None and alone
 
+    def per_call(self, chunk: int) -> int:
+        """Views of a call of a model that `streams`: the whole windows of a chunk, at least one."""
+        return _whole_windows(chunk, self.window or chunk)
+
     def at_once(self, count: int, chunk: int | None) -> tuple[int, int]:
         """How many of `count` views go through the network together, and in chunks of how many.
 
@@ -239,7 +243,11 @@ class ZipMapConfig:
         """
         window = min(self.window or count, count)
         chunk = min(chunk or count, count)
-        most = max(window, chunk // window * window)
+        most = _whole_windows(chunk, window)
         parts = -(-count // most)
         together = -(-count // (parts * window)) * window
         return together, min(chunk, together)
+
+
+def _whole_windows(chunk: int, window: int) -> int:
+    return max(window, chunk // window * window)
