@@ -2,7 +2,7 @@
 
     python train.py --config tiny_procedural --workdir runs/tiny_procedural
     python train.py --config tiny_procedural --workdir runs/tiny_procedural --export DIR
-    python train.py --config stage2_dynamic --optim.lr 2e-5 --dry-run --devices 8
+    python train.py --config stage2_dynamic --optim.lr 2e-5 --dry-run --devices 64
     srun python train.py --config stage2_dynamic --data.root DATA --distributed
 
 --config takes a name in configs/ or a file, every leaf of the configuration is a flag (see --help).
@@ -40,14 +40,14 @@ from zipmap_jax.train.loaded import LoadedSource
 from zipmap_jax.train.loop import train
 from zipmap_jax.train.optimizer import require_matches
 from zipmap_jax.train.pictures import painter
-from zipmap_jax.train.plan import plan
+from zipmap_jax.train.plan import devices_to_plan, plan
 from zipmap_jax.train.probe import with_probe, without_probe
 from zipmap_jax.train.program import Program
 from zipmap_jax.train.resume import check_resumable
 from zipmap_jax.train.roots import require_sources
 from zipmap_jax.train.sharding import describe, make_mesh
 from zipmap_jax.train.source import ProceduralSource
-from zipmap_jax.train.start import given_parameters, random_parameters
+from zipmap_jax.train.start import given_parameters, random_parameters, require_start
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.stop import stop_on_signals
 from zipmap_jax.train.validation import both_weights
@@ -103,6 +103,8 @@ def run(config: TrainConfig, options: Options) -> None:
         contextlib.closing(source),
     ):
         changed = check_resumable(checkpoints, config)
+        if checkpoints.latest is None:
+            require_start(config.start)
         state, line = start_or_resume(checkpoints, new_state, mesh, given)
         if int(state.step) > config.steps:
             raise ValueError(f"{workdir} is at step {int(state.step)} already: raise --steps")
@@ -164,7 +166,8 @@ def main(argv: list[str] | None = None) -> int:
         options, config = parse(argv)
         join(options.coordinator, options.processes, options.process, detect=options.distributed)
         if options.dry_run:
-            print(plan(config, options.devices or jax.device_count()))
+            here = jax.device_count()
+            print(plan(config, options.devices or devices_to_plan(config, here)))
         elif options.export is not None:
             export_newest(options.workdir, options)
         else:

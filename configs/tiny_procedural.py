@@ -52,7 +52,7 @@ def get_config() -> TrainConfig:
         # Rotations weigh more than published: at 0.2 a start from random weights settles on no
         # motion, the same pose for every view, before the tokens can tell views apart. Without the
         # losses of single patches it stays there for very long even so.
-        loss=LossConfig(pose=(10.0, 1.0, 0.5), matching=4.0, rays=6.0),
+        loss=LossConfig(pose=(10.0, 1.0, 0.5), matching=12.0, rays=6.0),
         # In a start from random weights every gradient says the same at first, that the floor is
         # near and the ceiling far. Adam follows it until nothing else is left in the tokens (one
         # direction holds all their variance after 500 steps); Muon moves all directions alike.

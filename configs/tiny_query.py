@@ -53,7 +53,7 @@ def get_config() -> TrainConfig:
         loss=LossConfig(
             camera_kind="absolute",
             colour=60.0,
-            matching=2.0,
+            matching=6.0,
             rays=2.0,
             rays_frame="first",
             views=4.0,

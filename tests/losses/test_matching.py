@@ -89,14 +89,15 @@ def test_the_loss_is_low_where_queries_meet_the_right_keys() -> None:
     wrong = jnp.roll(right, 7, axis=-1)
     same = jnp.ones_like(right) / PATCHES**0.5
     losses = [float(matching_loss(q, keys, target)) for q in (right, same, wrong)]
-    assert losses[1] == pytest.approx(np.log(PATCHES), rel=1e-5)
+    assert losses[1] == pytest.approx(1, rel=1e-5)
     assert losses[0] < 0.6 * losses[1] < losses[1] < losses[2]
     by_hand = []
     for view, other in ((0, 1), (1, 0)):
         for patch in np.flatnonzero(seen[0, view, other]):
             logits = SHARPNESS * np.asarray(right)[0, view, 0, patch]
             likelihood = logits - np.log(np.exp(logits).sum())
-            by_hand.append(-(np.asarray(weights)[0, view, other, patch] * likelihood).sum())
+            entropy = -(np.asarray(weights)[0, view, other, patch] * likelihood).sum()
+            by_hand.append(entropy / np.log(PATCHES))
     assert len(by_hand) == 2 * ROWS * (COLUMNS - 1)
     assert losses[0] == pytest.approx(np.mean(by_hand), rel=1e-5)
     # Only the first view has been zipped: what it asks of itself does not count.

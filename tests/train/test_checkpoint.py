@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from zipmap_jax.models.presets import preset
-from zipmap_jax.train.checkpoint import Checkpoints
+from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
 from zipmap_jax.train.config import Bucket, DataConfig, LogConfig, MeshConfig, TrainConfig
 from zipmap_jax.train.resume import check_resumable, config_digest, differences
-from zipmap_jax.train.state import TrainState
+from zipmap_jax.train.sharding import make_mesh
+from zipmap_jax.train.state import TrainState, initial_state
 
 HERE = Path(__file__).parent
 CONFIG = TrainConfig("test", preset("tiny"), DataConfig((Bucket(2, 42, 42),)))
@@ -84,6 +85,31 @@ def test_a_save_that_fails_is_told_and_costs_nothing_older(tmp_path: Path) -> No
         assert checkpoints.latest == 1
         found = checkpoints.restore(jax.eval_shape(state_of, 0))
         assert (np.asarray(found.params["kernel"]) == 1).all()
+
+
+@pytest.mark.parametrize("saved", [(1, 8, 1), (8, 1, 1)])
+def test_a_run_goes_on_with_other_devices(saved: tuple[int, int, int], tmp_path: Path) -> None:
+    """What one mesh has saved, every other takes up, to the last bit and in its own layout."""
+
+    def fresh() -> TrainState:
+        params = {"layer": {"kernel": jax.random.normal(jax.random.key(0), (16, 8))}}
+        return initial_state(params, CONFIG.optim)
+
+    first = make_mesh(MeshConfig(*saved))
+    with Checkpoints(tmp_path) as checkpoints:
+        state, _ = start_or_resume(checkpoints, fresh, first)
+        state = jax.tree.map(lambda x: x + 3, state)  # nothing that a fresh start would give
+        checkpoints.save(state, CONFIG)
+    for sizes in ((1, 1, 1), (2, 2, 2), (1, 8, 1), (2, 4, 1)):
+        mesh = make_mesh(MeshConfig(*sizes), jax.devices()[: int(np.prod(sizes))])
+        with Checkpoints(tmp_path) as checkpoints:
+            found, line = start_or_resume(checkpoints, fresh, mesh)
+        assert line.startswith("resuming at step 3 ")
+        jax.tree.map(np.testing.assert_array_equal, found, state)
+        for part in (found.params, found.ema):
+            own = part["layer"]["kernel"].addressable_shards
+            assert len(own) == mesh.size
+            assert own[0].data.shape == (16, 8 // sizes[1])
 
 
 def test_saving_a_step_twice_is_no_mistake(tmp_path: Path) -> None:

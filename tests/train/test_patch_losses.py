@@ -47,7 +47,7 @@ def test_queries_keys_and_probe_learn_from_them(mixer: Mixer) -> None:
     (value, parts), gradient = loss(parameters(mixer), one_slot())
     expected = sum(float(x) for name, x in parts.items() if name.startswith("weighted/"))
     assert float(value) == pytest.approx(expected, rel=1e-5)
-    assert 1 < float(parts["raw/matching"]) < 5
+    assert 0.5 < float(parts["raw/matching"]) < 2
     assert float(parts["weighted/rays"]) == pytest.approx(3 * float(parts["raw/rays"]), rel=1e-5)
     assert float(jnp.abs(gradient[NAME]["kernel"]).max()) > 0
     path = ("ttt", "to_qkv") if mixer == "fast_weights" else ("attn", "qkv")

@@ -25,7 +25,7 @@ from zipmap_jax.train.config import (
     TrainConfig,
 )
 from zipmap_jax.train.memory import peak_bytes, split_bytes, tree_bytes
-from zipmap_jax.train.plan import Plan, plan, problems
+from zipmap_jax.train.plan import Plan, devices_to_plan, plan, problems
 from zipmap_jax.train.roots import missing_sources, require_sources
 from zipmap_jax.train.shapes import batch_shapes, largest, shape_shares
 from zipmap_jax.train.stages import stage
@@ -67,6 +67,25 @@ def test_plan_of_a_small_run(tiny: Plan) -> None:
     count = sum(tiny.parameters.values())
     assert tiny.memory["moments"] > tiny.memory["parameters"] > 4 * count / 2
     assert tiny.memory["largest batch"] == tree_bytes(batch_shapes(TINY.data.buckets[0], 3))
+
+
+def test_a_plan_for_more_devices_than_slots_is_of_more_slots() -> None:
+    config = dataclasses.replace(TINY, mesh=MeshConfig(fsdp=2))
+    large = plan(config, 6)
+    assert large.mesh == {"data": 3, "fsdp": 2, "views": 1}
+    assert large.slots_per_device == 1
+    assert large.images == (6 * (0.375 * 6 + 0.625 * 4), 24, 36)
+    (problem,) = large.problems
+    assert problem == "4 slots cannot be spread evenly over 6 devices: give --data.slots 6"
+
+
+def test_a_machine_that_is_too_small_plans_for_a_larger_one() -> None:
+    eight = dataclasses.replace(TINY, mesh=MeshConfig(fsdp=8))
+    assert [devices_to_plan(eight, here) for here in (1, 4, 8, 16)] == [64, 64, 8, 16]
+    given = dataclasses.replace(TINY, mesh=MeshConfig(data=3, fsdp=2, views=2))
+    assert devices_to_plan(given, 1) == 12
+    assert devices_to_plan(dataclasses.replace(TINY, mesh=MeshConfig(fsdp=24)), 1) == 72
+    assert devices_to_plan(TINY, 1) == 1
 
 
 def test_text_says_it_all(tiny: Plan) -> None:

@@ -16,7 +16,9 @@ from zipmap_jax.losses import LossConfig
 from zipmap_jax.losses.perceptual import WIDTHS, Vgg
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.config import Bucket, DataConfig, MeshConfig, OptimConfig, TrainConfig
+from zipmap_jax.train.flops import flops_of
 from zipmap_jax.train.program import Program, objective
+from zipmap_jax.train.shapes import batch_shapes
 from zipmap_jax.train.sharding import AXES, VIEWS, batch_spec, laid_out, make_mesh, shardings
 from zipmap_jax.train.source import ProceduralSource
 from zipmap_jax.train.start import random_parameters
@@ -57,6 +59,25 @@ def test_lpips_weights_are_an_argument_of_the_program(monkeypatch: pytest.Monkey
     # 512 x 512 convolutions come in as arguments; as constants they would be 59 MB of text.
     assert "tensor<3x3x512x512xf32>" in text
     assert len(text) < 20e6
+
+
+def test_what_is_computed_twice_is_no_work() -> None:
+    bucket = Bucket(views=2, height=28, width=28)
+    data = DataConfig(buckets=(bucket,))
+    plain = dataclasses.replace(CONFIG, model=micro("offline"), data=data, loss=LossConfig())
+    twice = dataclasses.replace(plain, remat=True)
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    model = ZipMap(plain.model)
+    state = jax.eval_shape(lambda: initial_state(model.init(jax.random.key(0)), plain.optim))
+    state = laid_out(state, shardings(state, mesh))
+    batch = {
+        name: jax.ShapeDtypeStruct((1, *x.shape), x.dtype)
+        for name, x in batch_shapes(bucket, 1).items()
+    }
+    program = Program(twice, mesh)
+    work = program.work(state, batch)
+    assert work == Program(plain, mesh).work(state, batch) > 1e6
+    assert flops_of(program.trace(state, batch)) > 1.1 * work
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from zipmap_jax.train.config import (
     OptimConfig,
     TrainConfig,
 )
-from zipmap_jax.train.sharding import make_mesh
+from zipmap_jax.train.sharding import batch_shardings, make_mesh, shardings
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import Batch, train_step
 
@@ -109,6 +110,37 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counters(poison: floa
     assert int(after.skipped) == 1
     assert int(after.skipped_in_row) == 0
     assert (np.asarray(after.params["w"]) != np.asarray(bad.params["w"])).all()
+
+
+@pytest.mark.parametrize("sizes", [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
+def test_one_broken_view_stops_all_devices(sizes: tuple[int, int, int]) -> None:
+    """Whichever device meets it: none of the others moves on its own."""
+    mesh = make_mesh(MeshConfig(*sizes))
+
+    def loss(params: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+        error = jnp.mean((params["layer"]["kernel"].sum() - batch["images"]) ** 2)
+        return error, {"loss_square": error}
+
+    step = jax.jit(functools.partial(train_step, loss=loss, config=CONFIG, mesh=mesh, steps=9))
+    state = initial_state({"layer": {"kernel": jnp.ones((8, 8))}}, CONFIG.optim)
+    state = jax.device_put(state, shardings(state, mesh))
+    data = {"images": np.ones((8, 1, 2, 3), np.float32)}
+    good, _ = step(state, jax.device_put(data, batch_shardings(data, mesh)))
+    assert (np.asarray(good.params["layer"]["kernel"]) != 1).all()
+    for slot in (0, 5):
+        broken = {"images": data["images"].copy()}
+        broken["images"][slot, 0, 1, 2] = np.nan
+        bad, metrics = step(good, jax.device_put(broken, batch_shardings(broken, mesh)))
+        for name in ("params", "opt_state", "ema"):
+            jax.tree.map(same_on_every_device, getattr(bad, name), getattr(good, name))
+        counters = [int(part.data) for part in bad.skipped.addressable_shards]
+        assert counters == [1] * 8
+        assert int(metrics["skipped_in_row"]) == 1
+
+
+def same_on_every_device(new: jax.Array, old: jax.Array) -> None:
+    for part, before in zip(new.addressable_shards, old.addressable_shards, strict=True):
+        np.testing.assert_array_equal(part.data, before.data)
 
 
 def test_slots_give_the_gradient_of_the_whole_batch() -> None:

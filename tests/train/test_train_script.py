@@ -11,6 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from tests.scenes import room
+from zipmap_jax.cli.main import main as zipmap
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,9 +73,9 @@ def command(script: str, *arguments: object) -> list[str]:
     return [sys.executable, str(ROOT / script), *map(str, arguments)]
 
 
-def run(script: str, *arguments: object) -> str:
+def run(script: str, *arguments: object, timeout: float = 300) -> str:
     done = subprocess.run(
-        command(script, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=300
+        command(script, *arguments), cwd=ROOT, capture_output=True, text=True, timeout=timeout
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -160,7 +164,38 @@ def test_train_stop_resume_export_and_evaluate(
         assert exported[answer] == pytest.approx(numbers, abs=1e-4)
 
 
-def test_mistakes_are_one_sentence(config: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_fifty_steps_of_the_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the guide has a newcomer run: the loss falls, and the weights reconstruct photos."""
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("XLA_FLAGS", "")
+    workdir = tmp_path / "tiny"
+    config = "configs/tiny_procedural.py"
+    run("train.py", "--config", config, "--steps", 50, "--workdir", workdir, timeout=1800)
+    values = losses(workdir)
+    assert len(values) == 3
+    assert values[0] > values[1] > values[2]
+    assert values[2] < 0.9 * values[0]
+    assert (workdir / "pictures" / "step_50.png").is_file()
+
+    photos, scene = tmp_path / "photos", room(views=2)
+    photos.mkdir()
+    for number, image in enumerate(scene.images):
+        Image.fromarray(image).save(photos / f"{number}.png")
+    files = []
+    for name, model in (("exported", workdir / "model"), ("newest", workdir)):
+        out = tmp_path / name
+        assert zipmap(["run", str(photos), "--model", str(model), "-o", str(out)]) == 0
+        files.append(dict(np.load(out / "scene.npz")))
+    assert files[0]["w2c"].shape == (2, 4, 4)
+    for name in ("w2c", "intrinsics", "depth"):
+        np.testing.assert_array_equal(files[0][name], files[1][name])
+
+
+def test_mistakes_are_one_sentence(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "")
     done = subprocess.run(
         command("train.py", "--config", tmp_path / "none.py"), capture_output=True, text=True
     )
@@ -173,3 +208,12 @@ def test_mistakes_are_one_sentence(config: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "no checkpoint in" in done.stderr
+    start = ("--start.kind", "weights", "--start.path", tmp_path / "nobody")
+    done = subprocess.run(
+        command("train.py", "--config", config, "--workdir", tmp_path / "new", *start),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert f"nothing to start from at '{tmp_path / 'nobody'}': give" in done.stderr

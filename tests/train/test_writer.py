@@ -91,6 +91,19 @@ def test_what_is_not_training_does_not_slow_it_down(tmp_path: Path, clock: Clock
     assert rows(tmp_path)[0]["seconds_per_step"] == 0.5
 
 
+def test_devices_that_starve_are_told_of(tmp_path: Path, clock: Clock) -> None:
+    console = io.StringIO()
+    with Writer(tmp_path, 100, LogConfig(writers=("console", "json")), console) as writer:
+        writer.start_clock(0)
+        for step, waited in ((4, 0.25), (8, 0.01)):
+            clock.now += 1
+            writer.train(step, METRICS, 8, None, waited)
+    told = [line.split(" | ")[1] for line in console.getvalue().splitlines()]
+    assert told[0].startswith("8.0 images/s, 25% waiting for data, ")
+    assert told[1].startswith("8.0 images/s, 0:00:")
+    assert [row["waiting_for_data"] for row in rows(tmp_path)] == [0.25, 0.01]
+
+
 def test_use_of_the_devices(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "peak_flops", lambda _: 1e12)  # eight of them, see conftest
     console = io.StringIO()

@@ -7,6 +7,7 @@ patches; depth and poses of the ground truth do. No part of the published recipe
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import jax
@@ -32,7 +33,8 @@ def matching_loss(
     """Cross entropy between where a patch's query looks and where the patch's centre is seen.
 
     For each patch and each other view that sees its centre, a softmax over the patches of that view
-    against `correspondences`; the mean over patches, views and layers.
+    against `correspondences`; the mean over patches, views and layers, as a share of the entropy of
+    looking everywhere alike: 1 for who knows nothing, whatever the number of patches.
 
     Args:
       queries: of the patches of every view, row by row, in some layers; of unit length.
@@ -45,7 +47,7 @@ def matching_loss(
     likelihood = jax.nn.log_softmax(SHARPNESS * cosines, axis=-1)
     entropy = -jnp.sum(weights[None] * likelihood, axis=-1)
     total = jnp.sum(jnp.where(seen, jnp.mean(entropy, axis=0), 0.0))
-    return total / jnp.maximum(count(seen), 1)
+    return total / jnp.maximum(count(seen), 1) / math.log(max(queries.shape[3], 2))
 
 
 def correspondences(

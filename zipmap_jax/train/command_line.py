@@ -27,7 +27,8 @@ class Options:
     Attributes:
       workdir: checkpoints and metrics of the run.
       dry_run: print the plan of the run and stop.
-      devices: number that the plan is made for; None = those of this machine.
+      devices: number that the plan is made for; None = those of this machine
+        (see `zipmap_jax.train.plan.devices_to_plan`).
       export: folder for the newest checkpoint's weights; nothing is trained. None = train.
       export_weights, export_dtype, export_scenes, force: how to export.
       coordinator, processes, process, distributed: see `zipmap_jax.train.distributed.join`.
@@ -179,7 +180,11 @@ def _parser() -> _Parser:
     add("--workdir", type=Path, help="checkpoints and metrics [runs/NAME]")
     add("--batch-scale", type=int, default=1, help="multiply every bucket's batch")
     add("--dry-run", action="store_true", help="print what would run where; starts nothing")
-    add("--devices", type=int, help="number to plan for with --dry-run [those of this machine]")
+    add(
+        "--devices",
+        type=int,
+        help="number to plan for with --dry-run [those of this machine; 64 if they are too few]",
+    )
     add("--export", type=Path, help="write the newest checkpoint's weights there; trains nothing")
     add("--export-weights", choices=("ema", "params"), default="ema")
     add("--export-dtype", choices=("bfloat16", "float32"), default="bfloat16")

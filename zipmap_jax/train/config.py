@@ -267,7 +267,7 @@ class TrainConfig:
         not in runs of several processes, whose clocks differ.
       keep: newest checkpoints kept in the work directory.
       keep_every: checkpoints at multiples of this many steps are kept for good; 0 = none.
-      held_out: shape of the held-out scenes.
+      held_out: shape of the held-out scenes, which are procedural whatever the run trains on.
       eval_scenes: number of them in the regular evaluation.
       notes: what users of the trained weights should know; they go into the exported card.
       max_skipped: the run is given up after this many non-finite steps in a row.

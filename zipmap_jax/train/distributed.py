@@ -3,6 +3,9 @@
 By hand:       train.py --coordinator HOST:PORT --processes N --process I    (or the environment
                variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID)
 SLURM, cloud:  srun python train.py --distributed     (JAX asks SLURM, Open MPI, Kubernetes, TPUs)
+
+A process works on all accelerators that it sees, unless JAX_LOCAL_DEVICE_IDS names some of them.
+Of several SLURM tasks on a node that all see the same ones each takes the one of its number.
 """
 
 from __future__ import annotations
@@ -49,7 +52,9 @@ def join(
       ValueError: only some of the three are known.
     """
     if detect:
-        jax.distributed.initialize()
+        # An empty list stands for all; None would have JAX give every task of SLURM a single one.
+        chosen = environment.get("JAX_LOCAL_DEVICE_IDS") or _share_a_node(environment)
+        jax.distributed.initialize(local_device_ids=None if chosen else [])
         return jax.process_count() > 1
     values = (coordinator, processes, process)
     given = [
@@ -71,8 +76,18 @@ def join(
         raise ValueError(
             f"{VARIABLES[1]}={count} and {VARIABLES[2]}={number} must be whole numbers"
         ) from None
-    jax.distributed.initialize(address, *sizes)
+    # Within `srun`, too, what is given by hand is all there is to know.
+    jax.distributed.initialize(address, *sizes, cluster_detection_method="deactivate")
     return jax.process_count() > 1
+
+
+def _share_a_node(environment: Mapping[str, str]) -> bool:
+    """Whether several tasks of SLURM run on a node without GPUs of their own."""
+    nodes = environment.get("SLURM_STEP_NUM_NODES") or environment.get("SLURM_NNODES")
+    own = environment.get("SLURM_GPUS_PER_TASK")
+    return (
+        nodes is not None and int(environment.get("SLURM_NTASKS", nodes)) > int(nodes) and not own
+    )
 
 
 def is_first() -> bool:

@@ -28,7 +28,7 @@ def flops_of(traced: Any) -> float:
 
     Counted in the traced program, over all devices: XLA's own `compiled.cost_analysis()` takes the
     body of a loop for one pass however often it runs, and a model of scanned blocks is made of
-    loops. What rematerialisation computes twice counts twice.
+    loops. What the program computes twice counts twice.
 
     Args:
       traced: `jax.jit(step).trace(...)`, or anything else with a `jaxpr`.

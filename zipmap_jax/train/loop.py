@@ -65,12 +65,14 @@ def train(
     """
     stop, log = stop or Stop(), config.log
     saved_at, first = time.monotonic(), int(state.step)
-    images, work, window = 0, 0.0, []
+    images, work, waited, window = 0, 0.0, 0.0, []
     writer.start_clock(first)
     with Profile(writer.directory, log) as profile:
         for index in range(first, config.steps):
             profile.before(index)
+            asked_at = time.monotonic()
             batch = _drawn(source, index, state, config, checkpoints)
+            waited += time.monotonic() - asked_at
             images += _image_count(batch)
             state, metrics = step(state, batch)
             work += flops(batch) if flops else 0.0
@@ -79,8 +81,8 @@ def train(
             last = asked or done == config.steps
             profile.after(done, metrics)
             if _due(done, log.every) or last:
-                writer.train(done, summary(window) | redrawn(source), images, work)
-                images, work, window = 0, 0.0, []
+                writer.train(done, summary(window) | redrawn(source), images, work, waited)
+                images, work, waited, window = 0, 0.0, 0.0, []
             if _due(done, CHECK_EVERY) or last:
                 give_up_if_broken(metrics, batch, index, config, writer.directory)
                 window = window if log.every else window[-1:]

@@ -24,7 +24,7 @@ from zipmap_jax.train.roots import (
 )
 from zipmap_jax.train.shapes import Shape, batch_shapes, images_of, largest, shape_shares
 from zipmap_jax.train.sharding import VIEWS
-from zipmap_jax.train.start import can_start
+from zipmap_jax.train.start import can_start, no_start
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import scene_loss
 
@@ -68,13 +68,31 @@ class Plan:
         return "\n\n".join("\n".join(part) for part in _sections(self) if part)
 
 
+AT_SCALE = 64
+"""Devices of a plan that is asked for where the run does not fit: eight machines of eight."""
+
+
+def devices_to_plan(config: TrainConfig, here: int) -> int:
+    """Those of this machine if the mesh can be made of them, else `AT_SCALE` or what it needs."""
+    mesh = config.mesh
+    needed = (mesh.data or 1) * mesh.fsdp * mesh.views
+    if here >= needed:
+        return here
+    return needed if mesh.data else -(-AT_SCALE // needed) * needed
+
+
 def plan(config: TrainConfig, devices: int) -> Plan:
     """Work out a run on a number of devices.
+
+    Slots that cannot be spread over the devices are a problem; the plan is of as many as can.
 
     Raises:
       ValueError: the mixture names a data set that does not exist.
     """
-    mesh = _mesh(config, devices)
+    mesh, found = _mesh(config, devices), problems(config, devices)
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, slots=_even_slots(config, mesh))
+    )
     model = ZipMap(config.model, POLICIES[config.policy], config.remat)
     state = jax.eval_shape(
         lambda key: initial_state(with_probe(model.init(key), config), config.optim), _key()
@@ -94,7 +112,7 @@ def plan(config: TrainConfig, devices: int) -> Plan:
             max(sizes.values()),
         ),
         sources=_sources(config),
-        problems=tuple(problems(config, devices)),
+        problems=tuple(found),
     )
 
 
@@ -108,7 +126,7 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
     elif config.data.slots % parts:
         out.append(
             f"{config.data.slots} slots cannot be spread evenly over {parts} devices: "
-            f"change --data.slots, for example to {max(1, config.data.slots // parts + 1) * parts}"
+            f"give --data.slots {_even_slots(config, mesh)}"
         )
     numbers = {n for b in config.data.buckets for n in (b.views, b.targets)}
     if mesh["views"] > 1:
@@ -125,7 +143,7 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
             "let the start and end of data.buckets cover 0 to 1"
         )
     if not can_start(config.start):
-        out.append(f"nothing to start from at {config.start.path!r}: give --start.path")
+        out.append(no_start(config.start))
     if missing := missing_sources(config):
         out.append(
             f"{len(missing)} of {len(config.data.mixture)} data sets are missing: "
@@ -143,6 +161,12 @@ def _key() -> jax.ShapeDtypeStruct:
 def _mesh(config: TrainConfig, devices: int) -> dict[str, int]:
     mesh = dataclasses.asdict(config.mesh)
     return mesh | {"data": mesh["data"] or max(1, devices // (mesh["fsdp"] * mesh["views"]))}
+
+
+def _even_slots(config: TrainConfig, mesh: dict[str, int]) -> int:
+    """The slots of a run, or the next number of them that the devices share evenly."""
+    parts = mesh["data"] * mesh["fsdp"]
+    return -(-config.data.slots // parts) * parts
 
 
 def _parameters(params: Any) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ class Program:
     """
 
     def __init__(self, config: TrainConfig, mesh: Mesh) -> None:
-        self._config = config
+        self._config, self._mesh = config, mesh
         folder = config.loss.perceptual_weights
         self._perceptual = read_perceptual(folder) if folder else None
         self._steps = np.int32(config.steps)
@@ -56,14 +57,25 @@ class Program:
         """Compile for such a state and batch (arrays, or shapes with shardings), unless done."""
         key = _shapes(batch)
         if key not in self._programs:
-            traced = self.trace(state, batch)
-            self._programs[key] = traced.lower().compile(), flops_of(traced)
+            compiled = self.trace(state, batch).lower().compile()
+            self._programs[key] = compiled, self.work(state, batch)
             # A process that starts a step long before the others gives up on them.
             wait_for_all(f"compiled {len(self._programs)}")
 
     def trace(self, state: TrainState, batch: Any) -> Any:
         """The step for such a state and batch before it is compiled (`jax.stages.Traced`)."""
         return self._step.trace(state, batch, self._steps, self._perceptual)
+
+    def work(self, state: TrainState, batch: Any) -> float:
+        """Floating-point operations of a step on such a state and batch, all devices together.
+
+        What `remat` computes a second time is not counted: it is no progress.
+        """
+        step = self._step
+        if self._config.remat:
+            kept = dataclasses.replace(self._config, remat=False)
+            step = jax.jit(functools.partial(step_of_run, config=kept, mesh=self._mesh))
+        return flops_of(step.trace(state, batch, self._steps, self._perceptual))
 
     def compile_all(self, state: TrainState, source: Any, say: Callable[[str], None]) -> None:
         """Compile every shape of batch that the run may draw, before its first step."""
@@ -78,13 +90,14 @@ class Program:
     def notes(self) -> list[str]:
         """What the user should know about this step."""
         buckets = self._config.data.buckets
-        notes = [f"{len(buckets)} shapes of batch; each compiles when first drawn"]
+        when = "before the first step" if self._config.compile_ahead else "when first drawn"
+        notes = [f"{len(buckets)} shapes of batch; each compiles {when}"]
         if any(bucket.targets for bucket in buckets):
             notes.append(colour_note(self._config.loss))
         return notes
 
     def flops(self, batch: Batch) -> float:
-        """Floating-point operations of a step with such a batch, all devices together."""
+        """`work` of a step with such a batch, which has been compiled."""
         return self._programs[_shapes(batch)][1]
 
 

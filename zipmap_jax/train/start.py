@@ -50,6 +50,21 @@ def given_parameters(model: ZipMap, config: StartConfig, fresh: Any) -> tuple[An
     return params, "\n".join([f"starting from the weights of {config.path}", *lines])
 
 
+def require_start(config: StartConfig) -> None:
+    """Refuse a new run whose starting point is not there, before anything is made.
+
+    Raises:
+      ValueError: there is nothing at the path.
+    """
+    if not can_start(config):
+        raise ValueError(no_start(config))
+
+
+def no_start(config: StartConfig) -> str:
+    """What is said of a run that has nothing to start from."""
+    return f"nothing to start from at {config.path!r}: give --start.path"
+
+
 def can_start(config: StartConfig) -> bool:
     """Whether there is something at the path to start from; addresses are not tried."""
     path = config.path

@@ -88,7 +88,12 @@ class Writer:
             self._mark = (self._mark[0] + time.monotonic() - start, self._mark[1])
 
     def train(
-        self, step: int, metrics: Mapping[str, Any], images: int, flops: float | None = None
+        self,
+        step: int,
+        metrics: Mapping[str, Any],
+        images: int,
+        flops: float | None = None,
+        waited: float = 0.0,
     ) -> None:
         """Metrics of the steps since the last call.
 
@@ -97,6 +102,7 @@ class Writer:
           metrics: numbers by name.
           images: that the steps used.
           flops: that the steps took, all devices together; None = not known.
+          waited: seconds spent waiting for their batches.
         """
         now, (then, last) = time.monotonic(), self._mark or (time.monotonic(), step)
         self._mark = (now, step)
@@ -104,6 +110,7 @@ class Writer:
         values = {name: float(value) for name, value in metrics.items()}
         values["images_per_second"] = images / seconds
         values["seconds_per_step"] = seconds / max(step - last, 1)
+        values["waiting_for_data"] = min(waited / seconds, 1.0)
         if flops and self._peak:
             values["mfu"] = flops / seconds / (self._peak * jax.device_count())
         self._tell(lambda sink: sink.train(step, values))

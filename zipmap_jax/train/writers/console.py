@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SHOWN = ("loss", "lr")
 """Shown besides the parts of the objective; counters and norms stay in the file."""
+STARVED = 0.05
+"""Share of the time spent waiting for batches above which it is told."""
 HELD_OUT = ("AbsRel", "delta<1.25", "RRA@30", "RTA@30", "AUC@30")
 """Held-out metrics on the console, where an evaluation has them; all of an evaluation without."""
 
@@ -116,7 +118,9 @@ def train_line(step: int, steps: int, values: Mapping[str, float]) -> tuple[str,
     skipped = f" skipped {values['skipped']:.0f}" if values.get("skipped") else ""
     mfu = f"MFU {values['mfu']:.1%}, " if "mfu" in values else ""
     left = clock(values["seconds_per_step"] * (steps - step))
-    speed = f"{values['images_per_second']:.1f} images/s, {mfu}{left} left"
+    waiting = values.get("waiting_for_data", 0.0)
+    starved = f"{waiting:.0%} waiting for data, " if waiting > STARVED else ""
+    speed = f"{values['images_per_second']:.1f} images/s, {starved}{mfu}{left} left"
     return f"step {step}/{steps}", parts + skipped, speed
 
 
