@@ -27,6 +27,7 @@ from zipmap_jax.convert.checkpoint import save as save_weights
 from zipmap_jax.errors import OUT_OF_MEMORY_TRAINING, explain, reader_left
 from zipmap_jax.eval.comparison import Numbers, table
 from zipmap_jax.eval.held_out import Batch, evaluate, held_out_scenes, predict
+from zipmap_jax.eval.rendered import halves, render_half
 from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
@@ -93,7 +94,11 @@ def run(config: TrainConfig, options: Options) -> None:
     def answer(params: Any, images: Any) -> Prediction:
         return predict(model, on_one_device(params, mesh), images)
 
-    picture = painter(answer, next(held_out(config, 1))) if config.log.pictures_every else None
+    def rendered(params: Any, batch: Any) -> tuple[Batch, Prediction]:
+        return halves(batch)[1], render_half(model, on_one_device(params, mesh), batch)
+
+    queried = rendered if config.model.ray_channels else None
+    picture = painter(answer, lambda: next(held_out(config, 1)), queried)
 
     # ---------------------------------------------------------------- loop
     with (

@@ -89,6 +89,21 @@ def test_decay_mask_counts_axes_per_layer(tiny_params: object) -> None:
     assert not any(mask[name] for name in kept)
 
 
+def test_more_can_be_spared(tiny_params: object) -> None:
+    spared = ("*_token", "*/ttt/w?")
+    mask, usual = flat(decay_mask(tiny_params, spared)), flat(decay_mask(tiny_params))
+    changed = {name for name in mask if mask[name] != usual[name]}
+    assert {"camera_token", "global_blocks/ttt/w1"} < changed
+    assert "camera_head/empty_pose_tokens" not in changed
+    config = OptimConfig(lr=1.0, weight_decay=0.5, undecayed=spared)
+    params = {"camera_token": jnp.ones((2, 2)), "kernel": jnp.ones((2, 2))}
+    rule = update_rule(config)
+    still = jax.tree.map(jnp.zeros_like, params)
+    direction, _ = rule.update(still, rule.init(params), params)
+    np.testing.assert_array_equal(direction["camera_token"], 0)
+    np.testing.assert_array_equal(direction["kernel"], 0.5)
+
+
 def test_every_bias_and_norm_is_spared_and_every_kernel_decays(tiny_params: object) -> None:
     for name, decays in flat(decay_mask(tiny_params)).items():
         last = name.split("/")[-1]

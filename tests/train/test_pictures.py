@@ -10,7 +10,7 @@ import pytest
 
 from zipmap_jax.geometry import encode_pose
 from zipmap_jax.structs import Prediction
-from zipmap_jax.train.pictures import CELL, painter, sheet
+from zipmap_jax.train.pictures import CELL, painter, rendered_sheet, sheet
 from zipmap_jax.train.state import TrainState
 
 SIZE = (42, 56)
@@ -104,4 +104,27 @@ def test_the_moving_average_is_painted(batch: dict[str, np.ndarray]) -> None:
 
     zero = jax.numpy.int32(0)
     state = TrainState(zero, 2.0, None, 1.0, zero, zero)
-    np.testing.assert_array_equal(painter(predict, batch)(state), sheet(batch, truth))
+    np.testing.assert_array_equal(painter(predict, lambda: batch)(state), sheet(batch, truth))
+
+
+def test_rendered_views_stand_beside_the_true_ones(batch: dict[str, np.ndarray]) -> None:
+    odd = {name: array[:, 1::2] for name, array in batch.items()}
+    exact = Prediction(3 * odd["depth"], odd["depth"], rgb=odd["images"])
+    picture = rendered_sheet(odd, exact, most=3)
+    columns = [picture[22:, 6 + i * (CELL + 6) :][:, :CELL] for i in range(4)]
+    np.testing.assert_array_equal(columns[0], columns[1])
+    unknown = np.abs(columns[2].astype(int) - columns[3]).max(-1) > 0
+    assert unknown.mean() < 0.3, "only where there is no true depth"
+    assert columns[1].std() > 20
+    broken = dataclasses.replace(exact, rgb=odd["images"] * np.nan, depth=odd["depth"] * np.nan)
+    assert rendered_sheet(odd, broken, most=3).shape == picture.shape
+
+    def render(params: float, views: object) -> tuple[dict[str, np.ndarray], Prediction]:
+        assert views is batch
+        return odd, exact
+
+    zero = jax.numpy.int32(0)
+    state = TrainState(zero, 2.0, None, 1.0, zero, zero)
+    page = painter(lambda *_: perfect(batch), lambda: batch, render)(state)
+    height = len(sheet(batch, perfect(batch)))
+    np.testing.assert_array_equal(page[height:], rendered_sheet(odd, exact))

@@ -76,18 +76,9 @@ class RenderedComparison:
     def with_batch(
         self, model: ZipMap, params: Any, batch: Mapping[str, np.ndarray]
     ) -> RenderedComparison:
-        """This comparison with more scenes: even views are zipped, odd ones rendered."""
-        zipped, rendered = ({n: x[:, i::2] for n, x in batch.items()} for i in (0, 1))
-        prediction = jax.device_get(
-            render(
-                model,
-                params,
-                zipped["images"],
-                zipped["w2c"],
-                rendered["w2c"],
-                rendered["intrinsics"],
-            )
-        )
+        """This comparison with more scenes, see `render_half`."""
+        zipped, rendered = halves(batch)
+        prediction = jax.device_get(render_half(model, params, batch))
         out = self
         for i, (rgb, depth) in enumerate(zip(prediction.rgb, prediction.depth, strict=True)):
             truth = {name: x[i] for name, x in rendered.items()}
@@ -101,6 +92,25 @@ class RenderedComparison:
     def numbers(self) -> Numbers:
         """The metrics of both answers."""
         return {"model": self.model.numbers(), "trivial": self.trivial.numbers()}
+
+
+def halves(batch: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The even views of each scene, which are zipped, and the odd ones, which are rendered."""
+    even, odd = ({name: array[:, i::2] for name, array in batch.items()} for i in (0, 1))
+    return even, odd
+
+
+def render_half(model: ZipMap, params: Any, batch: Mapping[str, Any]) -> Prediction:
+    """The odd views of each scene, rendered after zipping the even ones."""
+    zipped, rendered = halves(batch)
+    return render(
+        model,
+        params,
+        zipped["images"],
+        zipped["w2c"],
+        rendered["w2c"],
+        rendered["intrinsics"],
+    )
 
 
 @functools.partial(jax.jit, static_argnames="model")

@@ -31,6 +31,7 @@ class OptimConfig:
       lr_floor: learning rate at the first step and at the end.
       warmup: share of the run spent warming up.
       muon: patterns of matrices that Muon updates instead of Adam, at the same learning rate.
+      undecayed: patterns of parameters without weight decay, besides biases and vectors.
       frozen: patterns of parameters that are never changed.
       clip: largest L2 norm of a gradient; 0 = no clipping.
       clip_modules: (module, norm) where a module's bound differs from `clip`; needs
@@ -47,6 +48,7 @@ class OptimConfig:
     b2: float = 0.999
     eps: float = 1e-8
     muon: tuple[str, ...] = ()
+    undecayed: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ("embedder/mask_token",)
     clip: float = 1.0
     clip_modules: tuple[tuple[str, float], ...] = ()

@@ -12,6 +12,8 @@ import optax
 import optax.contrib
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxtyping import Array, Float
 
     from zipmap_jax.train.config import OptimConfig
@@ -50,18 +52,24 @@ def learning_rate(
     return config.lr_floor + (peak - config.lr_floor) * shape
 
 
-def decay_mask(params: Params) -> Params:
+def decay_mask(params: Params, spared: Sequence[str] = ()) -> Params:
     """True for parameters that decay: two or more axes and no bias, counted per layer.
 
     The reference leaves every one-dimensional parameter (norms, LayerScale) and every bias
     undecayed and decays the rest: tokens, position embedding, initial fast weights. Layers are
     stacked here, so the leading layer axis is not counted.
+
+    Args:
+      params: parameters or their shapes.
+      spared: patterns of more that do not decay (`OptimConfig.undecayed`).
     """
 
     def decays(path: tuple[Any, ...], leaf: jax.Array) -> bool:
-        names = path_name(path).split("/")
+        name = path_name(path)
+        names = name.split("/")
         axes = leaf.ndim - bool(STACKED & set(names[:-1]))
-        return axes > 1 and names[-1] != "bias"
+        named = any(fnmatch.fnmatchcase(name, pattern) for pattern in spared)
+        return axes > 1 and names[-1] != "bias" and not named
 
     return jax.tree_util.tree_map_with_path(decays, params)
 
@@ -106,6 +114,7 @@ def require_matches(params: Params, config: OptimConfig) -> None:
         "lr_groups": [pattern for pattern, _ in config.lr_groups],
         "frozen": [pattern for pattern in config.frozen if pattern != MASK_TOKEN],
         "muon": config.muon,
+        "undecayed": config.undecayed,
     }
     for field, wanted in patterns.items():
         for pattern in wanted:
@@ -176,7 +185,9 @@ def update_rule(config: OptimConfig) -> optax.GradientTransformation:
         "frozen": optax.set_to_zero(),
     }
     direction = optax.partition(rules, functools.partial(_rules, config=config))
-    decay = optax.add_decayed_weights(config.weight_decay, mask=decay_mask)
+    decay = optax.add_decayed_weights(
+        config.weight_decay, mask=functools.partial(decay_mask, spared=config.undecayed)
+    )
     return optax.chain(direction, decay)
 
 

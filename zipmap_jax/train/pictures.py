@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -32,16 +33,30 @@ _GAP, _LABEL = 6, 22
 _GROUND, _INK, _UNKNOWN = (20, 21, 26), (205, 208, 215), (46, 47, 54)
 
 
-def painter(predict: Callable[[Any, Any], Prediction], batch: Mapping[str, Any]) -> Picture:
+def painter(
+    predict: Callable[[Any, Any], Prediction],
+    draw: Callable[[], Mapping[str, Any]],
+    render: Callable[[Any, Mapping[str, Any]], tuple[Mapping[str, Any], Prediction]] | None = None,
+) -> Picture:
     """What a state's moving average predicts of the first scene of a batch, as a picture.
 
     Args:
       predict: `predict(params, images) -> prediction`, jitted.
-      batch: `images`, `depth`, `valid`, `intrinsics` and `w2c`.
+      draw: makes the batch when it is first needed: `images`, `depth`, `valid`, `intrinsics` and
+        `w2c`.
+      render: `render(params, batch) -> views, prediction`: some views of the batch as they are and
+        as they are rendered; None = nothing is rendered.
     """
+    batches = functools.cache(draw)
 
     def picture(state: TrainState) -> UInt8[np.ndarray, "h w 3"]:
-        return sheet(jax.device_get(batch), jax.device_get(predict(state.ema, batch["images"])))
+        batch = batches()
+        host = jax.device_get(batch)
+        page = sheet(host, jax.device_get(predict(state.ema, batch["images"])))
+        if render is None:
+            return page
+        views, rendered = jax.device_get(render(state.ema, batch))
+        return np.concatenate([page, rendered_sheet(views, rendered)])
 
     return picture
 
@@ -83,6 +98,35 @@ def sheet(
     return _join(named, rows, _clouds(answer, truth))
 
 
+def rendered_sheet(
+    batch: Mapping[str, np.ndarray], prediction: Prediction, scene: int = 0, most: int = 4
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A row per view: as rendered and as it is, colour and depth, the latter as in `sheet`.
+
+    Args:
+      batch: host arrays `images`, `depth` and `valid` of the views.
+      prediction: host arrays `rgb` and `depth`.
+      scene: which one of the batch.
+      most: views shown, evenly spread.
+    """
+    assert prediction.rgb is not None
+    truth = {name: np.asarray(array[scene]) for name, array in batch.items()}
+    rgb, told = (np.asarray(x[scene]) for x in (prediction.rgb, prediction.depth))
+    told = told * _ratio(told, truth)
+    near, far = _range(truth["depth"], truth["valid"])
+    rows = []
+    for i in np.unique(np.linspace(0, len(rgb) - 1, most).round().astype(int)):
+        rows.append(
+            [
+                _eight_bit(np.nan_to_num(rgb[i])),
+                _eight_bit(truth["images"][i]),
+                _depth_picture(told[i], np.isfinite(told[i]), near, far),
+                _depth_picture(truth["depth"][i], truth["valid"][i], near, far),
+            ]
+        )
+    return _join(("rendered view", "true view", "rendered depth", "true depth"), rows, {})
+
+
 @dataclasses.dataclass(frozen=True)
 class _Answer:
     """A prediction in the unit and the first camera's frame of the truth."""
@@ -96,8 +140,7 @@ def _answer(prediction: Prediction, scene: int, truth: Mapping[str, np.ndarray])
     """NaN is the depth where none was predicted; an impossible camera becomes a possible one."""
     depth = np.asarray(prediction.depth[scene], np.float64)
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)
-    seen = truth["valid"] & np.isfinite(depth)
-    ratio = np.median(truth["depth"][seen]) / np.median(depth[seen]) if seen.any() else 1.0
+    ratio = _ratio(depth, truth)
     assert prediction.pose_enc is not None
     encoding = np.array(prediction.pose_enc[-1, scene], np.float64)
     encoding[~np.isfinite(encoding)] = 0
@@ -108,6 +151,12 @@ def _answer(prediction: Prediction, scene: int, truth: Mapping[str, np.ndarray])
     w2c = rebase_poses(w2c)
     w2c[:, :3, 3] *= ratio
     return _Answer(depth * ratio, w2c, intrinsics)
+
+
+def _ratio(depth: Float[np.ndarray, "v h w"], truth: Mapping[str, np.ndarray]) -> float:
+    """Of the median true depth to the median predicted one, where both are known."""
+    seen = truth["valid"] & np.isfinite(depth) & (depth > 0)
+    return float(np.median(truth["depth"][seen]) / np.median(depth[seen])) if seen.any() else 1.0
 
 
 def _clouds(

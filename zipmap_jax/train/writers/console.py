@@ -17,7 +17,7 @@ SHOWN = ("loss", "lr")
 """Shown besides the parts of the objective; counters and norms stay in the file."""
 STARVED = 0.05
 """Share of the time spent waiting for batches above which it is told."""
-HELD_OUT = ("AbsRel", "delta<1.25", "RRA@30", "RTA@30", "AUC@30")
+HELD_OUT = ("AbsRel", "delta<1.25", "RRA@30", "RTA@30", "AUC@30", "PSNR")
 """Held-out metrics on the console, where an evaluation has them; all of an evaluation without."""
 
 
