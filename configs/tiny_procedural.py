@@ -8,7 +8,7 @@ embedded weights came from two runs, 44 minutes on one CPU core and 46 on two: c
 alone at 56x56, then what is below without `loss.rays`; their card tells. They give AbsRel 0.28 and
 delta<1.25 0.61 (trivial answer 0.44 and 0.41), RRA@15 59 % (34), RTA@30 31 % (0) and AUC@30 7.3 (0)
 by `python eval.py --checkpoint tiny --scenes 48`. Both parts in one run, as here, have not been
-measured.
+measured beyond 50 steps, in which the loss falls from 16.4 (mean of 20 steps) to 13.5.
 """
 
 from __future__ import annotations

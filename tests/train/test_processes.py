@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,13 @@ import pytest
 from tests.train.test_train_script import CONFIG, QUICK, ROOT
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Programs of all runs of this file, which are much the same."""
+    folder = tmp_path_factory.getbasetemp() / "programs of processes"
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
 
 
 def start(
@@ -30,7 +38,7 @@ def start(
     flags = f"{QUICK} --xla_force_host_platform_device_count={8 // processes}"
     command = [sys.executable, str(ROOT / "train.py"), "--config", str(config)]
     command += ["--workdir", str(workdir), "--steps", str(steps), "--mesh.fsdp", "2"]
-    command += ["--data.slots", "8", "--eval_every", "0", *more]
+    command += ["--data.slots", "8", *more]
     together = ["--coordinator", f"127.0.0.1:{port}", "--processes", str(processes)]
     return [
         subprocess.Popen(
@@ -52,22 +60,24 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
     return [out for out, _ in outputs]
 
 
+def rows(workdir: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
 def losses(workdir: Path) -> dict[int, float]:
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return {row["step"]: row["loss"] for row in rows if row["kind"] == "train"}
+    return {row["step"]: row["loss"] for row in rows(workdir, "train")}
 
 
-def test_two_processes_train_as_one_and_survive_preemption(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
+@pytest.mark.usefixtures("cache")
+def test_two_processes_train_as_one_and_survive_preemption(tmp_path: Path) -> None:
     config = tmp_path / "micro.py"
-    short = CONFIG.replace("batch=4", "batch=1").replace("every=10)", "every=2, pictures_every=0)")
-    config.write_text(short)
+    config.write_text(CONFIG.replace("batch=4", "batch=1").replace("every=10)", "every=2)"))
 
     # What one process has learned, two go on with. SIGTERM to one of them: both save the same step
     # and end well.
-    finish(start(config, tmp_path / "alone", 2, 1))
+    quiet = ("--eval_every", "0", "--log.pictures_every", "0")
+    finish(start(config, tmp_path / "alone", 2, 1, *quiet))
     later = ("--start.kind", "weights", "--start.path", str(tmp_path / "alone"))
     pair = start(config, tmp_path / "two", 10_000, 2, *later)
     assert pair[0].stdout is not None
@@ -94,3 +104,25 @@ def test_two_processes_train_as_one_and_survive_preemption(
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert one.keys() == two.keys()
     np.testing.assert_allclose(list(one.values()), list(two.values()), rtol=1e-4)
+    # One process evaluates and paints what all hold.
+    (held_out,), (also,) = (rows(tmp_path / name, "eval") for name in ("one", "two"))
+    assert held_out["step"] == also["step"] == steps
+    for answer in ("ema", "raw"):
+        assert also[answer]["AbsRel"] == pytest.approx(held_out[answer]["AbsRel"], rel=1e-3)
+    assert (tmp_path / "two" / "pictures" / f"step_{steps}.png").is_file()
+
+
+@pytest.mark.usefixtures("cache")
+def test_two_processes_read_what_one_reads(tmp_path: Path) -> None:
+    """Each reads its own half of the slots; together they see the batches of a single one."""
+    config = tmp_path / "micro.py"
+    config.write_text(CONFIG.replace("batch=4", "batch=1"))
+    mixture = json.dumps([{"name": "procedural"}])
+    more = ("--data.engine", "loader", "--data.mixture", mixture, "--log.every", "1")
+    quiet = ("--eval_every", "0", "--log.pictures_every", "0")
+    for name, processes in (("one", 1), ("two", 2)):
+        finish(start(config, tmp_path / name, 4, processes, *more, *quiet))
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert list(one) == list(two) == [1, 2, 3, 4]
+    np.testing.assert_allclose(list(one.values()), list(two.values()), rtol=1e-4)
+    assert len({round(value, 6) for value in one.values()}) == 4
