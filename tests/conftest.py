@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-# Read once, when JAX starts. Tests compile far more than they compute: the lowest optimisation
-# level halves their time.
+from tests.quick import QUICK
+
+# Read once, when JAX starts.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "")
-    + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = " ".join(
+    (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8", QUICK)
 ).strip()
 
 import jax

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.train.test_train_script import CONFIG, QUICK, ROOT
+from tests.quick import QUICK
+from tests.train.test_train_script import CONFIG, ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.quick import QUICK
 from tests.scenes import room
 from zipmap_jax.cli.main import main as zipmap
 
@@ -56,10 +57,6 @@ def get_config():
         notes=("a model for tests",),
     )
 '''
-
-
-# The programs run for a second; compiling them well would take a minute.
-QUICK = "--xla_backend_optimization_level=0"
 
 
 @pytest.fixture(scope="module")

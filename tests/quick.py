@@ -1,0 +1,9 @@
+"""Flags with which XLA compiles for a CPU in a third of the time; tests compute little."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+QUICK = "--xla_backend_optimization_level=0"
+if version("jaxlib").startswith("0.10."):  # later ones have one way to emit fusions
+    QUICK += " --xla_cpu_use_fusion_emitters=false"
