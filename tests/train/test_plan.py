@@ -114,6 +114,19 @@ def test_extremes_of_memory() -> None:
     assert largest(stage("stage1_static")) == (Bucket(2, 518, 518, 24, weight=0.001747),)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "streaming_24",
+        pytest.param("stage2_dynamic", marks=pytest.mark.slow),
+        pytest.param("state_query", marks=pytest.mark.slow),
+    ],
+)
+def test_the_recipe_fits_the_devices_it_was_made_on(name: str) -> None:
+    """Eight GPUs of 80 GB; layers recomputed by parts took twice that when streaming."""
+    assert sum(plan(stage(name), 8).memory.values()) < 70 * 2**30
+
+
 def test_problems_come_all_at_once(tmp_path: Path) -> None:
     config = dataclasses.replace(
         TINY,

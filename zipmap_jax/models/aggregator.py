@@ -40,7 +40,7 @@ class Aggregator:
     """Pure functions of stacked block parameters; see the module docstring for the layout.
 
     Attributes:
-      remat: recompute activations of each chunk in the backward pass instead of keeping them.
+      remat: recompute each layer in the backward pass instead of keeping its activations.
       views_axis: mesh axis over which the views of the stream are split; see `ZipMap`.
     """
 
@@ -144,7 +144,9 @@ class Aggregator:
         blocks = (params["frame_blocks"], params["global_blocks"])
         init = (x, self._empty_taps(x))
         body = layer if windows == 1 else in_windows
-        (x, taps), weights = lax.scan(body, init, (blocks, weights, norms, self._slots))
+        (x, taps), weights = lax.scan(
+            self._recomputed(body), init, (blocks, weights, norms, self._slots)
+        )
         return weights, taps, x
 
     def read_views(
@@ -165,7 +167,7 @@ class Aggregator:
 
         blocks = (params["frame_blocks"], params["global_blocks"])
         init = (x, self._empty_taps(x))
-        return lax.scan(layer, init, (blocks, weights, self._slots))[0][1]
+        return lax.scan(self._recomputed(layer), init, (blocks, weights, self._slots))[0][1]
 
     def addresses(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
         """Queries and keys of tokens in one global block, of unit length."""
@@ -190,17 +192,16 @@ class Aggregator:
     def _features(self, frame: Array, y: Array) -> Array:
         return jnp.concatenate([frame, y], -1).astype(self.policy.taps)
 
-    def _checkpoint(self, f: Callable[..., _T]) -> Callable[..., _T]:
-        return jax.checkpoint(f, prevent_cse=False) if self.remat else f
+    def _recomputed(self, layer: Callable[..., _T]) -> Callable[..., _T]:
+        """A layer of which the backward pass keeps the input alone, if asked for.
+
+        The layer as a whole: weights and gradients of every scene take more memory than tokens.
+        """
+        return jax.checkpoint(layer, prevent_cse=False) if self.remat else layer
 
     def _frame(self, block: Any, x: Float[Array, "b c p d"], grid: tuple[int, int]) -> Array:
-        rope = self._rope(grid)
-
-        def frame(params: Any, x: Array) -> Array:
-            images = x.reshape(-1, *x.shape[2:])
-            return apply(self.frame_block, params, images, rope).reshape(x.shape)
-
-        return self._checkpoint(frame)(block[0], x)
+        images = x.reshape(-1, *x.shape[2:])
+        return apply(self.frame_block, block[0], images, self._rope(grid)).reshape(x.shape)
 
     def _rope(self, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Rotary tables of the tokens of one view."""
@@ -239,19 +240,12 @@ class Aggregator:
         x: Float[Array, "b c p d"],
         valid: Bool[Array, "b n"] | None,
     ) -> Gradients:
-        def gradients(params: Any, w: FastWeights, x: Array) -> Gradients:
-            tokens = x.reshape(x.shape[0], -1, x.shape[-1])
-            return apply(self.global_block, params, tokens, w, valid, method="gradients")
-
-        return self._checkpoint(gradients)(block[1], weights, x)
+        tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+        return apply(self.global_block, block[1], tokens, weights, valid, method="gradients")
 
     def _read(self, block: Any, weights: FastWeights, x: Float[Array, "b c p d"]) -> Array:
-        def read(params: Any, w: FastWeights, x: Array) -> Array:
-            tokens = x.reshape(x.shape[0], -1, x.shape[-1])
-            y = apply(self.global_block, params, tokens, w, method="read")
-            return y.reshape(x.shape)
-
-        return self._checkpoint(read)(block[1], weights, x)
+        tokens = x.reshape(x.shape[0], -1, x.shape[-1])
+        return apply(self.global_block, block[1], tokens, weights, method="read").reshape(x.shape)
 
     def _step(
         self,
@@ -261,18 +255,14 @@ class Aggregator:
         seen: Bool[Array, " b"] | None,
     ) -> FastWeights:
         """A step of the fast weights, of the scenes of which anything was seen. None: of all."""
-
-        def move(w: FastWeights, g: Gradients) -> FastWeights:
-            return step(
-                w,
-                g,
-                norms,
-                steps=self.config.fast.newton_schulz_steps,
-                precision=self.policy.newton_schulz,
-                axis=self.views_axis,
-            )
-
-        stepped = self._checkpoint(move)(weights, total)
+        stepped = step(
+            weights,
+            total,
+            norms,
+            steps=self.config.fast.newton_schulz_steps,
+            precision=self.policy.newton_schulz,
+            axis=self.views_axis,
+        )
         if seen is None:
             return stepped
         # A step without tokens would renormalise, which is not quite the identity.

@@ -77,7 +77,8 @@ class AttentionAggregator(Aggregator):
             return (y, lax.dynamic_update_index_in_dim(taps, features, slot, 1)), None
 
         blocks = (params["frame_blocks"], params["global_blocks"])
-        (x, taps), _ = lax.scan(layer, (x, self._empty_taps(x)), (blocks, self._slots))
+        body = self._recomputed(layer)
+        (x, taps), _ = lax.scan(body, (x, self._empty_taps(x)), (blocks, self._slots))
         return weights, taps, x
 
     def addresses(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
@@ -100,9 +101,6 @@ class AttentionAggregator(Aggregator):
         chunks, b, c, _, d = x.shape
         cos, sin = (jnp.tile(table, (chunks * c, 1)) for table in self._rope(grid))
 
-        def mix(params: Any, x: Array) -> Array:
-            scene = jnp.moveaxis(x, 1, 0)
-            y = apply(self.global_block, params, scene.reshape(b, -1, d), (cos, sin), seen)
-            return jnp.moveaxis(y.reshape(scene.shape), 0, 1)
-
-        return self._checkpoint(mix)(block[1], x)
+        scene = jnp.moveaxis(x, 1, 0)
+        y = apply(self.global_block, block[1], scene.reshape(b, -1, d), (cos, sin), seen)
+        return jnp.moveaxis(y.reshape(scene.shape), 0, 1)
