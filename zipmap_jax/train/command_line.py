@@ -29,6 +29,7 @@ class Options:
       dry_run: print the plan of the run and stop.
       devices: number that the plan is made for; None = those of this machine
         (see `zipmap_jax.train.plan.devices_to_plan`).
+      compile_for: device for which the plan's largest steps are compiled, to tell their memory.
       export: folder for the newest checkpoint's weights; nothing is trained. None = train.
       export_weights, export_dtype, export_scenes, force: how to export.
       coordinator, processes, process, distributed: see `zipmap_jax.train.distributed.join`.
@@ -37,6 +38,7 @@ class Options:
     workdir: Path
     dry_run: bool = False
     devices: int | None = None
+    compile_for: Literal["here", "h200"] | None = None
     export: Path | None = None
     export_weights: Literal["ema", "params"] = "ema"
     export_dtype: Literal["bfloat16", "float32"] = "bfloat16"
@@ -184,6 +186,11 @@ def _parser() -> _Parser:
         "--devices",
         type=int,
         help="number to plan for with --dry-run [those of this machine; 64 if they are too few]",
+    )
+    add(
+        "--compile-for",
+        choices=("here", "h200"),
+        help="with --dry-run: compile the largest steps for such a device and tell their memory",
     )
     add("--export", type=Path, help="write the newest checkpoint's weights there; trains nothing")
     add("--export-weights", choices=("ema", "params"), default="ema")

@@ -18,8 +18,10 @@ def peak_bytes(function: Callable[..., Any], *shapes: Any) -> int:
     Every value counts from the operation that makes it to the last that reads it, loops and
     recomputed parts included. XLA fuses operations, which saves memory, and reorders, pads and
     copies, which costs some: compiled for a CPU, `tiny` at 8 views of 112x154 needs 1.1 times the
-    estimate, and 2.4 times with `remat`. It tells what dominates and compares configurations;
-    measure with `compiled.memory_analysis()` before relying on it.
+    estimate, and 2.4 times with `remat`; for an H200, steps of `large` with `remat` need 0.7 to 1
+    times it (43.7 GiB for 24 scenes of 2 views of 518x518, 50.2 for 48 views of one, 47.6 for two
+    streams of 24). It tells what dominates and compares configurations; measure with
+    `compiled.memory_analysis()` before relying on it.
 
     Args:
       function: a JAX function.

@@ -2,7 +2,8 @@
 
 A stage's weights are `len_train` of the reference in thousands. They are mixing weights and nothing
 else: a data set is drawn with probability `weight / sum of weights`, an epoch being no more than a
-number of steps.
+number of steps. Rules of frames and depth are for the readers of these data sets, which are yet to
+come.
 
 Source: ZipMap, released training configurations and readers.
 """

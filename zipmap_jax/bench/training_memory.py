@@ -1,0 +1,77 @@
+"""Memory of a run's largest training steps as the compiler plans it: nothing runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+import jax
+
+from zipmap_jax.bench.h200 import h200_sharding
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.train.config import MeshConfig
+from zipmap_jax.train.probe import with_probe
+from zipmap_jax.train.program import Program
+from zipmap_jax.train.shapes import largest
+from zipmap_jax.train.sharding import laid_out, make_mesh, shardings
+from zipmap_jax.train.source import ProceduralSource
+from zipmap_jax.train.state import initial_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from zipmap_jax.train.config import Bucket, TrainConfig
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class StepMemory:
+    """What a step of one slot takes on a device that holds the whole training state.
+
+    Attributes:
+      bucket: shape of the batch.
+      state: bytes of the state and the batch.
+      working: bytes besides, the gradients included.
+    """
+
+    bucket: Bucket
+    state: int
+    working: int
+
+    def __str__(self) -> str:
+        b = self.bucket
+        views = f"{b.views} + {b.targets}" if b.targets else f"{b.views}"
+        return (
+            f"{views} views x {b.batch} of {b.height}x{b.width}: working memory "
+            f"{self.working / GIB:,.2f} GiB, whole state and batch {self.state / GIB:,.2f} GiB"
+        )
+
+
+def training_memory(config: TrainConfig, target: Literal["here", "h200"]) -> Iterator[StepMemory]:
+    """Compile the steps that may need the most memory, one slot on one device; minutes each.
+
+    Args:
+      config: the run.
+      target: the device compiled for: the first one here, or an H200, which need not be here.
+
+    Raises:
+      ValueError: the compiler for CUDA is not installed.
+    """
+    here = target == "here"
+    device = jax.devices()[0] if here else h200_sharding().mesh.devices.flat[0]
+    mesh = make_mesh(MeshConfig(1, 1, 1), [device])
+    data = dataclasses.replace(config.data, slots=1, buckets=largest(config))
+    config = dataclasses.replace(config, data=data, mesh=MeshConfig(1, 1, 1))
+    init = ZipMap(config.model).init
+    state = jax.eval_shape(
+        lambda key: initial_state(with_probe(init(key), config), config.optim),
+        jax.eval_shape(lambda: jax.random.key(0)),
+    )
+    state = laid_out(state, shardings(state, mesh))
+    source = ProceduralSource(data, config.steps, config.seed, mesh)
+    program = Program(config, mesh)
+    for bucket in data.buckets:
+        traced = program.trace(state, source.shapes(bucket))
+        memory = traced.lower().compile().memory_analysis()
+        yield StepMemory(bucket, memory.argument_size_in_bytes, memory.temp_size_in_bytes)
