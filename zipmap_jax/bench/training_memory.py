@@ -59,7 +59,7 @@ def training_memory(config: TrainConfig, target: Literal["here", "h200"]) -> Ite
       ValueError: the compiler for CUDA is not installed.
     """
     here = target == "here"
-    device = jax.devices()[0] if here else h200_sharding().mesh.devices.flat[0]
+    device = jax.devices()[0] if here else next(iter(h200_sharding().device_set))
     mesh = make_mesh(MeshConfig(1, 1, 1), [device])
     data = dataclasses.replace(config.data, slots=1, buckets=largest(config))
     config = dataclasses.replace(config, data=data, mesh=MeshConfig(1, 1, 1))
