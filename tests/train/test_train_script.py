@@ -165,7 +165,7 @@ def test_train_stop_resume_export_and_evaluate(
 def test_fifty_steps_of_the_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the guide has a newcomer run: the loss falls, and the weights reconstruct photos."""
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv("XLA_FLAGS", QUICK)
     workdir = tmp_path / "tiny"
     config = "configs/tiny_procedural.py"
     run("train.py", "--config", config, "--steps", 50, "--workdir", workdir, timeout=1800)
