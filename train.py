@@ -22,7 +22,7 @@ from typing import Any
 
 import jax
 
-from zipmap_jax.bench.training_memory import training_memory
+from zipmap_jax.bench.training_memory import target_device, training_memory
 from zipmap_jax.convert.checkpoint import require_free
 from zipmap_jax.convert.checkpoint import save as save_weights
 from zipmap_jax.errors import OUT_OF_MEMORY_TRAINING, explain, reader_left
@@ -172,11 +172,13 @@ def main(argv: list[str] | None = None) -> int:
         options, config = parse(argv)
         join(options.coordinator, options.processes, options.process, detect=options.distributed)
         if options.dry_run:
+            target = options.compile_for
+            device = None if target is None else target_device(target)
             here = jax.device_count()
             print(plan(config, options.devices or devices_to_plan(config, here)), flush=True)
-            if options.compile_for is not None:
-                print(f"\ncompiled, one slot on one device ({options.compile_for}):", flush=True)
-                for memory in training_memory(config, options.compile_for):
+            if device is not None:
+                print(f"\ncompiled, one slot on one device ({target}):", flush=True)
+                for memory in training_memory(config, device):
                     print(f"  {memory}", flush=True)
         elif options.export is not None:
             export_newest(options.workdir, options)

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from tests.train.test_plan import TINY
-from zipmap_jax.bench.training_memory import training_memory
+from zipmap_jax.bench.training_memory import target_device, training_memory
 from zipmap_jax.train.config import Bucket
 from zipmap_jax.train.plan import plan
 
@@ -16,7 +16,7 @@ from zipmap_jax.train.plan import plan
 def test_the_largest_steps_are_compiled() -> None:
     small, large = Bucket(1, 28, 28), Bucket(2, 42, 42, batch=2)
     config = dataclasses.replace(TINY, data=dataclasses.replace(TINY.data, buckets=(small, large)))
-    (found,) = training_memory(config, "here")
+    (found,) = training_memory(config, target_device("here"))
     assert found.bucket == large
     assert str(found).startswith("2 views x 2 of 42x42: working memory 0.")
     planned = plan(config, 1).memory

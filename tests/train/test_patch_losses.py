@@ -39,7 +39,6 @@ def one_slot() -> dict[str, jax.Array]:
     return {name: jnp.asarray(x[0]) for name, x in batch().items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mixer", ["fast_weights", "attention"])
 def test_queries_keys_and_probe_learn_from_them(mixer: Mixer) -> None:
     model = ZipMap(dataclasses.replace(micro("offline"), mixer=mixer))

@@ -81,7 +81,6 @@ def after_a_step(mesh: MeshConfig) -> tuple[TrainState, dict[str, jax.Array]]:
     return jax.jit(step, donate_argnames="state")(state, data, 10)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes",
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 
@@ -48,18 +48,22 @@ class StepMemory:
         )
 
 
-def training_memory(config: TrainConfig, target: Literal["here", "h200"]) -> Iterator[StepMemory]:
-    """Compile the steps that may need the most memory, one slot on one device; minutes each.
-
-    Args:
-      config: the run.
-      target: the device compiled for: the first one here, or an H200, which need not be here.
+def target_device(target: Literal["here", "h200"]) -> Any:
+    """The first device here, or an H200, which need not be here: ask before JAX looks for devices.
 
     Raises:
       ValueError: the compiler for CUDA is not installed.
     """
-    here = target == "here"
-    device = jax.devices()[0] if here else next(iter(h200_sharding().device_set))
+    return jax.devices()[0] if target == "here" else next(iter(h200_sharding().device_set))
+
+
+def training_memory(config: TrainConfig, device: Any) -> Iterator[StepMemory]:
+    """Compile the steps that may need the most memory, one slot on one device; minutes each.
+
+    Args:
+      config: the run.
+      device: of `target_device`.
+    """
     mesh = make_mesh(MeshConfig(1, 1, 1), [device])
     data = dataclasses.replace(config.data, slots=1, buckets=largest(config))
     config = dataclasses.replace(config, data=data, mesh=MeshConfig(1, 1, 1))
