@@ -49,15 +49,19 @@ def shape_shares(config: TrainConfig) -> dict[Shape, float]:
 def largest(config: TrainConfig) -> tuple[Bucket, ...]:
     """The buckets that may need the most memory: with the most pixels, and with the most scenes.
 
-    A scene costs memory whatever its size, since every layer keeps its fast weights.
+    A scene costs memory whatever its size, since every layer keeps its fast weights; and so do the
+    chunks that many views of one scene go through the network in.
     """
 
     def pixels(bucket: Bucket) -> int:
         return images_of(shape_of(bucket)) * bucket.height * bucket.width
 
-    most_pixels = max(config.data.buckets, key=lambda b: (pixels(b), b.batch))
-    most_scenes = max(config.data.buckets, key=lambda b: (b.batch, pixels(b)))
-    return (most_pixels,) if most_pixels == most_scenes else (most_pixels, most_scenes)
+    candidates = (
+        max(config.data.buckets, key=lambda b: (pixels(b), b.batch)),
+        max(config.data.buckets, key=lambda b: (pixels(b), b.views)),
+        max(config.data.buckets, key=lambda b: (b.batch, pixels(b))),
+    )
+    return tuple(dict.fromkeys(candidates))
 
 
 def shape_of(bucket: Bucket) -> Shape:
