@@ -19,8 +19,6 @@ import pytest
 from tests.quick import QUICK
 from tests.train.test_train_script import CONFIG, ROOT
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -113,6 +111,7 @@ def test_two_processes_train_as_one_and_survive_preemption(tmp_path: Path) -> No
     assert (tmp_path / "two" / "pictures" / f"step_{steps}.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cache")
 def test_two_processes_read_what_one_reads(tmp_path: Path) -> None:
     """Each reads its own half of the slots; together they see the batches of a single one."""
