@@ -8,21 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import jax
 
 from zipmap_jax.bench.h200 import h200_sharding
-from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.config import MeshConfig
-from zipmap_jax.train.probe import with_probe
+from zipmap_jax.train.plan import GIB, state_shapes
 from zipmap_jax.train.program import Program
 from zipmap_jax.train.shapes import largest
 from zipmap_jax.train.sharding import laid_out, make_mesh, shardings
 from zipmap_jax.train.source import ProceduralSource
-from zipmap_jax.train.state import initial_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from zipmap_jax.train.config import Bucket, TrainConfig
-
-GIB = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +63,7 @@ def training_memory(config: TrainConfig, device: Any) -> Iterator[StepMemory]:
     mesh = make_mesh(MeshConfig(1, 1, 1), [device])
     data = dataclasses.replace(config.data, slots=1, buckets=largest(config))
     config = dataclasses.replace(config, data=data, mesh=MeshConfig(1, 1, 1))
-    init = ZipMap(config.model).init
-    state = jax.eval_shape(
-        lambda key: initial_state(with_probe(init(key), config), config.optim),
-        jax.eval_shape(lambda: jax.random.key(0)),
-    )
+    state = state_shapes(config)
     state = laid_out(state, shardings(state, mesh))
     source = ProceduralSource(data, config.steps, config.seed, mesh)
     program = Program(config, mesh)

@@ -94,9 +94,7 @@ def plan(config: TrainConfig, devices: int) -> Plan:
         config, data=dataclasses.replace(config.data, slots=_even_slots(config, mesh))
     )
     model = ZipMap(config.model, POLICIES[config.policy], config.remat)
-    state = jax.eval_shape(
-        lambda key: initial_state(with_probe(model.init(key), config), config.optim), _key()
-    )
+    state = state_shapes(config)
     shapes = shape_shares(config)
     sizes = {shape: config.data.slots * images_of(shape) for shape in shapes}
     return Plan(
@@ -113,6 +111,14 @@ def plan(config: TrainConfig, devices: int) -> Plan:
         ),
         sources=_sources(config),
         problems=tuple(found),
+    )
+
+
+def state_shapes(config: TrainConfig) -> TrainState:
+    """Shapes of the training state of a run."""
+    init = ZipMap(config.model).init
+    return jax.eval_shape(
+        lambda key: initial_state(with_probe(init(key), config), config.optim), _key()
     )
 
 
