@@ -14,9 +14,9 @@ from typing import Any
 import jax
 
 import zipmap_jax
-from zipmap_jax.errors import explain
-from zipmap_jax.eval.comparison import table
-from zipmap_jax.eval.held_out import evaluate, held_out_scenes
+from zipmap_jax.errors import UserError, explain
+from zipmap_jax.eval.benchmarks.procedural import evaluate, held_out_scenes
+from zipmap_jax.eval.report import table
 from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.plain_json import dumps
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     enable_compilation_cache()
     try:
         if args.scenes < 1 or args.views < 2:
-            raise ValueError(
+            raise UserError(
                 "--scenes must be at least 1 and --views 2: there is nothing to compare"
             )
         # ------------------------------------------------------------ model

@@ -22,38 +22,38 @@ from typing import Any
 
 import jax
 
-from zipmap_jax.bench.training_memory import target_device, training_memory
 from zipmap_jax.convert.checkpoint import require_free
 from zipmap_jax.convert.checkpoint import save as save_weights
-from zipmap_jax.errors import OUT_OF_MEMORY_TRAINING, explain, reader_left
-from zipmap_jax.eval.comparison import Numbers, table
-from zipmap_jax.eval.held_out import Batch, evaluate, held_out_scenes, predict
+from zipmap_jax.data.roots import require_sources
+from zipmap_jax.errors import OUT_OF_MEMORY_TRAINING, UserError, explain, reader_left
+from zipmap_jax.eval.benchmarks.procedural import Batch, evaluate, held_out_scenes, predict
 from zipmap_jax.eval.rendered import halves, render_half
+from zipmap_jax.eval.report import Numbers, table
 from zipmap_jax.inference.compile import enable_compilation_cache
-from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import POLICIES
 from zipmap_jax.structs import Prediction
+from zipmap_jax.train.batches.procedural import ProceduralSource
+from zipmap_jax.train.batches.recorded import LoadedSource
 from zipmap_jax.train.card import run_card
 from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
-from zipmap_jax.train.command_line import Options, parse
-from zipmap_jax.train.config import TrainConfig
+from zipmap_jax.train.compiled_step import CompiledStep
+from zipmap_jax.train.config.command_line import RunOptions, parse
+from zipmap_jax.train.config.schema import TrainConfig
 from zipmap_jax.train.distributed import is_first, join, leave, on_one_device, wait_for_all
-from zipmap_jax.train.loaded import LoadedSource
+from zipmap_jax.train.initial_weights import given_parameters, random_parameters, require_start
+from zipmap_jax.train.linear_probe import with_probe, without_probe
+from zipmap_jax.train.log.pictures import painter
+from zipmap_jax.train.log.writer import Writer
 from zipmap_jax.train.loop import train
 from zipmap_jax.train.optimizer import require_matches
-from zipmap_jax.train.pictures import painter
-from zipmap_jax.train.plan import devices_to_plan, plan
-from zipmap_jax.train.probe import with_probe, without_probe
-from zipmap_jax.train.program import Program
+from zipmap_jax.train.plan.compiled_memory import target_device, training_memory
+from zipmap_jax.train.plan.plan import devices_to_plan, plan
+from zipmap_jax.train.preemption import stop_on_signals
 from zipmap_jax.train.resume import check_resumable
-from zipmap_jax.train.roots import require_sources
 from zipmap_jax.train.sharding import describe, make_mesh
-from zipmap_jax.train.source import ProceduralSource
-from zipmap_jax.train.start import given_parameters, random_parameters, require_start
 from zipmap_jax.train.state import TrainState, initial_state
-from zipmap_jax.train.stop import stop_on_signals
 from zipmap_jax.train.validation import both_weights
-from zipmap_jax.train.writer import Writer
 
 
 def held_out(config: TrainConfig, count: int) -> Iterator[Batch]:
@@ -62,7 +62,7 @@ def held_out(config: TrainConfig, count: int) -> Iterator[Batch]:
     return held_out_scenes(count, shape.views, shape.height, shape.width, shape.batch)
 
 
-def run(config: TrainConfig, options: Options) -> None:
+def run(config: TrainConfig, options: RunOptions) -> None:
     """Train to the end, or until asked to stop."""
     # ------------------------------------------------------------- devices
     workdir = options.workdir
@@ -84,7 +84,7 @@ def run(config: TrainConfig, options: Options) -> None:
     given = None if fresh else functools.partial(given_parameters, model, config.start)
 
     # ---------------------------------------------------------------- step
-    step = Program(config, mesh)
+    step = CompiledStep(config, mesh)
 
     # ---------------------------------------------------------- evaluation
     @both_weights
@@ -113,7 +113,7 @@ def run(config: TrainConfig, options: Options) -> None:
             require_start(config.start)
         state, line = start_or_resume(checkpoints, new_state, mesh, given)
         if int(state.step) > config.steps:
-            raise ValueError(f"{workdir} is at step {int(state.step)} already: raise --steps")
+            raise UserError(f"{workdir} is at step {int(state.step)} already: raise --steps")
         count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         writer.say(f"{config.name}: {count / 1e6:.2f} M parameters on {describe(mesh)}; {line}")
         for note in (*step.notes, changed):
@@ -138,7 +138,7 @@ def run(config: TrainConfig, options: Options) -> None:
     wait_for_all("export")
 
 
-def export_newest(workdir: Path, options: Options) -> None:
+def export_newest(workdir: Path, options: RunOptions) -> None:
     """Write the weights of the newest checkpoint of a run."""
     assert options.export is not None
     require_free(options.export, options.force)
@@ -153,7 +153,7 @@ def export_newest(workdir: Path, options: Options) -> None:
 
 
 def export(
-    config: TrainConfig, params: Any, steps: int, folder: Path, options: Options, *, force: bool
+    config: TrainConfig, params: Any, steps: int, folder: Path, options: RunOptions, *, force: bool
 ) -> None:
     """Write weights and a card that says what they are worth."""
     # The numbers belong to the weights as they are stored.
@@ -177,13 +177,13 @@ def main(argv: list[str] | None = None) -> int:
             here = jax.device_count()
             print(plan(config, options.devices or devices_to_plan(config, here)), flush=True)
             if device is not None:
-                print(f"\ncompiled, one slot on one device ({target}):", flush=True)
+                print(f"\ncompiled, one microbatch on one device ({target}):", flush=True)
                 for memory in training_memory(config, device):
                     print(f"  {memory}", flush=True)
         elif options.export is not None:
             export_newest(options.workdir, options)
         else:
-            require_sources(config)
+            require_sources(config.data)
             run(config, options)
         sys.stdout.flush()
     except BrokenPipeError:

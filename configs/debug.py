@@ -9,10 +9,10 @@ run work. The second command needs neither weights nor data. Expect nothing from
 
 from __future__ import annotations
 
-from zipmap_jax.train.config import TrainConfig
-from zipmap_jax.train.stages import stage
+from zipmap_jax.train.config.schema import TrainConfig
+from zipmap_jax.train.config.stages import stage
 
 
 def get_config() -> TrainConfig:
-    """The row "debug" of `zipmap_jax.train.stages`."""
+    """The row "debug" of `zipmap_jax.train.config.stages`."""
     return stage("debug")

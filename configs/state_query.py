@@ -6,15 +6,15 @@
 Starts from runs/stage2_dynamic, everything at 1e-4. About half of 5 to 44 views are zipped, the
 others are rendered from their rays: colour weighs 10, their depth 1, besides the losses of stage 2.
 14 data sets with slower videos, no colour augmentation, moving average from step 3,000; 100,000
-steps, 28 million images in 8 slots. Expect the model called `state_query`.
+steps, 28 million images in 8 microbatches. Expect the model called `state_query`.
 """
 
 from __future__ import annotations
 
-from zipmap_jax.train.config import TrainConfig
-from zipmap_jax.train.stages import stage
+from zipmap_jax.train.config.schema import TrainConfig
+from zipmap_jax.train.config.stages import stage
 
 
 def get_config() -> TrainConfig:
-    """The row "state_query" of `zipmap_jax.train.stages`."""
+    """The row "state_query" of `zipmap_jax.train.config.stages`."""
     return stage("state_query")

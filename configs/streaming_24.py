@@ -3,16 +3,16 @@
     python train.py --config streaming_24 --data.root DATA
     python train.py --config streaming_24 --dry-run --devices 8
 
-Starts from runs/streaming_12, everything at 1e-5; 2 scenes of 24 views in a slot; 30,000 steps, 12
-million images in 8 slots. Expect the model called `streaming`.
+Starts from runs/streaming_12, everything at 1e-5; 2 scenes of 24 views in a microbatch; 30,000
+steps, 12 million images in 8 microbatches. Expect the model called `streaming`.
 """
 
 from __future__ import annotations
 
-from zipmap_jax.train.config import TrainConfig
-from zipmap_jax.train.stages import stage
+from zipmap_jax.train.config.schema import TrainConfig
+from zipmap_jax.train.config.stages import stage
 
 
 def get_config() -> TrainConfig:
-    """The row "streaming_24" of `zipmap_jax.train.stages`."""
+    """The row "streaming_24" of `zipmap_jax.train.config.stages`."""
     return stage("streaming_24")

@@ -13,16 +13,10 @@ measured beyond 50 steps, in which the loss falls from 16.4 (mean of 20 steps) t
 
 from __future__ import annotations
 
+from zipmap_jax.data.config import BatchShape, DataConfig, JitterConfig
 from zipmap_jax.losses import LossConfig
 from zipmap_jax.models.presets import preset
-from zipmap_jax.train.config import (
-    Bucket,
-    DataConfig,
-    EmaConfig,
-    JitterConfig,
-    OptimConfig,
-    TrainConfig,
-)
+from zipmap_jax.train.config.schema import EmaConfig, OptimConfig, TrainConfig
 
 MATRICES = (
     "embedder/blocks/*kernel",
@@ -42,10 +36,10 @@ def get_config() -> TrainConfig:
         data=DataConfig(
             # Many small pictures first; larger ones once the geometry has been grasped.
             buckets=(
-                Bucket(views=8, height=56, width=56, batch=4, end=0.5),
-                Bucket(views=8, height=112, width=154, batch=1, start=0.35),
-                Bucket(views=4, height=112, width=154, batch=2, start=0.5),
-                Bucket(views=6, height=154, width=154, batch=1, weight=0.4, start=0.65),
+                BatchShape(views=8, height=56, width=56, batch=4, end=0.5),
+                BatchShape(views=8, height=112, width=154, batch=1, start=0.35),
+                BatchShape(views=4, height=112, width=154, batch=2, start=0.5),
+                BatchShape(views=6, height=154, width=154, batch=1, weight=0.4, start=0.65),
             ),
             jitter=JitterConfig(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02, gamma=0.1),
         ),

@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from zipmap_jax.data.config import BatchShape
 from zipmap_jax.losses import LossConfig
 from zipmap_jax.models.presets import preset
-from zipmap_jax.train.config import Bucket, StartConfig, TrainConfig
-from zipmap_jax.train.named import load
+from zipmap_jax.train.config.registry import load
+from zipmap_jax.train.config.schema import StartConfig, TrainConfig
 
 MATRICES = (
     "frame_blocks/attn/*kernel",
@@ -44,8 +45,8 @@ def get_config() -> TrainConfig:
         data=dataclasses.replace(
             offline.data,
             buckets=(
-                Bucket(views=4, targets=4, height=56, width=56, batch=4, end=0.6),
-                Bucket(views=4, targets=4, height=112, width=154, batch=1, start=0.6),
+                BatchShape(views=4, targets=4, height=56, width=56, batch=4, end=0.6),
+                BatchShape(views=4, targets=4, height=112, width=154, batch=1, start=0.6),
             ),
             jitter=None,
             shuffle_views=False,

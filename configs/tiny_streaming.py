@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from zipmap_jax.data.config import BatchShape
 from zipmap_jax.models.presets import preset
-from zipmap_jax.train.config import Bucket, EmaConfig, StartConfig, TrainConfig
-from zipmap_jax.train.named import load
+from zipmap_jax.train.config.registry import load
+from zipmap_jax.train.config.schema import EmaConfig, StartConfig, TrainConfig
 
 MATRICES = ("global_blocks/ttt/*kernel", "global_blocks/ttt/w?")
 
@@ -35,9 +36,9 @@ def get_config() -> TrainConfig:
             offline.data,
             # A step of Newton-Schulz per view costs the same for any size of images.
             buckets=(
-                Bucket(views=4, height=56, width=56, batch=2, end=0.35),
-                Bucket(views=8, height=56, width=56, batch=1, start=0.35, end=0.65),
-                Bucket(views=8, height=112, width=154, batch=1, start=0.65),
+                BatchShape(views=4, height=56, width=56, batch=2, end=0.35),
+                BatchShape(views=8, height=56, width=56, batch=1, start=0.35, end=0.65),
+                BatchShape(views=8, height=112, width=154, batch=1, start=0.65),
             ),
             shuffle_views=False,
         ),

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from zipmap_jax.train.config import TrainConfig
-from zipmap_jax.train.named import load
+from zipmap_jax.train.config.registry import load
+from zipmap_jax.train.config.schema import TrainConfig
 
 FAST_WEIGHTS = "global_blocks/ttt/w?"
 

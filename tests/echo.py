@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from zipmap_jax.convert.hub import LoadedModel
-from zipmap_jax.models.config import EmbedderConfig, ZipMapConfig
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.nn.config import EmbedderConfig
 from zipmap_jax.structs import Prediction, SceneState, Views
 
 

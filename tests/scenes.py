@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zipmap_jax.structs import Scene
+from zipmap_jax.scene.scene import Scene
 
 # Room coordinates: x right, y down, z forward; the floor is y = 1, the ceiling y = -1.5.
 _ROOM = np.array([[-2.5, -1.5, -3.0], [2.5, 1.0, 3.0]])

@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.hub import load
-    from zipmap_jax.inference.offline import reconstruct
     from zipmap_jax.inference.program_file import load_program
+    from zipmap_jax.inference.reconstruct import reconstruct
     from zipmap_jax.models.presets import preset
     from zipmap_jax.models.zipmap import ZipMap
-    from zipmap_jax.structs import Prediction, Scene, SceneState, Views
+    from zipmap_jax.scene.scene import Scene
+    from zipmap_jax.structs import Prediction, SceneState, Views
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Prediction": "zipmap_jax.structs",
-    "Scene": "zipmap_jax.structs",
+    "Scene": "zipmap_jax.scene.scene",
     "SceneState": "zipmap_jax.structs",
     "Views": "zipmap_jax.structs",
     "ZipMap": "zipmap_jax.models.zipmap",
     "load": "zipmap_jax.convert.hub",
     "load_program": "zipmap_jax.inference.program_file",
     "preset": "zipmap_jax.models.presets",
-    "reconstruct": "zipmap_jax.inference.offline",
+    "reconstruct": "zipmap_jax.inference.reconstruct",
 }
 
 __all__ = [

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import sys
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend: one sentence with the rule, the value and the remedy.
+
+    Command lines print the sentence and exit with code 2. Every other exception is a defect of the
+    program and keeps its traceback.
+    """
+
 
 OUT_OF_MEMORY = (
     "out of memory: process fewer images at a time with --chunk 4, fewer in all with --max-views, "
@@ -67,3 +78,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _is_missing_extra(error: BaseException) -> bool:
     return isinstance(error, ImportError) and not (error.name or "").startswith("zipmap_jax")
+
+
+def nearest(path: str, known: Iterable[str]) -> str:
+    """The name most like `path`, comparing whole names, or last parts with last parts."""
+
+    def closeness(name: str) -> tuple[float, float, int]:
+        whole = likeness(path, name)
+        last = likeness(path.rsplit(".", 1)[-1], name.rsplit(".", 1)[-1])
+        return max(whole, 0.95 * last), whole, -len(name)
+
+    return max(known, key=closeness)
+
+
+def likeness(one: str, other: str) -> float:
+    """How much two names have in common, from 0 to 1."""
+    return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()

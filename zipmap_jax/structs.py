@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Bool, Float, Int, UInt8
+    from jaxtyping import Array, Bool, Float, Int
 
 _T = TypeVar("_T")
 
@@ -94,63 +93,6 @@ class Prediction:
     pose_enc: Float[Array, "i b v 9"] | None = None
     local_points: Float[Array, "b v h w 3"] | None = None
     rgb: Float[Array, "b v h w 3"] | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Scene:
-    """A reconstruction on the host, at the original size and pixel grid of every image.
-
-    Axes are OpenCV (x right, y down, z forward). The world frame is the first camera's; lengths
-    are in the scene's arbitrary unit. Pixel (u, v) = (column, row) has its centre at integer
-    coordinates in `intrinsics`, as in the reference's unprojection.
-
-    Attributes:
-      w2c: world-to-camera matrices.
-      intrinsics: pinhole matrices in pixels of the original images.
-      depth: z-depth per view; NaN where the network did not see the pixel (cropped away).
-      confidence: depth confidence per view (> 1; 0 where depth is NaN).
-      images: original colours per view.
-      names: file name or frame label per view.
-      times: seconds from the start of the video; None for photographs.
-      network_size: (height, width) the network worked at; finer detail in `depth` is interpolated.
-      model: name of the model.
-    """
-
-    w2c: Float[np.ndarray, "v 4 4"]
-    intrinsics: Float[np.ndarray, "v 3 3"]
-    depth: tuple[Float[np.ndarray, "h w"], ...]
-    confidence: tuple[Float[np.ndarray, "h w"], ...]
-    images: tuple[UInt8[np.ndarray, "h w 3"], ...]
-    names: tuple[str, ...]
-    times: tuple[float, ...] | None = None
-    network_size: tuple[int, int] = (0, 0)
-    model: str = ""
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def c2w(self) -> Float[np.ndarray, "v 4 4"]:
-        """Camera-to-world matrices."""
-        return np.linalg.inv(self.w2c)
-
-    def world_points(self, view: int, stride: int = 1) -> Float[np.ndarray, "h w 3"]:
-        """World coordinates of the pixels of one view, every `stride`-th row and column."""
-        height, width = self.depth[view].shape
-        row, column = np.mgrid[:height:stride, :width:stride]
-        return self.points_at(view, row, column)
-
-    def points_at(
-        self, view: int, row: Int[np.ndarray, "..."], column: Int[np.ndarray, "..."]
-    ) -> Float[np.ndarray, "... 3"]:
-        """World coordinates of some pixels of one view."""
-        depth = self.depth[view][row, column]
-        k = self.intrinsics[view]
-        camera = np.stack(
-            [(column - k[0, 2]) * depth / k[0, 0], (row - k[1, 2]) * depth / k[1, 1], depth], -1
-        )
-        c2w = np.linalg.inv(self.w2c[view])
-        return (camera @ c2w[:3, :3].T + c2w[:3, 3]).astype(np.float32)
 
 
 Progress = Callable[[str, int, int], None]

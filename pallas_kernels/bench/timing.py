@@ -19,7 +19,7 @@ MAX_REPEATS = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Timing:
+class CallTiming:
     """Milliseconds of one call.
 
     Attributes:
@@ -37,7 +37,7 @@ class Timing:
     compile_s: float
 
 
-def measure(f: Callable[..., Any], *args: Any, samples: int) -> tuple[Timing, Any]:
+def measure(f: Callable[..., Any], *args: Any, samples: int) -> tuple[CallTiming, Any]:
     """Time `f(*args)` after compiling it and warming up; also returns its result."""
     start = time.perf_counter()
     compiled = jax.jit(f).lower(*args).compile()
@@ -47,7 +47,9 @@ def measure(f: Callable[..., Any], *args: Any, samples: int) -> tuple[Timing, An
     repeats = max(1, min(MAX_REPEATS, math.ceil(SAMPLE_SECONDS / once)))
     _sample(compiled, args, repeats)
     times = [1e3 * _sample(compiled, args, repeats) for _ in range(samples)]
-    timing = Timing(statistics.median(times), min(times), max(times), samples, repeats, compile_s)
+    timing = CallTiming(
+        statistics.median(times), min(times), max(times), samples, repeats, compile_s
+    )
     return timing, result
 
 

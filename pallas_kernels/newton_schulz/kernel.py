@@ -27,7 +27,7 @@ from pallas_kernels.newton_schulz.tiling import NUM_SMS, ROWS, Tiling
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class KernelPlan:
     """How the launches of one step are cut.
 
     Attributes:
@@ -75,7 +75,7 @@ def newton_schulz_kernel(
     steps: int = 5,
     precision: Precision = "bf16_operands",
     *,
-    plan: Plan = Plan(),
+    plan: KernelPlan = KernelPlan(),
     interpret: Any = None,
 ) -> jax.Array:
     """`newton_schulz_reference` for a Hopper GPU.
@@ -128,7 +128,7 @@ def _varying_like(x: jax.Array, source: jax.Array) -> jax.Array:
     return jax.lax.pcast(x, tuple(sorted(axes)), to="varying") if axes else x
 
 
-def _padded(x: jax.Array, plan: Plan) -> jax.Array:
+def _padded(x: jax.Array, plan: KernelPlan) -> jax.Array:
     """Zeros up to whole tiles."""
     step = plan.update.columns * plan.update.cluster if plan.update else ROWS
     return jnp.pad(x, ((0, 0), (0, -x.shape[1] % ROWS), (0, -x.shape[2] % step)))

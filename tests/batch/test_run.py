@@ -20,14 +20,14 @@ from PIL import Image
 from tests.echo import echo_model
 from zipmap_jax.batch import run
 from zipmap_jax.batch.journal import Journal, _parse
-from zipmap_jax.batch.plan import Options, group, plan_scenes
+from zipmap_jax.batch.plan import BatchOptions, group, plan_scenes
 from zipmap_jax.batch.run import run_batch
 from zipmap_jax.batch.scenes import list_scenes
 from zipmap_jax.export import OutputError, load_scene, write_all
-from zipmap_jax.inference.offline import reconstruct
+from zipmap_jax.inference.reconstruct import reconstruct
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = Options(size=32)
+OPTIONS = BatchOptions(size=32)
 
 
 def work(folder, out, options=OPTIONS, model=None, **told):
@@ -68,7 +68,9 @@ def test_scenes_come_out_as_from_a_single_run(folder, tmp_path):
 def test_scenes_of_one_bucket_go_together(folder, tmp_path):
     programs = []
     work(folder, tmp_path / "one")
-    work(folder, tmp_path / "three", Options(size=32, batch_size=3), on_program=programs.append)
+    work(
+        folder, tmp_path / "three", BatchOptions(size=32, batch_size=3), on_program=programs.append
+    )
     shapes = [(p.bucket.views, p.bucket.height, p.bucket.scenes) for p in programs]
     assert shapes == [(4, 24, 3), (2, 32, 1), (1, 24, 1)]
     for name in "abcdef":
@@ -148,7 +150,7 @@ def test_a_failure_to_compute_or_write_costs_that_scene(folder, tmp_path, monkey
 
 
 def test_lack_of_memory_asks_for_smaller_batches(folder, tmp_path):
-    options = Options(size=32, batch_size=4)
+    options = BatchOptions(size=32, batch_size=4)
     records = work(folder, tmp_path / "out", options, echo_model(failure="too much"))
     assert records["a"].error == "memory ran out: use a --batch-size of 2 (now 4)"
 

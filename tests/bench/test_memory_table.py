@@ -7,16 +7,17 @@ import pytest
 
 from pallas_kernels.h200 import CompiledKernels
 from tests.cli.conftest import MICRO
-from zipmap_jax.bench import h200, memory_table
+from zipmap_jax.bench import memory_table
 from zipmap_jax.bench.memory_table import MemoryConfig, MemoryResult, MemoryRow, markdown
-from zipmap_jax.bench.program_memory import ProgramMemory
 from zipmap_jax.cli.main import main
+from zipmap_jax.compilation import target as h200
+from zipmap_jax.compilation.memory import ProgramMemory
 
 GB = 10**9
 
 
 def test_a_compiled_program_is_more_than_its_weights(micro, tmp_path, capsys):
-    argv = ["eval", "memory", "--preset", micro, "--size", "28x28", "--views", "3", "--chunk", "2"]
+    argv = ["bench", "memory", "--preset", micro, "--size", "28x28", "--views", "3", "--chunk", "2"]
     assert main([*argv, "--json", "-o", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     facts = json.loads(out)
@@ -63,7 +64,7 @@ def test_a_stream_takes_the_same_however_long(micro, capsys):
     text = markdown(result)
     assert ", streaming, 28x28, fp32" in text
     assert "Each view adds 0.0 MB." in text
-    argv = ["eval", "memory", "--preset", micro, "--streaming", "--mixer", "attention"]
+    argv = ["bench", "memory", "--preset", micro, "--streaming", "--mixer", "attention"]
     assert main(argv) == 2
     assert "no state to stream into" in capsys.readouterr().err
 
@@ -140,7 +141,7 @@ def test_what_compiling_for_an_h200_needs(monkeypatch):
 
 
 def test_attention_for_another_device(monkeypatch):
-    from zipmap_jax.models.config import BF16, FP32
+    from zipmap_jax.nn.config import BF16, FP32
 
     def chosen(policy, target, cudnn):
         monkeypatch.setattr(h200, "has_cudnn", lambda: cudnn)
@@ -159,7 +160,7 @@ def test_mistakes(micro, capsys):
         (["--heads", "x"], "unknown heads x"),
         (["--preset", "huge"], "unknown preset"),
     ):
-        assert main(["eval", "memory", "--preset", micro, *argv]) == 2
+        assert main(["bench", "memory", "--preset", micro, *argv]) == 2
         assert sentence in capsys.readouterr().err
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import MICRO
-from zipmap_jax.bench import reconstruction, suite_items
+from tools.gpu_suite import items as suite_items
+from tools.gpu_suite.suite import SuiteConfig
+from zipmap_jax.bench import reconstruction
 from zipmap_jax.bench.reconstruction import (
     VIEWS,
     numbers_of_views,
@@ -18,11 +20,10 @@ from zipmap_jax.bench.reconstruction import (
     reconstructions,
 )
 from zipmap_jax.bench.runtime import OUT_OF_TIME
-from zipmap_jax.bench.suite import SuiteConfig
 from zipmap_jax.inference.buckets import Bucket
-from zipmap_jax.models.config import FP32
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import FP32
 
 SIZE = (28, 28)
 

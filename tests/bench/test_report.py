@@ -10,20 +10,23 @@ import pytest
 from zipmap_jax.bench.matmul import MatmulPeak, matmul_peak
 from zipmap_jax.bench.output import write_result
 from zipmap_jax.bench.plot import Axis, plot
-from zipmap_jax.bench.program_memory import ProgramMemory
 from zipmap_jax.bench.report import markdown
-from zipmap_jax.bench.runtime import Effort, Row, planned_bytes
+from zipmap_jax.bench.runtime import Effort, RuntimeRow, planned_bytes
 from zipmap_jax.bench.series import Result, RuntimeConfig, run
 from zipmap_jax.bench.task import Task
-from zipmap_jax.models.config import FP32
+from zipmap_jax.compilation.memory import ProgramMemory
+from zipmap_jax.nn.config import FP32
 
 
 def made_up(preset: str = "large", size: tuple[int, int] = (392, 518)) -> Result:
     rows = [
-        Row("fast_weights", v, 16, "", 0.1 + 0.01 * v, 0.1, 9.0, 10, 3.0, 10**9 * v)
+        RuntimeRow("fast_weights", v, 16, "", 0.1 + 0.01 * v, 0.1, 9.0, 10, 3.0, 10**9 * v)
         for v in (50, 5, 750)
     ]
-    rows += [Row("attention", 5, None, "", 0.3, 0.3, 0.3, 1), Row("attention", 50, missing="no")]
+    rows += [
+        RuntimeRow("attention", 5, None, "", 0.3, 0.3, 0.3, 1),
+        RuntimeRow("attention", 50, missing="no"),
+    ]
     config = RuntimeConfig(preset, (50, 5, 750), size, dtype="bf16")
     peak = MatmulPeak(7e14, 8192, "bfloat16", "default")
     return Result(config, {"device": "H<200"}, peak, tuple(rows), ("A note.",))
@@ -42,7 +45,9 @@ def test_what_a_view_adds_is_told_between_calls_with_chunks_of_one_size():
     compiled = functools.partial(ProgramMemory, 0, 0, 0)
     sizes = {4: (None, 50, 60), 16: (16, 90, 80), 32: (16, 170, 240), 64: (32, 900, 900)}
     rows = tuple(
-        Row("x", v, chunk, "", 0.1 * v, 0.1, 9.0, 1, program=compiled(total), planned_bytes=planned)
+        RuntimeRow(
+            "x", v, chunk, "", 0.1 * v, 0.1, 9.0, 1, program=compiled(total), planned_bytes=planned
+        )
         for v, (chunk, total, planned) in sizes.items()
     )
     result = Result(RuntimeConfig("small", tuple(sizes), (56, 56)), {}, None, rows)
@@ -109,7 +114,9 @@ def test_the_result_is_handed_on_after_every_row(tmp_path, monkeypatch):
 
     monkeypatch.setattr(series, "matmul_peak", lambda *_: None)
     monkeypatch.setattr(
-        series, "measure", lambda name, tasks, *_: (Row(name, t.views, t.chunk) for t in tasks)
+        series,
+        "measure",
+        lambda name, tasks, *_: (RuntimeRow(name, t.views, t.chunk) for t in tasks),
     )
     mixers = ("fast_weights", "attention")
     config = RuntimeConfig("tiny", (20, 2), (56, 56), mixers=mixers, streaming=True)
@@ -119,7 +126,7 @@ def test_the_result_is_handed_on_after_every_row(tmp_path, monkeypatch):
         write_result(result, tmp_path)
         seen.append(len(json.loads((tmp_path / "runtime.json").read_text())["rows"]))
 
-    result = run(config, Effort(), grown, rows=[Row("torch", 2)])
+    result = run(config, Effort(), grown, rows=[RuntimeRow("torch", 2)])
     assert seen == [1, 2, 3, 4, 5, 6]
     assert [(r.series, r.views, r.chunk) for r in result.rows] == [
         ("torch", 2, None),

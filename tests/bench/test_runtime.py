@@ -10,12 +10,12 @@ import pytest
 
 from zipmap_jax.bench import runtime
 from zipmap_jax.bench.matmul import MatmulPeak
-from zipmap_jax.bench.program_memory import ProgramMemory
-from zipmap_jax.bench.runtime import OUT_OF_TIME, Effort, Row, measure, with_timing
+from zipmap_jax.bench.runtime import OUT_OF_TIME, Effort, RuntimeRow, measure, with_timing
 from zipmap_jax.bench.task import Task
 from zipmap_jax.bench.timing import Timing
 from zipmap_jax.bench.weights import random_params
-from zipmap_jax.models.config import FP32
+from zipmap_jax.compilation.memory import ProgramMemory
+from zipmap_jax.nn.config import FP32
 
 TASK = Task("tiny", FP32, (56, 56))
 PEAK = MatmulPeak(4e12, 8, "float32", "highest")
@@ -73,16 +73,16 @@ def test_rows_without_time_are_not_started(fake):
 
 
 def test_rates_follow_from_seconds():
-    row = with_timing(Row("x", 3), Timing((2.0, 1.0, 4.0)), 2e12, PEAK)
+    row = with_timing(RuntimeRow("x", 3), Timing((2.0, 1.0, 4.0)), 2e12, PEAK)
     assert (row.seconds, row.fastest, row.slowest, row.repeats) == (2.0, 1.0, 4.0, 3)
     assert (row.tflop, row.tflops, row.share_of_peak) == (2.0, 1.0, 0.25)
-    assert with_timing(Row("x", 3), Timing((2.0,)), 2e12, None).share_of_peak is None
+    assert with_timing(RuntimeRow("x", 3), Timing((2.0,)), 2e12, None).share_of_peak is None
 
 
 def test_a_row_survives_json():
-    row = Row("x", 3, 2, seconds=1.0, program=ProgramMemory(1, 2, 3, 6))
-    assert Row.from_dict(dataclasses.asdict(row)) == row
-    assert Row.from_dict(dataclasses.asdict(Row("x", 3))) == Row("x", 3)
+    row = RuntimeRow("x", 3, 2, seconds=1.0, program=ProgramMemory(1, 2, 3, 6))
+    assert RuntimeRow.from_dict(dataclasses.asdict(row)) == row
+    assert RuntimeRow.from_dict(dataclasses.asdict(RuntimeRow("x", 3))) == RuntimeRow("x", 3)
 
 
 def test_random_weights_have_the_shapes_and_the_size_of_trained_ones(micro):

@@ -4,7 +4,7 @@ import pytest
 
 from zipmap_jax.bench.runtime import even_chunk
 from zipmap_jax.bench.task import Task
-from zipmap_jax.models.config import BF16, FP32
+from zipmap_jax.nn.config import BF16, FP32
 
 SIZE = (392, 518)
 DEPTH, POINTS = 0.2257, 0.2257

@@ -12,13 +12,9 @@ from PIL import Image
 
 from zipmap_jax.cli import demo, run
 from zipmap_jax.convert.hub import LoadedModel
-from zipmap_jax.models.config import (
-    CameraHeadConfig,
-    DenseHeadConfig,
-    EmbedderConfig,
-    ZipMapConfig,
-)
+from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig
 
 MICRO = ZipMapConfig(
     preset="micro",

@@ -12,7 +12,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from tests.echo import echo_model
 from zipmap_jax.cli.main import main
-from zipmap_jax.inference import warm
+from zipmap_jax.inference import warm_cache as warm
 from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap

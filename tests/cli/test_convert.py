@@ -10,8 +10,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from zipmap_jax.cli.main import main
+from zipmap_jax.convert.identify import expected_shapes
 from zipmap_jax.convert.torch_file import read_torch
-from zipmap_jax.convert.zipmap import expected_shapes
 from zipmap_jax.models.presets import preset
 
 Capture = pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from zipmap_jax.cli.main import main
-from zipmap_jax.parity.report import Row, Tolerance, compare
+from zipmap_jax.parity.report import TensorComparison, Tolerance, compare
 
 Capture = pytest.CaptureFixture[str]
 
@@ -20,23 +20,23 @@ BROKEN = compare("points", np.ones(3), np.ones(4), Tolerance(1e-5))
 
 
 @pytest.fixture
-def rows(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
+def rows(monkeypatch: pytest.MonkeyPatch) -> list[TensorComparison]:
     """What every file compares to."""
-    rows: list[Row] = [GOOD]
+    rows: list[TensorComparison] = [GOOD]
     # The package's attribute of that name is the function, so the module is asked for by name.
     module = importlib.import_module("zipmap_jax.parity.check")
     monkeypatch.setattr(module, "check", lambda path: rows)
     return rows
 
 
-def test_within_tolerance_exits_with_0(rows: list[Row], capsys: Capture) -> None:
+def test_within_tolerance_exits_with_0(rows: list[TensorComparison], capsys: Capture) -> None:
     assert main(["parity", "a.npz", "b.npz"]) == 0
     out = capsys.readouterr().out
     assert out.count("depth") == 2
     assert out.splitlines()[-1] == "2 of 2 tensors within tolerance"
 
 
-def test_beyond_tolerance_exits_with_1(rows: list[Row], capsys: Capture) -> None:
+def test_beyond_tolerance_exits_with_1(rows: list[TensorComparison], capsys: Capture) -> None:
     rows.append(BAD)
     assert main(["parity", "a.npz"]) == 1
     out = capsys.readouterr().out
@@ -44,7 +44,9 @@ def test_beyond_tolerance_exits_with_1(rows: list[Row], capsys: Capture) -> None
     assert out.splitlines()[-1] == "1 of 2 tensors within tolerance"
 
 
-def test_json_is_valid_even_for_infinite_errors(rows: list[Row], capsys: Capture) -> None:
+def test_json_is_valid_even_for_infinite_errors(
+    rows: list[TensorComparison], capsys: Capture
+) -> None:
     rows += [BAD, BROKEN]
     assert main(["parity", "a.npz", "--json"]) == 1
 

@@ -58,7 +58,7 @@ def test_json_is_one_object(tmp_path: Path, photos: Photos, capsys: Capture) -> 
 def test_options_reach_the_work(
     tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    from zipmap_jax.inference import offline
+    from zipmap_jax.inference import reconstruct as offline
 
     seen = {}
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zipmap_jax.convert.zipmap import expected_shapes, from_torch
-from zipmap_jax.models.config import EmbedderConfig, ZipMapConfig
+from zipmap_jax.convert.identify import expected_shapes, from_torch
+from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.presets import preset
+from zipmap_jax.nn.config import EmbedderConfig
 
 
 @pytest.fixture(scope="session")

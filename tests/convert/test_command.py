@@ -12,10 +12,10 @@ import safetensors.numpy
 
 from zipmap_jax.convert.checkpoint import CARD, WEIGHTS, read
 from zipmap_jax.convert.command import convert_command
+from zipmap_jax.convert.identify import expected_shapes
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.convert.torch_file import read_torch
 from zipmap_jax.convert.torch_writer import write_torch
-from zipmap_jax.convert.zipmap import expected_shapes
 from zipmap_jax.models.presets import preset
 
 

@@ -16,11 +16,12 @@ import pytest
 from zipmap_jax.convert import hub
 from zipmap_jax.convert.checkpoint import CARD, WEIGHTS, make_card, save
 from zipmap_jax.convert.hub import embedded, find, load
+from zipmap_jax.convert.identify import expected_shapes
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.convert.torch_writer import write_torch
-from zipmap_jax.convert.zipmap import expected_shapes
-from zipmap_jax.models.config import BF16, FP32, ZipMapConfig
+from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.presets import preset
+from zipmap_jax.nn.config import BF16, FP32
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from zipmap_jax.convert.identify import expected_shapes, from_torch, to_torch
 from zipmap_jax.convert.vggt import from_vggt, plan
-from zipmap_jax.convert.zipmap import expected_shapes, from_torch, to_torch
 from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.presets import preset
 

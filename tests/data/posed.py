@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from zipmap_jax.data.config import BatchShape
 from zipmap_jax.data.datasets.readers import open_source
 from zipmap_jax.data.loader import Loader, loader
 from zipmap_jax.data.mixture import Mixture
-from zipmap_jax.train.config import Bucket
 
 HEIGHT, WIDTH = 24, 36
 
@@ -47,17 +47,17 @@ def break_frame(folder: Path, frame: int) -> None:
 
 
 SHAPES = (
-    Bucket(views=3, height=14, width=28, batch=2, weight=0.5),
-    Bucket(views=2, height=28, width=28, batch=1, targets=2, weight=0.5),
+    BatchShape(views=3, height=14, width=28, batch=2, weight=0.5),
+    BatchShape(views=2, height=28, width=28, batch=1, targets=2, weight=0.5),
 )
 STEPS = 6
 
 
-def shape_of(step: int) -> Bucket:
+def shape_of(step: int) -> BatchShape:
     return SHAPES[step % 2]
 
 
 def open_recording(root: Path, **options: int) -> Loader:
     source = open_source("posed_folder", root, scales=(0.8, 1.2), zoom=0.3)
-    options = {"steps": STEPS, "slots": 4, **options}
+    options = {"steps": STEPS, "microbatches": 4, **options}
     return loader(Mixture([source], [1.0], seed=5), shape_of, **options)  # type: ignore[arg-type]

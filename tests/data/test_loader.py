@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tests.data.posed import SHAPES, STEPS, break_frame, open_recording, write_scene
-from zipmap_jax.train.config import Bucket, CropConfig, DataConfig, SourceConfig
-from zipmap_jax.train.reading import open_loader
+from zipmap_jax.data.config import BatchShape, CropConfig, DataConfig, SourceConfig
+from zipmap_jax.data.open import open_loader
 
 ROOT = Path(__file__).parents[2]
 
@@ -169,7 +169,7 @@ def test_too_many_broken_frames_name_the_source(tmp_path: Path, workers: int) ->
 
 
 def test_slots_that_cannot_be_shared_are_refused(recording: Path) -> None:
-    with pytest.raises(ValueError, match="3 hosts cannot share 4 slots evenly"):
+    with pytest.raises(ValueError, match="3 hosts cannot share 4 microbatches evenly"):
         open_recording(recording, hosts=3)
     with pytest.raises(ValueError, match="this is host 2"):
         open_recording(recording, hosts=2, host=2)
@@ -177,8 +177,8 @@ def test_slots_that_cannot_be_shared_are_refused(recording: Path) -> None:
 
 def test_the_loader_of_a_configuration(recording: Path) -> None:
     config = DataConfig(
-        buckets=(Bucket(2, 14, 28, batch=2), Bucket(3, 14, 14)),
-        slots=2,
+        buckets=(BatchShape(2, 14, 28, batch=2), BatchShape(3, 14, 14)),
+        microbatches=2,
         engine="loader",
         mixture=(SourceConfig("posed_folder", root=str(recording), max_interval=1),),
         crop=CropConfig(zoom=0.0),
@@ -190,4 +190,4 @@ def test_the_loader_of_a_configuration(recording: Path) -> None:
     with opened(start=19, host=1, hosts=2) as batches:
         assert [b["images"].shape[0] for b in batches] == [shapes[19][0] // 2]
     with pytest.raises(ValueError, match=r"name data sets in data\.mixture"):
-        open_loader(DataConfig(buckets=(Bucket(2, 14, 14),)), 1, 0)
+        open_loader(DataConfig(buckets=(BatchShape(2, 14, 14),)), 1, 0)

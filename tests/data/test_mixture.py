@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from zipmap_jax.data.frame import BrokenFrameError, Frame, SceneViews
+from zipmap_jax.data.frame import BrokenFrameError, PosedFrame, SceneViews
 from zipmap_jax.data.mixture import Mixture, generator
 from zipmap_jax.data.recorded import RecordedScenes
 from zipmap_jax.data.sampling import FrameSampler, PoolSampler, VideoSampler
@@ -28,7 +28,11 @@ class Dots:
 
 
 def draw_all(mixture: Mixture, steps: int) -> list[tuple[int, int, int]]:
-    drawn = [mixture.draw(step, slot, 0, 2, (2, 2)) for step in range(steps) for slot in range(2)]
+    drawn = [
+        mixture.draw(step, microbatch, 0, 2, (2, 2))
+        for step in range(steps)
+        for microbatch in range(2)
+    ]
     return [(d.source, d.views.sequence, d.failures) for d in drawn]
 
 
@@ -101,12 +105,12 @@ class Numbers:
     name: str = "numbers"
     error: Exception | None = None
 
-    def load(self, sequence: int, position: int) -> Frame:
+    def load(self, sequence: int, position: int) -> PosedFrame:
         if self.error is not None:
             raise self.error
         image = np.zeros((16, 16, 3), np.uint8)
         k = np.array([[10.0, 0, 8], [0, 10, 8], [0, 0, 1]])
-        return Frame(image, np.full((16, 16), -1.0), k, np.eye(4), position)
+        return PosedFrame(image, np.full((16, 16), -1.0), k, np.eye(4), position)
 
 
 def test_sequences_are_drawn_by_the_sampler_s_weights() -> None:

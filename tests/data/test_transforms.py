@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zipmap_jax.data.frame import BrokenFrameError, Frame, check_frame
+from zipmap_jax.data.frame import BrokenFrameError, PosedFrame, check_frame
 from zipmap_jax.data.transforms import (
     MARGIN,
     clean_depth,
@@ -17,12 +17,12 @@ from zipmap_jax.data.transforms import (
 )
 
 
-def coded(height: int, width: int, k: tuple[float, float, float, float]) -> Frame:
+def coded(height: int, width: int, k: tuple[float, float, float, float]) -> PosedFrame:
     """A frame whose pixels say where they are: depth exactly, colour as a ramp."""
     v, u = np.mgrid[:height, :width]
     ramp = np.stack([u / width, v / height, np.zeros_like(u)], -1)
     fx, fy, cx, cy = k
-    return Frame(
+    return PosedFrame(
         np.round(255 * ramp).astype(np.uint8),
         (1 + u + 1000 * v).astype(np.float32),
         np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]),
@@ -31,7 +31,7 @@ def coded(height: int, width: int, k: tuple[float, float, float, float]) -> Fram
     )
 
 
-def parameters(frame: Frame) -> np.ndarray:
+def parameters(frame: PosedFrame) -> np.ndarray:
     """fx, fy, cx, cy."""
     return frame.intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]]
 
@@ -103,7 +103,7 @@ def test_golden_resize_and_cut_off_the_middle() -> None:
     np.testing.assert_allclose(parameters(result), expected, atol=1e-9)
 
 
-def came_from(got: Frame, source: Frame) -> tuple[np.ndarray, np.ndarray]:
+def came_from(got: PosedFrame, source: PosedFrame) -> tuple[np.ndarray, np.ndarray]:
     """Where the ray of every pixel meets the image plane of the original: columns, rows."""
     (fx, fy, cx, cy), (f0, g0, x0, y0) = parameters(got), parameters(source)
     v, u = np.mgrid[: got.depth.shape[0], : got.depth.shape[1]]
@@ -240,6 +240,6 @@ def test_unusable_frames_say_why(change: dict[str, np.ndarray], reason: str) -> 
         "intrinsics": np.eye(3),
         "w2c": np.eye(4),
     }
-    check_frame(Frame(**good, id=0))
+    check_frame(PosedFrame(**good, id=0))
     with pytest.raises(BrokenFrameError, match=reason):
-        check_frame(Frame(**(good | change), id=0))
+        check_frame(PosedFrame(**(good | change), id=0))

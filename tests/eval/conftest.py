@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zipmap_jax.eval.held_out import Batch
+from zipmap_jax.eval.benchmarks.procedural import Batch
 
 SCENES = Path(__file__).parent / "recorded" / "held_out.npz"
 

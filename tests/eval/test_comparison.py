@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tests.scenes import room
-from zipmap_jax.eval.comparison import MEANING, Comparison, Numbers, table
-from zipmap_jax.structs import Scene
+from zipmap_jax.eval.comparison import Comparison
+from zipmap_jax.eval.report import MEANING, Numbers, table
+from zipmap_jax.scene.scene import Scene
 
 PERFECT = {name: 100.0 for name in MEANING} | {"AbsRel": 0, "delta<1.25": 1}
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from tests.models.conftest import micro, random_params
-from zipmap_jax.eval.comparison import MEANING, table
-from zipmap_jax.eval.held_out import Batch, evaluate, held_out_scenes
-from zipmap_jax.eval.rendered import RENDERED, RenderedComparison
+from zipmap_jax.eval.benchmarks.procedural import Batch, evaluate, held_out_scenes
+from zipmap_jax.eval.metrics.rendering import RENDERED
+from zipmap_jax.eval.rendered import RenderedComparison
+from zipmap_jax.eval.report import MEANING, table
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Prediction, Views
 

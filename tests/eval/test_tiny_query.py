@@ -8,7 +8,7 @@ import pytest
 
 import zipmap_jax
 from zipmap_jax.convert.hub import LoadedModel
-from zipmap_jax.eval.held_out import Batch
+from zipmap_jax.eval.benchmarks.procedural import Batch
 from zipmap_jax.eval.rendered import RenderedComparison, render
 
 

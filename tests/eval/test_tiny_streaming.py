@@ -11,7 +11,7 @@ import pytest
 
 import zipmap_jax
 from zipmap_jax.convert.hub import LoadedModel
-from zipmap_jax.eval.held_out import Batch, evaluate, predict
+from zipmap_jax.eval.benchmarks.procedural import Batch, evaluate, predict
 from zipmap_jax.structs import Views
 
 

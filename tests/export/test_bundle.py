@@ -11,7 +11,7 @@ import pytest
 from tests.scenes import room
 from zipmap_jax.export import FORMATS, Format, OutputError, load_scene, read_ply, write_all
 from zipmap_jax.export.output import check_output
-from zipmap_jax.structs import Scene
+from zipmap_jax.scene.scene import Scene
 
 NAMES = {"scene.html", "points.ply", "scene.glb", "cameras.json", "scene.npz", "README.txt"}
 

@@ -15,10 +15,10 @@ from tests.scenes import room
 from zipmap_jax.export.cameras import write_cameras
 from zipmap_jax.export.depth_images import file_stem, write_depth_images
 from zipmap_jax.export.glb import frustum_lines, write_glb
-from zipmap_jax.export.npz import load_scene, save_scene
 from zipmap_jax.export.ply import read_ply, write_ply
-from zipmap_jax.export.points import point_cloud
-from zipmap_jax.structs import Scene
+from zipmap_jax.scene.npz import load_scene, save_scene
+from zipmap_jax.scene.points import point_cloud
+from zipmap_jax.scene.scene import Scene
 
 
 def test_ply_round_trip(tmp_path: Path) -> None:

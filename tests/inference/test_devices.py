@@ -18,10 +18,10 @@ from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.compile import compiled_update, forget_programs
 from zipmap_jax.inference.devices import check_devices
 from zipmap_jax.inference.memory import estimate_memory, workload_of
-from zipmap_jax.inference.memory_plan import plan_memory
-from zipmap_jax.inference.offline import predict
-from zipmap_jax.inference.phases import Phased, phases_of
+from zipmap_jax.inference.offline_program import OfflineProgram, phases_of
+from zipmap_jax.inference.reconstruct import predict
 from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.models.memory import plan_memory
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 
@@ -33,9 +33,9 @@ WORDS = {"f32": 4, "s32": 4, "pred": 1}
 
 
 @pytest.fixture(scope="module")
-def program() -> Phased:
+def program() -> OfflineProgram:
     run = compiled_update(ZipMap(CONFIG), random_params(CONFIG), BUCKET).run
-    assert isinstance(run, Phased)
+    assert isinstance(run, OfflineProgram)
     return run
 
 
@@ -70,7 +70,7 @@ def test_devices_that_share_newton_schulz_agree_too(monkeypatch: pytest.MonkeyPa
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
     bucket = dataclasses.replace(BUCKET, views=16)
     run = compiled_update(ZipMap(CONFIG), random_params(CONFIG), bucket).run
-    assert isinstance(run, Phased)
+    assert isinstance(run, OfflineProgram)
     matrix = CONFIG.fast.hidden_multiple * CONFIG.width**2 * 4
     assert received(run.zip.run.as_text(), "all-gather").count(DEVICES * matrix) == 1
     forget_programs()
@@ -80,7 +80,7 @@ def test_devices_that_share_newton_schulz_agree_too(monkeypatch: pytest.MonkeyPa
     ("phase", "kinds"), [("zip", ("argument", "output")), ("heads", ("argument",))]
 )
 def test_each_device_needs_an_eighth_of_the_memory(
-    program: Phased, phase: str, kinds: tuple[str, ...]
+    program: OfflineProgram, phase: str, kinds: tuple[str, ...]
 ) -> None:
     """Of what grows with the views: weights and the temporaries of a chunk do not shrink."""
 
@@ -114,7 +114,7 @@ def test_the_plan_knows_of_devices() -> None:
     assert "free on each of 8 devices" in estimate_memory(shared, 10**9, 10**9).text
 
 
-def test_what_devices_send(program: Phased) -> None:
+def test_what_devices_send(program: OfflineProgram) -> None:
     """A layer's three gradients at once, in a loop over the layers; then the camera tokens."""
     text = program.zip.run.as_text()
     width, views = CONFIG.width, BUCKET.views
@@ -130,7 +130,7 @@ def test_what_devices_send(program: Phased) -> None:
 
 
 @pytest.mark.parametrize("phase", ["embed", "heads"])
-def test_devices_go_through_their_own_chunks(program: Phased, phase: str) -> None:
+def test_devices_go_through_their_own_chunks(program: OfflineProgram, phase: str) -> None:
     text = getattr(program, phase).run.as_text()
     for operation in ("all-reduce", "all-gather", *OTHERS):
         assert not received(text, operation), operation

@@ -17,21 +17,21 @@ from tests.echo import echo_model
 from zipmap_jax.convert.hub import LoadedModel
 from zipmap_jax.geometry.depth import unproject_to_world
 from zipmap_jax.geometry.pose import decode_pose, rebase_poses
+from zipmap_jax.inference.assemble import guarded
 from zipmap_jax.inference.export_program import export_program, possible
-from zipmap_jax.inference.offline import predict
 from zipmap_jax.inference.program_file import load_program
-from zipmap_jax.inference.scene import guarded
-from zipmap_jax.models.config import (
+from zipmap_jax.inference.reconstruct import predict
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.models.storage import as_multiplied
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import (
     BF16,
     FP32,
     CameraHeadConfig,
     DenseHeadConfig,
     EmbedderConfig,
     Policy,
-    ZipMapConfig,
 )
-from zipmap_jax.models.storage import as_multiplied
-from zipmap_jax.models.zipmap import ZipMap
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)

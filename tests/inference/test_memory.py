@@ -23,9 +23,9 @@ from zipmap_jax.inference.memory import (
     tree_bytes,
     workload_of,
 )
-from zipmap_jax.inference.memory_plan import Workload, plan_memory
-from zipmap_jax.models.config import BF16, FP32, Policy
+from zipmap_jax.models.memory import Workload, plan_memory
 from zipmap_jax.models.presets import preset
+from zipmap_jax.nn.config import BF16, FP32, Policy
 
 GB = 10**9
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def workload(views=64, chunk: int | None = 16, size="small", variant="offline", 
 
 @pytest.mark.parametrize(
     ("views", "chunk", "reported"),
-    # `zipmap eval memory`, fp32 on a CPU, without weights (bytes, jax 0.11).
+    # `zipmap bench memory`, fp32 on a CPU, without weights (bytes, jax 0.11).
     [(4, None, 1365e6), (16, 4, 1525e6), (64, 16, 6099e6)],
 )
 def test_device_estimate_is_close_to_what_the_compiler_reports(views, chunk, reported):
@@ -308,7 +308,7 @@ def test_what_is_loaded_counts_as_free_where_it_is_counted_as_needed():
 
 
 def test_the_plan_for_a_gpu_is_near_what_its_compiler_needs():
-    """Against docs/results/h200-memory.json, which `zipmap eval memory --target h200` made."""
+    """Against docs/results/h200-memory.json, which `zipmap bench memory --target h200` made."""
     recorded = json.loads((ROOT / "docs/results/h200-memory.json").read_text())
     size = tuple(recorded["config"]["size"])
     rows = [row for row in recorded["rows"] if row["views"] >= 750]

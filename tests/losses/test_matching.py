@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zipmap_jax.data.datasets.procedural import ProceduralConfig, scene_batch
 from zipmap_jax.losses import LossConfig, Target, normalise_target, target_from_batch
 from zipmap_jax.losses.matching import SHARPNESS, correspondences, matching_loss
 from zipmap_jax.losses.total import term_weights
+from zipmap_jax.procedural import ProceduralConfig, scene_batch
 
 SIDE, ROWS, COLUMNS = 4, 3, 5
 PATCHES = ROWS * COLUMNS

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zipmap_jax.data.datasets.procedural import ProceduralConfig, scene_batch
 from zipmap_jax.geometry import nearest_rotation
 from zipmap_jax.losses import Target, target_from_batch
 from zipmap_jax.losses.patch_rays import Frame, patch_ray_loss, patch_rays
+from zipmap_jax.procedural import ProceduralConfig, scene_batch
 
 VIEWS, ROWS, COLUMNS = 4, 2, 3
 PATCHES = ROWS * COLUMNS

@@ -11,16 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zipmap_jax.convert.zipmap import expected_shapes, from_torch
-from zipmap_jax.models.config import (
-    CameraHeadConfig,
-    DenseHeadConfig,
-    EmbedderConfig,
-    Variant,
-    ZipMapConfig,
-)
+from zipmap_jax.convert.identify import expected_shapes, from_torch
+from zipmap_jax.models.config import Variant, ZipMapConfig
 from zipmap_jax.models.presets import VARIANTS
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig
 from zipmap_jax.parity.synthetic import StateDict
 from zipmap_jax.structs import Prediction, SceneState, Views
 

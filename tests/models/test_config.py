@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.models.conftest import MICRO
-from zipmap_jax.models.config import BF16, FP32, FastWeightConfig
 from zipmap_jax.models.presets import DINOV2, preset
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import BF16, FP32, FastWeightConfig
 from zipmap_jax.structs import Views
 
 

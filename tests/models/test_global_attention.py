@@ -14,10 +14,11 @@ import pytest
 
 from tests.models.conftest import MICRO, micro, random_params
 from tests.models.test_zipmap import close
-from zipmap_jax.models.config import BF16, CameraHeadConfig, ZipMapConfig
+from zipmap_jax.compilation.flops import flops_of
+from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import BF16, CameraHeadConfig
 from zipmap_jax.structs import Prediction, SceneState, Views
-from zipmap_jax.train.flops import flops_of
 
 TWIN = dataclasses.replace(MICRO, mixer="attention")
 REF_VIEW = dataclasses.replace(micro("ref_view"), mixer="attention")

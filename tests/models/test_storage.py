@@ -12,10 +12,10 @@ import pytest
 from tests.models.conftest import micro, random_params
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.inference.memory import tree_bytes
-from zipmap_jax.models.config import BF16, FP32
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.storage import as_multiplied
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import BF16, FP32
 from zipmap_jax.structs import Views
 
 

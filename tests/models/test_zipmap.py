@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tests.models.conftest import STATE, close, compiled, micro, random_params, run, same
-from zipmap_jax.models.config import BF16
 from zipmap_jax.models.dense_heads import _turns
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import BF16
 from zipmap_jax.structs import Views
 
 VARIANTS = ("offline", "ref_view", "streaming", "state_query")

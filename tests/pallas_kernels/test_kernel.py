@@ -11,14 +11,14 @@ import pytest
 
 from pallas_kernels import compat, dispatch, newton_schulz
 from pallas_kernels.newton_schulz import op
-from pallas_kernels.newton_schulz.kernel import Plan, newton_schulz_kernel, update_tiling
+from pallas_kernels.newton_schulz.kernel import KernelPlan, newton_schulz_kernel, update_tiling
 from pallas_kernels.newton_schulz.reference import newton_schulz_reference
 from pallas_kernels.newton_schulz.tiling import Tiling
 from tests.pallas_kernels.oracle import NEEDS_TRANSPOSED_REFS, bf16, error, exact, iterate, normal
 
 # Another order of summation in fp32, and now and then a bf16 rounding that flips because of it.
 SAME_ROUNDING = 1e-4
-SMALL = Plan(symmetric=Tiling(stages=2), update=Tiling(stages=2), blocks=2)
+SMALL = KernelPlan(symmetric=Tiling(stages=2), update=Tiling(stages=2), blocks=2)
 
 
 def interpreted(g: np.ndarray, steps: int, precision: str = "bf16_operands") -> np.ndarray:

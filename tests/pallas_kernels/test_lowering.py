@@ -11,7 +11,7 @@ import pytest
 
 from pallas_kernels import newton_schulz
 from pallas_kernels.newton_schulz import op
-from pallas_kernels.newton_schulz.kernel import Plan, newton_schulz_kernel
+from pallas_kernels.newton_schulz.kernel import KernelPlan, newton_schulz_kernel
 from pallas_kernels.newton_schulz.product import Product
 from pallas_kernels.newton_schulz.tables import SYMMETRIC, UPDATE
 from pallas_kernels.newton_schulz.tiling import Tiling
@@ -74,7 +74,7 @@ def test_five_steps(extents: tuple[int, ...]) -> None:
 
 
 def test_carry_in_bf16() -> None:
-    f = functools.partial(newton_schulz_kernel, precision="bf16", plan=Plan())
+    f = functools.partial(newton_schulz_kernel, precision="bf16", plan=KernelPlan())
     assert KERNEL in lowered(f, shape(3, D, M))
 
 

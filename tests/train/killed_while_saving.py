@@ -17,12 +17,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zipmap_jax.data.config import BatchShape, DataConfig
 from zipmap_jax.models.presets import preset
 from zipmap_jax.train.checkpoint import Checkpoints
-from zipmap_jax.train.config import Bucket, DataConfig, OptimConfig, TrainConfig
+from zipmap_jax.train.config.schema import OptimConfig, TrainConfig
 from zipmap_jax.train.state import TrainState
 
-CONFIG = TrainConfig("kill", preset("tiny"), DataConfig((Bucket(2, 42, 42),)), optim=OptimConfig())
+CONFIG = TrainConfig(
+    "kill", preset("tiny"), DataConfig((BatchShape(2, 42, 42),)), optim=OptimConfig()
+)
 
 
 def state_of(step: int) -> TrainState:

@@ -14,15 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from zipmap_jax.data.config import BatchShape, DataConfig
 from zipmap_jax.models.presets import preset
 from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
-from zipmap_jax.train.config import Bucket, DataConfig, LogConfig, MeshConfig, TrainConfig
-from zipmap_jax.train.resume import check_resumable, config_digest, differences
+from zipmap_jax.train.config.digest import config_digest, differences
+from zipmap_jax.train.config.schema import LogConfig, MeshConfig, TrainConfig
+from zipmap_jax.train.resume import check_resumable
 from zipmap_jax.train.sharding import make_mesh
 from zipmap_jax.train.state import TrainState, initial_state
 
 HERE = Path(__file__).parent
-CONFIG = TrainConfig("test", preset("tiny"), DataConfig((Bucket(2, 42, 42),)))
+CONFIG = TrainConfig("test", preset("tiny"), DataConfig((BatchShape(2, 42, 42),)))
 
 
 def state_of(step: int, size: int = 4) -> TrainState:
@@ -155,7 +157,7 @@ def test_the_digest_is_of_what_determines_the_numbers() -> None:
 
 def test_differences_are_named() -> None:
     optim = dataclasses.replace(CONFIG.optim, lr=2e-5, lr_groups=(("camera/*", 1e-4),))
-    data = DataConfig((Bucket(2, 42, 42, batch=2), Bucket(3, 42, 42)))
+    data = DataConfig((BatchShape(2, 42, 42, batch=2), BatchShape(3, 42, 42)))
     new = dataclasses.replace(CONFIG, optim=optim, data=data, keep=9)
     lines = differences(CONFIG, new)
     assert "optim.lr 1e-05 -> 2e-05" in lines

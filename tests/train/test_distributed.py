@@ -13,7 +13,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from zipmap_jax.train import distributed
-from zipmap_jax.train.config import MeshConfig
+from zipmap_jax.train.config.schema import MeshConfig
 from zipmap_jax.train.sharding import make_mesh
 
 

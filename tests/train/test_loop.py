@@ -17,30 +17,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from zipmap_jax.config_io import from_json, to_json
+from zipmap_jax.data.config import BatchShape, DataConfig
 from zipmap_jax.models.presets import preset
 from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
-from zipmap_jax.train.config import (
-    Bucket,
-    DataConfig,
-    EmaConfig,
-    LogConfig,
-    OptimConfig,
-    TrainConfig,
-    from_json,
-    to_json,
-)
+from zipmap_jax.train.config.schema import EmaConfig, LogConfig, OptimConfig, TrainConfig
+from zipmap_jax.train.log.writer import Writer
 from zipmap_jax.train.loop import Evaluate, summary, train
+from zipmap_jax.train.preemption import Stop, stop_on_signals
 from zipmap_jax.train.sharding import make_mesh
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import Batch, train_step
-from zipmap_jax.train.stop import Stop, stop_on_signals
 from zipmap_jax.train.validation import both_weights
-from zipmap_jax.train.writer import Writer
 
 CONFIG = TrainConfig(
     name="test",
     model=preset("tiny"),
-    data=DataConfig(buckets=(Bucket(2, 42, 42),)),
+    data=DataConfig(buckets=(BatchShape(2, 42, 42),)),
     optim=OptimConfig(lr=0.05),
     ema=EmaConfig(start=3),
     steps=12,
@@ -252,7 +245,7 @@ def test_a_trace_of_some_steps(tmp_path: Path) -> None:
 
 
 def test_pictures_and_arithmetic_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zipmap_jax.train.writer.peak_flops", lambda _: 1e3)
+    monkeypatch.setattr("zipmap_jax.train.log.writer.peak_flops", lambda _: 1e3)
     config = dataclasses.replace(CONFIG, log=LogConfig(every=4, pictures_every=5))
 
     def picture(state: TrainState) -> np.ndarray:
@@ -342,7 +335,7 @@ def test_scenes_drawn_anew_are_told(tmp_path: Path) -> None:
         ({"steps": 0}, "the run test has steps=0: it must be at least 1"),
         ({"seed": -1}, "seed=-1"),
         ({"keep": 0}, "keep=0"),
-        ({"held_out": Bucket(2, 43, 42)}, "images of 43x42 do not fit the model"),
+        ({"held_out": BatchShape(2, 43, 42)}, "images of 43x42 do not fit the model"),
     ],
 )
 def test_numbers_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
@@ -352,8 +345,8 @@ def test_numbers_that_make_no_sense(changes: dict[str, Any], message: str) -> No
 
 def test_buckets_that_make_no_sense() -> None:
     with pytest.raises(ValueError, match="a bucket has views=0"):
-        Bucket(0, 14, 14)
+        BatchShape(0, 14, 14)
     with pytest.raises(ValueError, match="draws 4 views, but 3 views and 3 targets need 5"):
-        Bucket(3, 14, 14, targets=3, drawn=4)
+        BatchShape(3, 14, 14, targets=3, drawn=4)
     with pytest.raises(ValueError, match="the moving average has interval=0"):
         EmaConfig(interval=0)

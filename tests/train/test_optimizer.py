@@ -12,18 +12,18 @@ import pytest
 
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.train.config import OptimConfig
+from zipmap_jax.train.config.schema import OptimConfig
 from zipmap_jax.train.optimizer import (
     apply_update,
     clip_gradients,
     decay_mask,
     gradient_norms,
     learning_rate,
-    path_name,
     require_matches,
     update_rule,
     without_frozen_gradients,
 )
+from zipmap_jax.tree import path_name
 
 
 # Stage 1 of the recipe: 80,000 steps, peak 1e-4, floor 1e-8, 5 % warm-up.

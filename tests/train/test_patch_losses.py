@@ -17,9 +17,10 @@ from zipmap_jax.losses import LossConfig
 from zipmap_jax.models.config import Mixer
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Views
-from zipmap_jax.train.config import MeshConfig
-from zipmap_jax.train.probe import NAME, VIEWS, with_probe, without_probe
-from zipmap_jax.train.query import query_scene_loss, split_batch
+from zipmap_jax.train.batches.query_split import split_batch
+from zipmap_jax.train.config.schema import MeshConfig
+from zipmap_jax.train.linear_probe import NAME, VIEWS, with_probe, without_probe
+from zipmap_jax.train.query import query_scene_loss
 from zipmap_jax.train.sharding import VIEWS as VIEWS_AXIS
 from zipmap_jax.train.sharding import batch_shardings, make_mesh, shardings
 from zipmap_jax.train.state import initial_state
@@ -35,7 +36,7 @@ def parameters(mixer: Mixer = "fast_weights") -> dict[str, Any]:
     return with_probe(params, dataclasses.replace(CONFIG, model=model.config, loss=LOSS))
 
 
-def one_slot() -> dict[str, jax.Array]:
+def one_microbatch() -> dict[str, jax.Array]:
     return {name: jnp.asarray(x[0]) for name, x in batch().items()}
 
 
@@ -43,7 +44,7 @@ def one_slot() -> dict[str, jax.Array]:
 def test_queries_keys_and_probe_learn_from_them(mixer: Mixer) -> None:
     model = ZipMap(dataclasses.replace(micro("offline"), mixer=mixer))
     loss = jax.jit(jax.value_and_grad(scene_loss(model, LOSS), has_aux=True))
-    (value, parts), gradient = loss(parameters(mixer), one_slot())
+    (value, parts), gradient = loss(parameters(mixer), one_microbatch())
     expected = sum(float(x) for name, x in parts.items() if name.startswith("weighted/"))
     assert float(value) == pytest.approx(expected, rel=1e-5)
     assert 0.5 < float(parts["raw/matching"]) < 2
@@ -66,9 +67,9 @@ def test_addresses_are_those_of_the_fast_weights() -> None:
     images = jnp.repeat(jax.random.uniform(jax.random.key(0), (1, 1, 28, 42, 3)), 2, axis=1)
 
     @jax.jit
-    def addresses(params: Any) -> tuple[jax.Array, jax.Array]:
+    def patch_queries_and_keys(params: Any) -> tuple[jax.Array, jax.Array]:
         taps = model.update_with_taps(params, model.init_state(params), Views(images))[2]
-        return model.addresses(params, taps)
+        return model.patch_queries_and_keys(params, taps)
 
     queries, keys = addresses(params)
     assert queries.shape == keys.shape == (1, 2, 4, 6, width)
@@ -108,7 +109,7 @@ def test_the_probe_stays_behind() -> None:
 def test_patches_of_rendered_views_ask_and_tell(terms: dict[str, float]) -> None:
     model = ZipMap(micro("state_query"))
     config = LossConfig(camera_kind="absolute", rays_frame="first", **NOTHING, **terms)
-    data = split_batch(jax.random.key(0), one_slot(), views=2, targets=2)
+    data = split_batch(jax.random.key(0), one_microbatch(), views=2, targets=2)
     params = with_probe(
         random_params(model.config), dataclasses.replace(CONFIG, model=model.config, loss=config)
     )

@@ -37,7 +37,7 @@ def start(
     flags = f"{QUICK} --xla_force_host_platform_device_count={8 // processes}"
     command = [sys.executable, str(ROOT / "train.py"), "--config", str(config)]
     command += ["--workdir", str(workdir), "--steps", str(steps), "--mesh.fsdp", "2"]
-    command += ["--data.slots", "8", *more]
+    command += ["--data.microbatches", "8", *more]
     together = ["--coordinator", f"127.0.0.1:{port}", "--processes", str(processes)]
     return [
         subprocess.Popen(
@@ -113,7 +113,7 @@ def test_two_processes_train_as_one_and_survive_preemption(tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.usefixtures("cache")
 def test_two_processes_read_what_one_reads(tmp_path: Path) -> None:
-    """Each reads its own half of the slots; together they see the batches of a single one."""
+    """Each reads half of the microbatches; together they see the batches of a single process."""
     config = tmp_path / "micro.py"
     config.write_text(CONFIG.replace("batch=4", "batch=1"))
     mixture = json.dumps([{"name": "procedural"}])

@@ -11,20 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from zipmap_jax.convert.zipmap import expected_shapes, from_torch
+from zipmap_jax.convert.identify import expected_shapes, from_torch
 from zipmap_jax.geometry import invert_pose, pose_from, quaternion_to_matrix
 from zipmap_jax.losses import LossConfig, normalise_target, query_targets_from_batch
-from zipmap_jax.models.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig
 from zipmap_jax.parity.synthetic import StateDict
-from zipmap_jax.train.query import (
-    VIEW_ARRAYS,
-    query_rays,
-    query_scene_loss,
-    split_batch,
-    split_views,
-)
+from zipmap_jax.train.batches.query_split import VIEW_ARRAYS, split_batch, split_views
+from zipmap_jax.train.query import query_rays, query_scene_loss
 
 
 def splits(total: int, views: int, targets: int, count: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +103,7 @@ def test_batch_is_split_alike_in_all_its_arrays() -> None:
     }
     for prefix, index in chosen.items():
         assert index.shape == (4, 3)
-        assert (index == index[0]).all()  # a slot shares its split
+        assert (index == index[0]).all()  # a microbatch shares its split
         for name in VIEW_ARRAYS:
             array = np.asarray(whole[name])
             expected = np.stack([array[i, index[i].astype(int)] for i in range(4)])

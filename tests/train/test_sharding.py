@@ -14,18 +14,12 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from tests.models.conftest import micro, random_params
+from zipmap_jax.data.config import BatchShape, DataConfig
 from zipmap_jax.losses import LossConfig
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Views
-from zipmap_jax.train.config import (
-    Bucket,
-    DataConfig,
-    EmaConfig,
-    MeshConfig,
-    OptimConfig,
-    TrainConfig,
-)
+from zipmap_jax.train.config.schema import EmaConfig, MeshConfig, OptimConfig, TrainConfig
 from zipmap_jax.train.sharding import VIEWS, batch_shardings, make_mesh, shardings, spec_of
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import gather_views, scene_loss, train_step
@@ -34,7 +28,7 @@ MODEL = ZipMap(micro("offline"))
 CONFIG = TrainConfig(
     name="test",
     model=MODEL.config,
-    data=DataConfig(buckets=(Bucket(4, 28, 42),), slots=8),
+    data=DataConfig(buckets=(BatchShape(4, 28, 42),), microbatches=8),
     optim=OptimConfig(lr=1e-4, warmup=0.0),
     ema=EmaConfig(start=0),
     steps=10,
@@ -43,7 +37,7 @@ CONFIG = TrainConfig(
 
 @functools.cache
 def batch() -> dict[str, np.ndarray]:
-    """Eight slots of one scene of four views, made of noise: every slot is different."""
+    """Eight different microbatches of one scene of four views, made of noise."""
     random = np.random.default_rng(0)
     shape = (8, 1, 4)
     w2c = np.broadcast_to(np.eye(4, dtype=np.float32), (*shape, 4, 4)).copy()

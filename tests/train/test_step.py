@@ -1,4 +1,4 @@
-"""The step on a small quadratic: moving average, finite guard, slots."""
+"""The step on a small quadratic: moving average, finite guard, microbatches."""
 
 from __future__ import annotations
 
@@ -12,15 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from zipmap_jax.data.config import BatchShape, DataConfig
 from zipmap_jax.models.presets import preset
-from zipmap_jax.train.config import (
-    Bucket,
-    DataConfig,
-    EmaConfig,
-    MeshConfig,
-    OptimConfig,
-    TrainConfig,
-)
+from zipmap_jax.train.config.schema import EmaConfig, MeshConfig, OptimConfig, TrainConfig
 from zipmap_jax.train.sharding import batch_shardings, make_mesh, shardings
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import Batch, train_step
@@ -28,7 +22,7 @@ from zipmap_jax.train.step import Batch, train_step
 CONFIG = TrainConfig(
     name="test",
     model=preset("tiny"),
-    data=DataConfig(buckets=(Bucket(2, 42, 42),)),
+    data=DataConfig(buckets=(BatchShape(2, 42, 42),)),
     optim=OptimConfig(lr=0.1, warmup=0.0, weight_decay=0.0, clip=0.0),
     ema=EmaConfig(decay=0.9, start=2),
     steps=100,
@@ -127,9 +121,9 @@ def test_one_broken_view_stops_all_devices(sizes: tuple[int, int, int]) -> None:
     data = {"images": np.ones((8, 1, 2, 3), np.float32)}
     good, _ = step(state, jax.device_put(data, batch_shardings(data, mesh)))
     assert (np.asarray(good.params["layer"]["kernel"]) != 1).all()
-    for slot in (0, 5):
+    for microbatch in (0, 5):
         broken = {"images": data["images"].copy()}
-        broken["images"][slot, 0, 1, 2] = np.nan
+        broken["images"][microbatch, 0, 1, 2] = np.nan
         bad, metrics = step(good, jax.device_put(broken, batch_shardings(broken, mesh)))
         for name in ("params", "opt_state", "ema"):
             jax.tree.map(same_on_every_device, getattr(bad, name), getattr(good, name))
@@ -143,7 +137,7 @@ def same_on_every_device(new: jax.Array, old: jax.Array) -> None:
         np.testing.assert_array_equal(part.data, before.data)
 
 
-def test_slots_give_the_gradient_of_the_whole_batch() -> None:
+def test_microbatches_give_the_gradient_of_the_whole_batch() -> None:
     data = {"x": jnp.arange(8.0).reshape(1, 4, 2)}
     whole, _ = make_step()(start(), data)
     cut, metrics = make_step()(start(), {"x": data["x"].reshape(2, 2, 2)})
@@ -151,9 +145,11 @@ def test_slots_give_the_gradient_of_the_whole_batch() -> None:
     assert float(metrics["loss_square"]) == pytest.approx(float(metrics["loss"]))
 
 
-def test_slots_must_divide_over_the_devices() -> None:
+def test_microbatches_must_divide_over_the_devices() -> None:
     mesh = make_mesh(MeshConfig(data=2), jax.devices()[:2])
-    with pytest.raises(ValueError, match=r"\[3\] slots cannot be spread evenly over 2 devices"):
+    with pytest.raises(
+        ValueError, match=r"\[3\] microbatches cannot be spread evenly over 2 devices"
+    ):
         train_step(
             start(), {"x": jnp.ones((3, 4, 2))}, 10, loss=quadratic, config=CONFIG, mesh=mesh
         )

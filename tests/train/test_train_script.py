@@ -22,7 +22,7 @@ CONFIG = '''
 from zipmap_jax.models.config import (
     CameraHeadConfig, DenseHeadConfig, EmbedderConfig, ZipMapConfig,
 )
-from zipmap_jax.train.config import (
+from zipmap_jax.train.config.schema import (
     Bucket, DataConfig, EmaConfig, LogConfig, OptimConfig, TrainConfig,
 )
 

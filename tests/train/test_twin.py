@@ -15,14 +15,14 @@ import zipmap_jax
 from tests.models.conftest import MICRO, random_params
 from zipmap_jax.convert.checkpoint import make_card, save
 from zipmap_jax.convert.command import convert_command
+from zipmap_jax.convert.identify import expected_shapes
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.convert.vggt import plan as vggt_plan
-from zipmap_jax.convert.zipmap import expected_shapes
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.train.named import load
+from zipmap_jax.train.config.digest import differences
+from zipmap_jax.train.config.registry import load
 from zipmap_jax.train.optimizer import decay_mask, peak_rates, update_rule
-from zipmap_jax.train.resume import differences
 
 TWIN = dataclasses.replace(MICRO, mixer="attention")
 

@@ -12,11 +12,11 @@ import pytest
 from zipmap_jax.convert.hub import ASSETS
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.train.config import EmaConfig, TrainConfig
-from zipmap_jax.train.named import load
+from zipmap_jax.train.config.registry import load
+from zipmap_jax.train.config.schema import EmaConfig, TrainConfig
+from zipmap_jax.train.initial_weights import can_start
+from zipmap_jax.train.linear_probe import with_probe
 from zipmap_jax.train.optimizer import peak_rates, require_matches
-from zipmap_jax.train.probe import with_probe
-from zipmap_jax.train.start import can_start
 from zipmap_jax.train.step import moving_average
 
 NAMES = ("tiny_streaming", "tiny_query")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.scenes import room
 from zipmap_jax.export import write_html
-from zipmap_jax.export.points import point_cloud
+from zipmap_jax.scene.points import point_cloud
 from zipmap_jax.viz.html import encode_points, page_data, render_page, start_view
 
 BROWSER = next(

@@ -19,6 +19,7 @@ from typing import IO, Any, Literal
 
 from zipmap_jax import plain_json
 from zipmap_jax.batch.scenes import SceneInput
+from zipmap_jax.errors import UserError
 
 HIDDEN, SETTINGS, MANIFEST = ".batch", "settings.json", "manifest.json"
 FORMAT = 1
@@ -71,13 +72,13 @@ class Journal:
           settings: what the results depend on, as JSON values.
 
         Raises:
-          ValueError: the folder belongs to something else, or was begun with other settings.
+          UserError: the folder belongs to something else, or was begun with other settings.
         """
         path = self._hidden / SETTINGS
         if path.exists():
             self._compare(json.loads(path.read_text("utf-8")), settings)
         elif self.out.exists() and (not self.out.is_dir() or any(self._foreign())):
-            raise ValueError(
+            raise UserError(
                 f"{self.out} exists and is not the folder of an earlier batch: choose another name"
             )
         self._hidden.mkdir(parents=True, exist_ok=True)
@@ -97,13 +98,13 @@ class Journal:
         """Whether the scene's folder is there, which means that it is complete.
 
         Raises:
-          ValueError: something else has its name.
+          UserError: something else has its name.
         """
         folder = self.out / name
         if not folder.exists():
             return False
         if not (folder / "README.txt").is_file():
-            raise ValueError(f"{folder} exists and is no reconstruction: move it away")
+            raise UserError(f"{folder} exists and is no reconstruction: move it away")
         return True
 
     def publish(self, name: str) -> None:
@@ -159,7 +160,7 @@ class Journal:
             if before.get(name) != value:
                 plain = name in ("scenes", "weights")
                 flag = name if plain else "--" + name.replace("_", "-")
-                raise ValueError(
+                raise UserError(
                     f"{self.out} was begun with {flag} {before.get(name)}, not {value}: choose "
                     "another folder, or the same settings"
                 )
@@ -217,7 +218,7 @@ def _lock(path: Path, process: str) -> IO[str] | None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise ValueError(
+        raise UserError(
             f"another zipmap batch works in {path.parent.parent} as process {process}: wait for "
             "it, or give each its own --process i/n"
         ) from None

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from zipmap_jax.batch.scenes import SceneInput
+from zipmap_jax.images.resize import Mode
+from zipmap_jax.images.sources import ImageSource, evenly_spaced, list_sources
 from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.memory import Workload, beside, free_memory
-from zipmap_jax.inference.planning import Free, plan_scene
-from zipmap_jax.inference.resize import Mode
-from zipmap_jax.inference.sources import Source, evenly_spaced, list_sources
+from zipmap_jax.inference.scene_plan import Free, plan_scene
 from zipmap_jax.structs import Progress
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class BatchOptions:
     """What `reconstruct` takes, and how many scenes go together.
 
     Attributes:
@@ -43,7 +43,7 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class Planned:
+class PlannedScene:
     """A scene whose headers were read.
 
     Attributes:
@@ -61,15 +61,15 @@ class Planned:
 class Group:
     """Scenes that are read, run and written together; the bucket is that of all of them."""
 
-    members: tuple[Planned, ...]
+    members: tuple[PlannedScene, ...]
     bucket: Bucket
 
 
-def sources_of(scene: SceneInput, options: Options) -> list[Source]:
+def sources_of(scene: SceneInput, options: BatchOptions) -> list[ImageSource]:
     """The frames of a scene, before anything is decoded.
 
     Raises:
-      ValueError: the scene has none.
+      UserError: the scene has none.
     """
     sources = list_sources(str(scene.path), options.fps, options.strict)
     return evenly_spaced(sources, options.max_views)
@@ -78,9 +78,9 @@ def sources_of(scene: SceneInput, options: Options) -> list[Source]:
 def plan_scenes(
     model: LoadedModel,
     scenes: Sequence[SceneInput],
-    options: Options,
+    options: BatchOptions,
     progress: Progress | None = None,
-) -> list[Planned | Exception]:
+) -> list[PlannedScene | Exception]:
     """For each scene its program, or why it cannot be done.
 
     Args:
@@ -91,7 +91,7 @@ def plan_scenes(
     """
     free = beside(free_memory(), model.params)
 
-    def plan(scene: SceneInput) -> Planned | Exception:
+    def plan(scene: SceneInput) -> PlannedScene | Exception:
         try:
             return _plan(model, scene, options, free)
         except Exception as error:  # whatever a file can do to a decoder: the others go on
@@ -106,7 +106,7 @@ def plan_scenes(
     return plans
 
 
-def _plan(model: LoadedModel, scene: SceneInput, options: Options, free: Free) -> Planned:
+def _plan(model: LoadedModel, scene: SceneInput, options: BatchOptions, free: Free) -> PlannedScene:
     plan = plan_scene(
         model,
         sources_of(scene, options),
@@ -126,11 +126,11 @@ def _plan(model: LoadedModel, scene: SceneInput, options: Options, free: Free) -
         # Scenes that go together must be rounded to one length.
         streams=work.config.streams and options.batch_size == 1,
     )
-    return Planned(scene, work, bucket)
+    return PlannedScene(scene, work, bucket)
 
 
 def group(
-    planned: Sequence[Planned], batch_size: int, already: Sequence[tuple[int, int, int]] = ()
+    planned: Sequence[PlannedScene], batch_size: int, already: Sequence[tuple[int, int, int]] = ()
 ) -> list[Group]:
     """Scenes of one bucket, up to `batch_size` together, largest buckets first.
 

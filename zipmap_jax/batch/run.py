@@ -23,9 +23,9 @@ import numpy as np
 from zipmap_jax.batch.journal import Journal, Record
 from zipmap_jax.batch.notes import about, collected
 from zipmap_jax.batch.plan import (
+    BatchOptions,
     Group,
-    Options,
-    Planned,
+    PlannedScene,
     group,
     key_of,
     plan_scenes,
@@ -34,13 +34,13 @@ from zipmap_jax.batch.plan import (
 from zipmap_jax.batch.scenes import SceneInput
 from zipmap_jax.errors import explain
 from zipmap_jax.export import OutputError, write_all
+from zipmap_jax.images.decode import Frame
+from zipmap_jax.images.resize import PixelMap
+from zipmap_jax.inference.assemble import assemble
 from zipmap_jax.inference.buckets import Bucket, bucket_of
-from zipmap_jax.inference.images import Frame
 from zipmap_jax.inference.memory import free_memory, host_bytes, smaller
-from zipmap_jax.inference.offline import predict_scenes, read_views
-from zipmap_jax.inference.resize import PixelMap
-from zipmap_jax.inference.scene import assemble
-from zipmap_jax.inference.streamed import one_call
+from zipmap_jax.inference.reconstruct import predict_scenes, read_views
+from zipmap_jax.inference.stream_program import one_call
 from zipmap_jax.structs import Prediction, Progress
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ Ended = Callable[[Record, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Read:
+class LoadedScene:
     """A scene whose images were read.
 
     Attributes:
@@ -65,7 +65,7 @@ class Read:
       seconds: that has been spent on it.
     """
 
-    planned: Planned
+    planned: PlannedScene
     frames: list[Frame]
     images: np.ndarray
     pixel_maps: list[PixelMap]
@@ -76,7 +76,7 @@ def run_batch(
     model: LoadedModel,
     scenes: Sequence[SceneInput],
     journal: Journal,
-    options: Options,
+    options: BatchOptions,
     *,
     ended: Ended | None = None,
     on_program: Callable[[Program], None] | None = None,
@@ -114,7 +114,7 @@ class _Batch:
         self,
         model: LoadedModel,
         journal: Journal,
-        options: Options,
+        options: BatchOptions,
         notes: dict[str, list[str]],
         ended: Ended | None,
         on_program: Callable[[Program], None] | None,
@@ -185,12 +185,12 @@ class _Batch:
                 planned.append(plan)
         return group(planned, self.options.batch_size, already)
 
-    def _read_group(self, item: Group) -> list[Read]:
+    def _read_group(self, item: Group) -> list[LoadedScene]:
         """In the reader's thread."""
         found = [self._read(planned) for planned in item.members]
         return [read for read in found if read is not None]
 
-    def _read(self, planned: Planned) -> Read | None:
+    def _read(self, planned: PlannedScene) -> LoadedScene | None:
         began = time.monotonic()
         scene, o = planned.scene, self.options
         with about(scene.name):
@@ -207,12 +207,14 @@ class _Batch:
             except Exception as error:  # whatever a file can do to a decoder: the others go on
                 self._failed(scene.name, error, time.monotonic() - began)
                 return None
-        return Read(planned, frames, images, pixel_maps, time.monotonic() - began)
+        return LoadedScene(planned, frames, images, pixel_maps, time.monotonic() - began)
 
-    def _compute(self, item: Group, found: Sequence[Read]) -> list[tuple[Read, Prediction, Bucket]]:
+    def _compute(
+        self, item: Group, found: Sequence[LoadedScene]
+    ) -> list[tuple[LoadedScene, Prediction, Bucket]]:
         """Predictions of a group; images that were left out may have changed a scene's shape."""
-        results: list[tuple[Read, Prediction, Bucket]] = []
-        parts: dict[Bucket, list[Read]] = {}
+        results: list[tuple[LoadedScene, Prediction, Bucket]] = []
+        parts: dict[Bucket, list[LoadedScene]] = {}
         for read in found:
             parts.setdefault(self._bucket(item, read), []).append(read)
         for bucket, members in parts.items():
@@ -237,7 +239,7 @@ class _Batch:
                 results.append((longer, prediction, bucket))
         return results
 
-    def _bucket(self, item: Group, read: Read) -> Bucket:
+    def _bucket(self, item: Group, read: LoadedScene) -> Bucket:
         height, width = read.images.shape[1:3]
         if (height, width) == (item.bucket.height, item.bucket.width):
             return item.bucket  # with fewer views than planned as well
@@ -250,7 +252,7 @@ class _Batch:
             streams=self.model.model.config.streams and scenes == 1,
         )
 
-    def _advice(self, planned: Planned, bucket: Bucket) -> str:
+    def _advice(self, planned: PlannedScene, bucket: Bucket) -> str:
         if bucket.scenes > 1:
             return f"use a --batch-size of {bucket.scenes // 2} (now {bucket.scenes})"
         return smaller(planned.workload)
@@ -269,7 +271,7 @@ class _Batch:
         if self.on_program:
             self.on_program(program)
 
-    def _write(self, read: Read, prediction: Prediction, bucket: Bucket) -> None:
+    def _write(self, read: LoadedScene, prediction: Prediction, bucket: Bucket) -> None:
         """In a writer's thread. A full disk stops the run, other failures only the scene."""
         name, began = read.planned.scene.name, time.monotonic()
         folder = self.journal.working / name

@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zipmap_jax.inference.images import IMAGE_SUFFIXES
-from zipmap_jax.inference.video import VIDEO_SUFFIXES
+from zipmap_jax.errors import UserError
+from zipmap_jax.images.decode import IMAGE_SUFFIXES
+from zipmap_jax.images.video import VIDEO_SUFFIXES
 
 VARIABLES = ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES")
 
@@ -32,11 +33,11 @@ def list_scenes(folder: Path, out: Path) -> list[SceneInput]:
     """Every folder and video in a folder, by name; hidden ones and `out` itself are left out.
 
     Raises:
-      ValueError: no such folder, no scene in it, or two scenes of one name.
+      UserError: no such folder, no scene in it, or two scenes of one name.
     """
     folder = folder.expanduser()
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder: give a folder of folders of images, or of videos")
+        raise UserError(f"{folder} is no folder: give a folder of folders of images, or of videos")
     found: dict[str, SceneInput] = {}
     photos = 0
     for path in sorted(folder.iterdir()):
@@ -48,14 +49,14 @@ def list_scenes(folder: Path, out: Path) -> list[SceneInput]:
             continue
         scene = SceneInput(path.stem if is_video else path.name, path)
         if scene.name in found:
-            raise ValueError(
+            raise UserError(
                 f"{found[scene.name].path} and {path} would both be written to "
                 f"{out / scene.name}: rename one of them"
             )
         found[scene.name] = scene
     if not found:
         remedy = "use zipmap run for a single scene" if photos else "check the path"
-        raise ValueError(f"{folder} holds no folders of images and no videos: {remedy}")
+        raise UserError(f"{folder} holds no folders of images and no videos: {remedy}")
     if photos:
         warnings.warn(
             f"{photos} images that lie in {folder} itself are left out: a scene is a folder",
@@ -77,7 +78,7 @@ def which_process(text: str | None, environment: Mapping[str, str] = os.environ)
       environment: where the variables are looked up.
 
     Raises:
-      ValueError: not two such numbers.
+      UserError: not two such numbers.
     """
     given = "--process"
     if text is None:
@@ -87,7 +88,7 @@ def which_process(text: str | None, environment: Mapping[str, str] = os.environ)
         text, given = "/".join(values), " and ".join(VARIABLES)
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match or int(match[1]) >= int(match[2]):
-        raise ValueError(
+        raise UserError(
             f"{given} must give a number from 0 and how many there are, like 0/4 to 3/4, got {text}"
         )
     return int(match[1]), int(match[2])

@@ -11,19 +11,20 @@ from typing import Any, Literal
 import jax
 
 from pallas_kernels.h200 import MEMORY_BYTES, CompiledKernels, compiled_kernels
-from zipmap_jax.bench import h200
 from zipmap_jax.bench.fit import fit_line
-from zipmap_jax.bench.program_memory import ProgramMemory, program_memory
 from zipmap_jax.bench.runtime import even_chunk
 from zipmap_jax.bench.task import Task
-from zipmap_jax.errors import is_out_of_memory
+from zipmap_jax.compilation import target as h200
+from zipmap_jax.compilation.memory import ProgramMemory, program_memory
+from zipmap_jax.errors import UserError, is_out_of_memory
 from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.memory import STREAMED, device_bytes, free_memory, tree_bytes, workload_of
-from zipmap_jax.inference.phases import Phase, phases_of
-from zipmap_jax.inference.streamed import one_call, stream_phase
-from zipmap_jax.models.config import POLICIES, Mixer, Policy, ZipMapConfig
+from zipmap_jax.inference.offline_program import Phase, phases_of
+from zipmap_jax.inference.stream_program import one_call, stream_phase
+from zipmap_jax.models.config import Mixer, ZipMapConfig
 from zipmap_jax.models.storage import as_multiplied
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import POLICIES, Policy
 
 Target = Literal["here", "h200"]
 
@@ -106,7 +107,7 @@ def memory_table(
       on_result: called after every row with all that is known so far.
 
     Raises:
-      ValueError: the configuration makes no sense, or the compiler of the target is missing.
+      UserError: the configuration makes no sense, or the compiler of the target is missing.
     """
     tasks = _tasks(config, POLICIES[config.dtype])
     sharding = h200.h200_sharding() if config.target == "h200" else None
@@ -141,7 +142,7 @@ def _kernels(config: ZipMapConfig) -> CompiledKernels:
 
 def _tasks(config: MemoryConfig, policy: Policy) -> list[Task]:
     if config.streaming and config.mixer == "attention":
-        raise ValueError("attention has no state to stream into: leave out --mixer or --streaming")
+        raise UserError("attention has no state to stream into: leave out --mixer or --streaming")
     base = Task(
         config.preset,
         policy,
@@ -151,7 +152,7 @@ def _tasks(config: MemoryConfig, policy: Policy) -> list[Task]:
         mixer=config.mixer,
     )
     if config.streaming and config.heads == ("camera",):
-        raise ValueError("a stream is one program, of cameras and depth: leave out --heads camera")
+        raise UserError("a stream is one program, of cameras and depth: leave out --heads camera")
 
     def chunk(views: int) -> int | None:
         if config.streaming and config.chunk is None:
@@ -281,8 +282,10 @@ def markdown(result: MemoryResult) -> str:
 
 def _programs(config: MemoryConfig) -> str:
     if config.streaming:
-        return "the program, called with a chunk at a time (`zipmap_jax.inference.streamed`),"
-    return "the largest of the programs, one after the other (`zipmap_jax.inference.phases`),"
+        return "the program, called with a chunk at a time (`zipmap_jax.inference.stream_program`),"
+    return (
+        "the largest of the programs, one after the other (`zipmap_jax.inference.offline_program`),"
+    )
 
 
 def _line(row: MemoryRow, memory: int | None, digits: int) -> str:

@@ -1,8 +1,8 @@
 """Seconds and memory of a reconstruction as users run it, from host images to host predictions.
 
-Three programs follow each other (`zipmap_jax.inference.phases`), with the chunk and the padding
-that `reconstruct` would choose. `zipmap_jax.bench.runtime` times another thing: one program over
-images that lie on the device already.
+Three programs follow each other (`zipmap_jax.inference.offline_program`), with the chunk and the
+padding that `reconstruct` would choose. `zipmap_jax.bench.runtime` times another thing: one program
+over images that lie on the device already.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from zipmap_jax.inference.memory import (
     free_memory,
     workload_of,
 )
-from zipmap_jax.inference.planning import chunk_for, padded
+from zipmap_jax.inference.scene_plan import chunk_for, padded
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Views
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zipmap_jax.bench.published import published
 
 if TYPE_CHECKING:
-    from zipmap_jax.bench.runtime import Row
+    from zipmap_jax.bench.runtime import RuntimeRow
     from zipmap_jax.bench.series import Result
 
 _COLUMNS = (
@@ -68,7 +68,7 @@ def _table(name: str, result: Result) -> list[str]:
     return [header, "|" + "---|" * len(_COLUMNS), *map(_line, rows)]
 
 
-def _line(row: Row) -> str:
+def _line(row: RuntimeRow) -> str:
     chunk = str(row.chunk or "all")
     if row.seconds is None:
         return f"| {row.views} | {chunk} | {row.missing} |" + " |" * (len(_COLUMNS) - 3)

@@ -17,10 +17,10 @@ from typing import Any
 import jax
 
 from zipmap_jax.bench.matmul import MatmulPeak
-from zipmap_jax.bench.program_memory import ProgramMemory, program_memory
 from zipmap_jax.bench.task import Task, random_inputs
 from zipmap_jax.bench.timing import Timing, timed
 from zipmap_jax.bench.weights import random_params
+from zipmap_jax.compilation.memory import ProgramMemory, program_memory
 from zipmap_jax.errors import is_out_of_memory
 from zipmap_jax.inference.memory import (
     device_bytes,
@@ -28,13 +28,13 @@ from zipmap_jax.inference.memory import (
     free_memory,
     workload_of,
 )
-from zipmap_jax.inference.memory_plan import Workload
+from zipmap_jax.models.memory import Workload
 
 OUT_OF_TIME = "not measured: no time left"
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class RuntimeRow:
     """One measured call; everything after `missing` is None where it was not measured.
 
     Attributes:
@@ -70,7 +70,7 @@ class Row:
     share_of_peak: float | None = None
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Row:
+    def from_dict(cls, values: dict[str, Any]) -> RuntimeRow:
         """The row that `dataclasses.asdict` made these values of."""
         program = values.get("program")
         return cls(**{**values, "program": ProgramMemory(**program) if program else None})
@@ -100,7 +100,7 @@ def even_chunk(views: int, largest: int = 16) -> int | None:
 
 def measure(
     series: str, tasks: list[Task], peak: MatmulPeak | None = None, effort: Effort | None = None
-) -> Iterator[Row]:
+) -> Iterator[RuntimeRow]:
     """Measure calls of one model, in the order given.
 
     Where one does not fit, larger ones are not tried.
@@ -114,7 +114,7 @@ def measure(
     effort = effort or Effort()
     params, before, too_many = None, None, math.inf
     for task in tasks:
-        row = Row(series, task.views, task.chunk)
+        row = RuntimeRow(series, task.views, task.chunk)
         reason = _no_time(task, before, effort)
         if not reason and task.views >= too_many:
             reason = f"does not fit: {too_many} views do not"
@@ -132,7 +132,9 @@ def measure(
         yield dataclasses.replace(row, missing=reason)
 
 
-def _measured(row: Row, task: Task, params: Any, peak: MatmulPeak | None, effort: Effort) -> Row:
+def _measured(
+    row: RuntimeRow, task: Task, params: Any, peak: MatmulPeak | None, effort: Effort
+) -> RuntimeRow:
     mark = allocator_peak()
     start = time.perf_counter()
     compiled = task.trace().lower().compile()
@@ -151,7 +153,9 @@ def _measured(row: Row, task: Task, params: Any, peak: MatmulPeak | None, effort
     )
 
 
-def with_timing(row: Row, timing: Timing, flops: float, peak: MatmulPeak | None) -> Row:
+def with_timing(
+    row: RuntimeRow, timing: Timing, flops: float, peak: MatmulPeak | None
+) -> RuntimeRow:
     """The row with its seconds and what follows from them."""
     rate = flops / timing.median
     return dataclasses.replace(
@@ -208,7 +212,7 @@ def _workload(task: Task) -> Workload:
     return dataclasses.replace(work, whole=True)
 
 
-def _no_time(task: Task, before: Row | None, effort: Effort) -> str:
+def _no_time(task: Task, before: RuntimeRow | None, effort: Effort) -> str:
     """Time for one warm-up and one repeat, and to compile as long as before."""
     if before is None or before.seconds is None or before.compile_seconds is None:
         return "" if effort.left() > 0 else OUT_OF_TIME

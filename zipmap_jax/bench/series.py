@@ -1,4 +1,4 @@
-"""The result of `zipmap eval runtime`: which series to measure, and all that is known of them."""
+"""The result of `zipmap bench runtime`: which series to measure, and all that is known of them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from zipmap_jax import __version__
 from zipmap_jax.bench.fit import Line, fit_line
 from zipmap_jax.bench.matmul import MatmulPeak, matmul_peak
 from zipmap_jax.bench.published import published
-from zipmap_jax.bench.runtime import Effort, Row, even_chunk, measure
+from zipmap_jax.bench.runtime import Effort, RuntimeRow, even_chunk, measure
 from zipmap_jax.bench.task import Task
-from zipmap_jax.models.config import POLICIES, Mixer
+from zipmap_jax.models.config import Mixer
+from zipmap_jax.nn.config import POLICIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ class MemoryGrowth:
     Attributes:
       few, many: views of the two calls that were compared.
       program: by the compiler.
-      planned: by `zipmap_jax.inference.memory_plan`.
+      planned: by `zipmap_jax.models.memory`.
     """
 
     few: int
@@ -95,7 +96,7 @@ class Result:
     config: RuntimeConfig
     machine: dict[str, Any]
     peak: MatmulPeak | None
-    rows: tuple[Row, ...] = ()
+    rows: tuple[RuntimeRow, ...] = ()
     notes: tuple[str, ...] = ()
 
     def line(self, series: str) -> Line | None:
@@ -103,7 +104,7 @@ class Result:
         rows = self.measured(series)
         return fit_line([row.views for row in rows], [row.seconds or 0.0 for row in rows])
 
-    def measured(self, series: str) -> list[Row]:
+    def measured(self, series: str) -> list[RuntimeRow]:
         """Rows of a series that have seconds, by number of views."""
         rows = (row for row in self.rows if row.series == series and row.seconds is not None)
         return sorted(rows, key=lambda row: row.views)
@@ -181,7 +182,7 @@ def run(
     config: RuntimeConfig,
     effort: Effort,
     on_result: Callable[[Result], None],
-    rows: Sequence[Row] = (),
+    rows: Sequence[RuntimeRow] = (),
     notes: Sequence[str] = (),
 ) -> Result:
     """Measure every series, handing on the result after each row, so that nothing is lost.
@@ -208,7 +209,9 @@ def run(
     return result
 
 
-def _rows(series: dict[str, list[Task]], peak: MatmulPeak | None, effort: Effort) -> Iterator[Row]:
+def _rows(
+    series: dict[str, list[Task]], peak: MatmulPeak | None, effort: Effort
+) -> Iterator[RuntimeRow]:
     return itertools.chain.from_iterable(
         measure(name, tasks, peak, effort) for name, tasks in series.items()
     )

@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 from jax.interpreters import partial_eval
 
-from zipmap_jax.models.config import Mixer, Policy, Variant
+from zipmap_jax.compilation.flops import flops_of
+from zipmap_jax.errors import UserError
+from zipmap_jax.models.config import Mixer, Variant
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.storage import as_multiplied
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import Policy
 from zipmap_jax.structs import Prediction, SceneState, Views
-from zipmap_jax.train.flops import flops_of
 
 Kind = Literal["offline", "streaming", "query"]
 
@@ -62,17 +64,17 @@ class Task:
     def __post_init__(self) -> None:
         unknown = [name for name in self.heads if name not in HEADS]
         if unknown or not self.heads:
-            raise ValueError(
+            raise UserError(
                 f"unknown heads {', '.join(unknown) or '(none)'}: choose from {', '.join(HEADS)}"
             )
         patch = self.model.config.patch
         if any(side < patch or side % patch for side in self.size):
-            raise ValueError(
+            raise UserError(
                 f"images of {self.size[0]}x{self.size[1]} are not made of patches: make height and "
                 f"width multiples of {patch}"
             )
         if self.views < 1:
-            raise ValueError(
+            raise UserError(
                 f"there must be at least 1 view, got {self.views}: give --views 1 or more"
             )
 

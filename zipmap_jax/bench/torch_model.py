@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from zipmap_jax.bench.runtime import Row
+from zipmap_jax.bench.runtime import RuntimeRow
 from zipmap_jax.bench.timing import Timing
+from zipmap_jax.errors import UserError
 
 SERIES = "torch"
 
@@ -18,15 +19,15 @@ def load_factory(name: str) -> Callable[[], Any]:
     """The function that `MODULE:FACTORY` names.
 
     Raises:
-      ValueError: there is no such module or function.
+      UserError: there is no such module or function.
     """
     module, colon, factory = name.partition(":")
     if not (module and colon and factory):
-        raise ValueError(f"--torch takes MODULE:FACTORY, such as my_model:build, got {name!r}")
+        raise UserError(f"--torch takes MODULE:FACTORY, such as my_model:build, got {name!r}")
     try:
         return getattr(importlib.import_module(module), factory)
     except (ImportError, AttributeError) as error:
-        raise ValueError(
+        raise UserError(
             f"--torch {name}: {error}: name a module on the Python path and a function in it"
         ) from error
 
@@ -38,7 +39,7 @@ def measure_torch(
     dtype: str,
     repeats: int = 10,
     row_seconds: float = 120.0,
-) -> Iterator[Row]:
+) -> Iterator[RuntimeRow]:
     """Time `FACTORY()(images)` for images [1, views, 3, height, width] in [0, 1].
 
     Run it before JAX touches a GPU: JAX takes most of the memory and keeps it.
@@ -51,13 +52,13 @@ def measure_torch(
       repeats, row_seconds: as of `runtime.Effort`.
 
     Raises:
-      ValueError: torch or the model is missing.
+      UserError: torch or the model is missing.
     """
     factory = load_factory(name)
     try:
         torch: Any = importlib.import_module("torch")
     except ImportError as error:
-        raise ValueError("--torch needs PyTorch: pip install torch") from error
+        raise UserError("--torch needs PyTorch: pip install torch") from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = factory()
     if hasattr(model, "eval"):
@@ -70,13 +71,13 @@ def measure_torch(
     reason = ""
     with torch.inference_mode(), autocast:
         for count in sorted(set(views)):
-            row = Row(SERIES, count, missing=reason)
+            row = RuntimeRow(SERIES, count, missing=reason)
             if not reason:
                 try:
                     images = torch.rand(1, count, 3, *size, device=device)
                     timing = _timed(torch, model, images, repeats, row_seconds)
                     peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
-                    row = Row(
+                    row = RuntimeRow(
                         SERIES,
                         count,
                         seconds=timing.median,
@@ -89,7 +90,7 @@ def measure_torch(
                     if "out of memory" not in str(error).lower():
                         raise
                     reason = "does not fit: " + str(error).splitlines()[0][:200]
-                    row = Row(SERIES, count, missing=reason)
+                    row = RuntimeRow(SERIES, count, missing=reason)
             yield row
     del model
     if device == "cuda":

@@ -9,13 +9,13 @@ from typing import Any
 
 import jax
 
-from zipmap_jax.models.config import POLICIES
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.train.named import load
-from zipmap_jax.train.program import Program
+from zipmap_jax.nn.config import POLICIES
+from zipmap_jax.train.batches.procedural import ProceduralSource
+from zipmap_jax.train.compiled_step import CompiledStep
+from zipmap_jax.train.config.registry import load
+from zipmap_jax.train.initial_weights import random_parameters
 from zipmap_jax.train.sharding import make_mesh, shardings
-from zipmap_jax.train.source import ProceduralSource
-from zipmap_jax.train.start import random_parameters
 from zipmap_jax.train.state import TrainState, initial_state
 
 _WARM_UP, _STEPS = 3, 50
@@ -58,7 +58,7 @@ def _rate(config: Any, steps: int) -> dict[str, Any]:
 
     layout = shardings(jax.eval_shape(new_state), mesh)
     state = jax.jit(new_state, out_shardings=layout)()
-    program = Program(config, mesh)
+    program = CompiledStep(config, mesh)
     start = time.perf_counter()
     batch = source(0)
     program.compile(state, batch)

@@ -14,10 +14,11 @@ from tyro.conf import Positional, arg
 from zipmap_jax.cli.loading import Precision, load_model
 from zipmap_jax.cli.progress import PlainLines
 from zipmap_jax.cli.run import check_percentage, print_program
+from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
     from zipmap_jax.batch.journal import Record
-    from zipmap_jax.batch.plan import Options
+    from zipmap_jax.batch.plan import BatchOptions
     from zipmap_jax.convert.hub import LoadedModel
 
 FAILED = 1
@@ -126,18 +127,18 @@ class Batch:
             value = getattr(self, name)
             if value is not None and value < 1:
                 flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} must be at least 1, got {value}: leave it out")
+                raise UserError(f"--{flag} must be at least 1, got {value}: leave it out")
         if not 1e-6 <= self.fps < float("inf"):
-            raise ValueError(f"--fps must be a positive number, got {self.fps}: try 1")
+            raise UserError(f"--fps must be a positive number, got {self.fps}: try 1")
 
-    def _options(self, model: LoadedModel) -> Options:
-        from zipmap_jax.batch.plan import Options
-        from zipmap_jax.inference.offline import default_size
-        from zipmap_jax.inference.resize import resized_shape
+    def _options(self, model: LoadedModel) -> BatchOptions:
+        from zipmap_jax.batch.plan import BatchOptions
+        from zipmap_jax.images.resize import resized_shape
+        from zipmap_jax.inference.reconstruct import default_size
 
         size = default_size(model) if self.size is None else self.size
         resized_shape(size, size, size, model.model.config.patch, self.mode)
-        return Options(
+        return BatchOptions(
             size=size,
             mode=self.mode,
             fps=self.fps,
@@ -149,7 +150,7 @@ class Batch:
             batch_size=self.batch_size,
         )
 
-    def _settings(self, options: Options, weights: str) -> dict[str, Any]:
+    def _settings(self, options: BatchOptions, weights: str) -> dict[str, Any]:
         """What the results depend on beyond rounding; a resumed run must have the same."""
         own = ("model", "mode", "fps", "max_views", "conf_threshold", "precision", "strict")
         settings = {name: getattr(self, name) for name in own}

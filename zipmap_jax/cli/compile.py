@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from zipmap_jax.cli.loading import Precision, policy_for
+from zipmap_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +48,16 @@ class Compile:
 
     def __call__(self) -> int:
         from zipmap_jax.inference.compile import enable_compilation_cache
-        from zipmap_jax.inference.warm import buckets_for, shapes_of_model, warm
+        from zipmap_jax.inference.warm_cache import buckets_for, shapes_of_model, warm
 
         views = [_whole("--views", text) for text in self.views.split(",")]
         ratios = [_ratio(text) for text in self.ratio.split(",")]
         for name, value in (("--batch-size", self.batch_size), ("--chunk", self.chunk)):
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}: leave it out")
+                raise UserError(f"{name} must be at least 1, got {value}: leave it out")
         cache = enable_compilation_cache()
         if cache is None:
-            raise ValueError(
+            raise UserError(
                 "there is no place to keep programs: unset ZIPMAP_NO_CACHE, or set "
                 "JAX_COMPILATION_CACHE_DIR to a folder that can be written"
             )
@@ -90,11 +91,11 @@ def _whole(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{name} takes whole numbers like 8,16,32, got {text!r}") from None
+        raise UserError(f"{name} takes whole numbers like 8,16,32, got {text!r}") from None
 
 
 def _ratio(text: str) -> tuple[int, int]:
     width, colon, height = text.partition(":")
     if not (colon and width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise ValueError(f"--ratio takes shapes like 4:3,3:4,16:9, got {text!r}")
+        raise UserError(f"--ratio takes shapes like 4:3,3:4,16:9, got {text!r}")
     return int(width), int(height)

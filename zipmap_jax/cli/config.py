@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, Suppress, arg
 
+from zipmap_jax.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -32,8 +34,8 @@ class Config:
         if self.action == "show":
             return self._show()
         if self.name or self.overrides:
-            raise ValueError("`zipmap config list` takes no name and no values: did you mean show?")
-        from zipmap_jax.train.named import available
+            raise UserError("`zipmap config list` takes no name and no values: did you mean show?")
+        from zipmap_jax.train.config.registry import available
 
         found = available()
         if self.json:
@@ -45,9 +47,9 @@ class Config:
 
     def _show(self) -> int:
         if not self.name:
-            raise ValueError("no configuration named: give a name that `zipmap config list` prints")
-        from zipmap_jax.train.command_line import configured, leaf_values
-        from zipmap_jax.train.config import to_json
+            raise UserError("no configuration named: give a name that `zipmap config list` prints")
+        from zipmap_jax.config_io import to_json
+        from zipmap_jax.train.config.command_line import configured, leaf_values
 
         config = configured(self.name, self.overrides, ("json", "help"))
         print(json.dumps(to_json(config)) if self.json else "\n".join(leaf_values(config)))

@@ -13,6 +13,7 @@ from zipmap_jax.cli.loading import Precision, load_model
 from zipmap_jax.cli.outputs import announce
 from zipmap_jax.cli.progress import progress
 from zipmap_jax.cli.run import print_estimate
+from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,8 +56,9 @@ class Demo:
         model = load_model(MODEL, self.precision)
         import numpy as np
 
-        from zipmap_jax.eval.comparison import Comparison, table
-        from zipmap_jax.inference.offline import reconstruct
+        from zipmap_jax.eval.comparison import Comparison
+        from zipmap_jax.eval.report import table
+        from zipmap_jax.inference.reconstruct import reconstruct
 
         with progress() as report:
             truth = render(self.scene, self.views, report)
@@ -90,16 +92,16 @@ class Demo:
 def check_request(scene: int, views: int) -> None:
     """Refuse scenes that do not exist and views that leave nothing to compare."""
     if not 0 <= scene < 2**32:
-        raise ValueError(f"--scene counts from 0 to {2**32 - 1}, got {scene}")
+        raise UserError(f"--scene counts from 0 to {2**32 - 1}, got {scene}")
     if views < 2:
-        raise ValueError(f"--views must be at least 2 to compare poses, got {views}")
+        raise UserError(f"--views must be at least 2 to compare poses, got {views}")
 
 
 def render(scene: int, views: int, report: Progress) -> dict[str, np.ndarray]:
     """One held-out scene on the host: images, depth, validity and cameras of every view."""
     import jax
 
-    from zipmap_jax.data.datasets.procedural import ProceduralConfig, held_out_batch
+    from zipmap_jax.procedural import ProceduralConfig, held_out_batch
 
     report("rendering", 0, 1)
     config = ProceduralConfig(views=views, height=HEIGHT, width=WIDTH)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from zipmap_jax.cli.loading import Precision, load_model
+from zipmap_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +56,9 @@ class ExportProgram:
 
         require_flatbuffers()
         if self.out.is_dir():
-            raise ValueError(f"{self.out} is a folder: name a file in it")
+            raise UserError(f"{self.out} is a folder: name a file in it")
         if self.out.exists() and not self.force:
-            raise ValueError(f"{self.out} exists: choose another name, or replace it with --force")
+            raise UserError(f"{self.out} exists: choose another name, or replace it with --force")
         platforms = [name.strip() for name in self.platforms.split(",")]
         precision = self.precision
         if precision == "auto":
@@ -91,5 +92,5 @@ class ExportProgram:
 def _size(text: str) -> tuple[int, int]:
     height, x, width = text.lower().partition("x")
     if not (x and height.isdigit() and width.isdigit()):
-        raise ValueError(f"--size is height x width like 392x518, got {text!r}")
+        raise UserError(f"--size is height x width like 392x518, got {text!r}")
     return int(height), int(width)

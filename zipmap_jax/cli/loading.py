@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.hub import LoadedModel
-    from zipmap_jax.models.config import Policy
+    from zipmap_jax.nn.config import Policy
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -19,7 +19,7 @@ def load_model(name: str, precision: Precision) -> LoadedModel:
       precision: see `policy_for`.
 
     Raises:
-      ValueError: there is no such model.
+      UserError: there is no such model.
     """
     from zipmap_jax.convert.hub import load
     from zipmap_jax.inference.compile import enable_compilation_cache
@@ -32,7 +32,7 @@ def policy_for(precision: Precision) -> Policy:
     """Number formats; "auto" is fp32 on the CPU, where bf16 is slow, and bf16 elsewhere."""
     import jax
 
-    from zipmap_jax.models.config import POLICIES
+    from zipmap_jax.nn.config import POLICIES
 
     if precision == "auto":
         precision = "fp32" if jax.default_backend() == "cpu" else "bf16"

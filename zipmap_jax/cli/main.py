@@ -22,12 +22,12 @@ from tyro.conf import subcommand
 
 import zipmap_jax
 from zipmap_jax.cli.batch import Batch
+from zipmap_jax.cli.bench import Bench
 from zipmap_jax.cli.compile import Compile
 from zipmap_jax.cli.config import Config, split_overrides
 from zipmap_jax.cli.convert import Convert
 from zipmap_jax.cli.demo import Demo
 from zipmap_jax.cli.doctor import Doctor
-from zipmap_jax.cli.evaluate import Eval
 from zipmap_jax.cli.export_program import ExportProgram
 from zipmap_jax.cli.parity import Parity
 from zipmap_jax.cli.run import Run
@@ -41,7 +41,7 @@ Verb = (
     | Annotated[Convert, subcommand("convert")]
     | Annotated[ExportProgram, subcommand("export-program")]
     | Annotated[Parity, subcommand("parity")]
-    | Annotated[Eval, subcommand("eval")]
+    | Annotated[Bench, subcommand("bench")]
     | Annotated[Config, subcommand("config")]
     | Annotated[Doctor, subcommand("doctor")]
 )

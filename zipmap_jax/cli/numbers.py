@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from zipmap_jax.errors import UserError
+
 
 def parse_views(text: str) -> tuple[int, ...]:
     """Numbers of views from "5,10,25", in this order; empty text is none.
 
     Raises:
-      ValueError: not a list of positive whole numbers.
+      UserError: not a list of positive whole numbers.
     """
     try:
         views = tuple(int(part) for part in text.split(",")) if text else ()
     except ValueError:
         views = (0,)
     if any(count < 1 for count in views):
-        raise ValueError(f"--views takes whole numbers such as 5,10,25, got {text!r}")
+        raise UserError(f"--views takes whole numbers such as 5,10,25, got {text!r}")
     return views
 
 
@@ -22,9 +24,9 @@ def parse_size(text: str) -> tuple[int, int]:
     """(height, width) from "392x518".
 
     Raises:
-      ValueError: not two positive whole numbers.
+      UserError: not two positive whole numbers.
     """
     parts = text.split("x")
     if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise ValueError(f"--size takes HEIGHTxWIDTH such as 392x518, got {text!r}")
+        raise UserError(f"--size takes HEIGHTxWIDTH such as 392x518, got {text!r}")
     return int(parts[0]), int(parts[1])

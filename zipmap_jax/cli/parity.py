@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from zipmap_jax.errors import UserError
+
 if TYPE_CHECKING:
-    from zipmap_jax.parity.report import Row
+    from zipmap_jax.parity.report import TensorComparison
 
 DIFFERENT = 1
 """Exit code when a tensor is beyond its tolerance."""
@@ -32,10 +34,10 @@ class Parity:
 
     def __call__(self) -> int:
         if not self.files:
-            raise ValueError("there is nothing to compare: name at least one .npz file")
+            raise UserError("there is nothing to compare: name at least one .npz file")
         from zipmap_jax.parity.check import check
 
-        tables: dict[str, list[Row]] = {}
+        tables: dict[str, list[TensorComparison]] = {}
         for file in self.files:
             tables[str(file)] = check(file)
             if not self.json:
@@ -51,7 +53,7 @@ class Parity:
         return DIFFERENT if failed else 0
 
 
-def _as_json(row: Row) -> dict[str, Any]:
+def _as_json(row: TensorComparison) -> dict[str, Any]:
     fields = dataclasses.asdict(row)
     # JSON knows no NaN or infinity.
     finite = {k: str(v) if v in _NOT_JSON or v != v else v for k, v in fields.items()}

@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from zipmap_jax.cli.loading import Precision, load_model
 from zipmap_jax.cli.outputs import announce
 from zipmap_jax.cli.progress import progress
+from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
     from zipmap_jax.inference.compile import Program
@@ -70,7 +71,7 @@ class Run:
         check_percentage(self.conf_threshold)
         began = time.monotonic()
         model = load_model(self.model, self.precision)
-        from zipmap_jax.inference.offline import reconstruct
+        from zipmap_jax.inference.reconstruct import reconstruct
 
         with progress() as report:
             scene = reconstruct(
@@ -109,7 +110,7 @@ class Run:
 def check_percentage(value: float) -> None:
     """Refuse a confidence threshold that the writer would refuse after the work."""
     if not 0 <= value <= 100:
-        raise ValueError(f"--conf-threshold is a percentage from 0 to 100, got {value:g}")
+        raise UserError(f"--conf-threshold is a percentage from 0 to 100, got {value:g}")
 
 
 def print_estimate(estimate: MemoryEstimate) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zipmap_jax.convert.safetensors_file import read_safetensors
+from zipmap_jax.errors import UserError
 
 
 def with_base(
@@ -24,11 +25,11 @@ def with_base(
       weights: the file.
 
     Raises:
-      ValueError: the base is gone or has been changed.
+      UserError: the base is gone or has been changed.
     """
     other = weights.parent / str(base.get("folder")) / weights.name
     if not other.is_file() or digest(other) != base.get("sha256"):
-        raise ValueError(
+        raise UserError(
             f"{weights} shares tensors with {other}, which is missing or not the one it was made "
             "with: put that file back"
         )

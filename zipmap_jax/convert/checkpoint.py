@@ -17,13 +17,9 @@ from zipmap_jax.convert.base import with_base
 from zipmap_jax.convert.rules import Params, Shape, check, flatten, nest, our_shapes, shapes_of
 from zipmap_jax.convert.safetensors_file import read_safetensors, write_safetensors
 from zipmap_jax.convert.table import rules
-from zipmap_jax.models.config import (
-    CameraHeadConfig,
-    DenseHeadConfig,
-    EmbedderConfig,
-    FastWeightConfig,
-    ZipMapConfig,
-)
+from zipmap_jax.errors import UserError
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig, FastWeightConfig
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 FORMAT = 1
@@ -48,7 +44,7 @@ def config_from_dict(data: Mapping[str, Any]) -> ZipMapConfig:
     """The inverse of `config_to_dict`; absent entries take their defaults.
 
     Raises:
-      ValueError: for an unknown entry or a value that no model can have.
+      UserError: for an unknown entry or a value that no model can have.
     """
     values = dict(data)
     for name, part in _PARTS.items():
@@ -59,18 +55,18 @@ def config_from_dict(data: Mapping[str, Any]) -> ZipMapConfig:
 
 def _build(cls: type, data: Any, prefix: str) -> Any:
     if not isinstance(data, Mapping):
-        raise ValueError(f"{prefix or 'config'} must be a table of values, got {data!r}")
+        raise UserError(f"{prefix or 'config'} must be a table of values, got {data!r}")
     known = {field.name for field in dataclasses.fields(cls)}
     unknown = [prefix + name for name in data if name not in known]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"the configuration has unknown entries {', '.join(unknown)}: it may come from a "
             "newer version of zipmap-jax, so update"
         )
     try:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
     except (TypeError, ZeroDivisionError) as error:
-        raise ValueError(f"the configuration cannot be used ({error}): fix its values") from error
+        raise UserError(f"the configuration cannot be used ({error}): fix its values") from error
 
 
 def make_card(
@@ -124,7 +120,7 @@ def save(
       force: replace a checkpoint that is already there.
 
     Raises:
-      ValueError: when a checkpoint is already there, or the parameters do not fit the card.
+      UserError: when a checkpoint is already there, or the parameters do not fit the card.
       OSError: when the folder cannot be written.
     """
     flat = flatten(params)
@@ -144,7 +140,7 @@ def save_leaves(
     folder = Path(folder)
     require_free(folder, force)
     if card["dtype"] not in DTYPES:
-        raise ValueError(
+        raise UserError(
             f"weights cannot be stored as {card['dtype']!r}: choose {' or '.join(DTYPES)}"
         )
     shapes = our_shapes(rules(config_from_dict(card["config"])))
@@ -164,13 +160,13 @@ def require_free(folder: Path, force: bool) -> None:
     """Refuse to overwrite a checkpoint, or to make a folder where a file is.
 
     Raises:
-      ValueError: saying what is there.
+      UserError: saying what is there.
     """
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file, but a checkpoint is a folder: choose another output")
+        raise UserError(f"{folder} is a file, but a checkpoint is a folder: choose another output")
     there = [name for name in (WEIGHTS, CARD) if (folder / name).exists()]
     if there and not force:
-        raise ValueError(
+        raise UserError(
             f"{folder} already holds {' and '.join(there)}: choose another output, or pass force "
             "to overwrite"
         )
@@ -183,7 +179,7 @@ def read(folder: str | Path) -> tuple[Params, dict[str, Any]]:
       Nested parameter tree of fp32 NumPy arrays, and the card.
 
     Raises:
-      ValueError: when a file is missing or damaged, or the two do not fit each other.
+      UserError: when a file is missing or damaged, or the two do not fit each other.
       OSError: when a file cannot be read.
     """
     flat, _, card = map_folder(folder)
@@ -205,7 +201,7 @@ def map_folder(
     folder = Path(folder)
     for name in (CARD, WEIGHTS):
         if not (folder / name).is_file():
-            raise ValueError(
+            raise UserError(
                 f"{folder} has no {name}, which every converted checkpoint has: convert or "
                 "download it again"
             )
@@ -228,19 +224,19 @@ def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text("utf-8"))
     except ValueError as error:  # both of bad JSON and of bad UTF-8
-        raise ValueError(f"{path} is damaged ({error}): convert the checkpoint again") from error
+        raise UserError(f"{path} is damaged ({error}): convert the checkpoint again") from error
     if not isinstance(card, dict) or not isinstance(card.get("config"), dict):
-        raise ValueError(f"{path} has no entry config: convert the checkpoint again")
+        raise UserError(f"{path} has no entry config: convert the checkpoint again")
     if card.get("format") != FORMAT:
-        raise ValueError(
+        raise UserError(
             f"{path} has format {card.get('format')!r} where {FORMAT} is understood: update "
             "zipmap-jax, or convert the checkpoint again"
         )
     if not isinstance(card.get("base", {}), dict):
-        raise ValueError(f"{path} has an odd entry base: convert the checkpoint again")
+        raise UserError(f"{path} has an odd entry base: convert the checkpoint again")
     notes, size = card.get("notes", []), card.get("size")
     if not isinstance(notes, list) or not (size is None or (isinstance(size, int) and size > 0)):
-        raise ValueError(
+        raise UserError(
             f"{path} has notes {notes!r} and size {size!r} where a list and a number of pixels are "
             "needed: correct it, or convert the checkpoint again"
         )

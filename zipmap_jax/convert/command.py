@@ -19,12 +19,13 @@ from zipmap_jax.convert.checkpoint import (
     save_leaves,
 )
 from zipmap_jax.convert.hub import embedded
+from zipmap_jax.convert.identify import to_torch
 from zipmap_jax.convert.perceptual import convert_perceptual, is_perceptual
 from zipmap_jax.convert.rules import nest, shapes_of
 from zipmap_jax.convert.shared import share
-from zipmap_jax.convert.state_file import open_zipmap, read_state
+from zipmap_jax.convert.torch_state import open_zipmap, read_state
 from zipmap_jax.convert.torch_writer import write_torch
-from zipmap_jax.convert.zipmap import to_torch
+from zipmap_jax.errors import UserError
 from zipmap_jax.models.config import ZipMapConfig
 
 SOURCE_LICENCE = (
@@ -67,46 +68,46 @@ def convert_command(
       A short report of a few lines.
 
     Raises:
-      ValueError: for bad input.
+      UserError: for bad input.
       OSError: when a file cannot be read or written.
     """
     if dtype not in DTYPES:
-        raise ValueError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
+        raise UserError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
     if share_with is not None:
         if to != "zipmap" or variant is not None or ema or lpips is not None or dtype != "float32":
-            raise ValueError(
+            raise UserError(
                 "share_with copies a folder as it is: leave to, variant, ema, lpips and dtype out"
             )
         return _shared(Path(source), share_with, Path(output), force)
     if to == "torch":
         if variant is not None or ema or lpips is not None:
-            raise ValueError(
+            raise UserError(
                 "variant, ema and lpips describe a PyTorch file, but the source is a folder whose "
                 "card says what it is: leave them out"
             )
         return _to_torch(Path(source), Path(output), dtype, force)
     if to != "zipmap":
-        raise ValueError(f"unknown target {to!r}: choose zipmap or torch")
+        raise UserError(f"unknown target {to!r}: choose zipmap or torch")
     source, output = Path(source), Path(output)
     if source.is_dir():
-        raise ValueError(f"{source} is a folder: pass the .pt or .safetensors file itself")
+        raise UserError(f"{source} is a folder: pass the .pt or .safetensors file itself")
     require_free(output, force)
     if is_perceptual(read_state(source, ema=ema)):
         if variant is not None or ema:
-            raise ValueError(
+            raise UserError(
                 f"{source} holds VGG-16, which has no variants and no averaged weights: leave "
                 "variant and ema out"
             )
         return convert_perceptual(source, output, linear=lpips, dtype=dtype, force=force)
     if lpips is not None:
-        raise ValueError(f"{source} is no VGG-16, which lpips belongs to: leave lpips out")
+        raise UserError(f"{source} is no VGG-16, which lpips belongs to: leave lpips out")
     return _to_zipmap(source, output, variant, ema, dtype, force, licence)
 
 
 def _shared(source: Path, share_with: str, output: Path, force: bool) -> str:
     base = embedded(share_with)
     if base and base.parent.resolve() not in output.resolve().parents:
-        raise ValueError(
+        raise UserError(
             f"{share_with} is part of the package and may change with it: share with a folder of "
             "your own, or keep the whole checkpoint"
         )
@@ -138,12 +139,12 @@ def _to_zipmap(
 
 def _to_torch(source: Path, output: Path, dtype: str, force: bool) -> str:
     if output.is_dir():
-        raise ValueError(f"{output} is a folder: name the .pt file to make")
+        raise UserError(f"{output} is a folder: name the .pt file to make")
     if output.exists() and not force:
-        raise ValueError(f"{output} exists: choose another output, or pass force to overwrite")
+        raise UserError(f"{output} exists: choose another output, or pass force to overwrite")
     flat, config, _ = map_folder(embedded(str(source)) or source)
     if config.mixer != "fast_weights":
-        raise ValueError(
+        raise UserError(
             f"{source} mixes views by {config.mixer}, which the PyTorch reference does not have: "
             "use the folder as it is"
         )

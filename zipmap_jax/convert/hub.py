@@ -15,8 +15,10 @@ import numpy as np
 
 from zipmap_jax.convert.checkpoint import CARD, WEIGHTS, make_card, map_folder
 from zipmap_jax.convert.rules import Params, nest
-from zipmap_jax.convert.state_file import open_zipmap
-from zipmap_jax.models.config import Policy, ZipMapConfig
+from zipmap_jax.convert.torch_state import open_zipmap
+from zipmap_jax.errors import UserError
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.nn.config import Policy
 
 if TYPE_CHECKING:
     from zipmap_jax.models.zipmap import ZipMap
@@ -60,7 +62,7 @@ def _beginnings(params: Params) -> Params:
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class CheckpointSource:
     """A checkpoint that was found and checked, but not read yet."""
 
     config: ZipMapConfig
@@ -86,13 +88,13 @@ def load(
       see `LoadedModel`) and its card.
 
     Raises:
-      ValueError: when nothing of that name exists, or it is damaged, incomplete or no ZipMap model.
+      UserError: when nothing of that name exists, or it is damaged, incomplete or no ZipMap model.
       OSError: when a file cannot be read or downloaded.
       ImportError: when the Hub is asked for and `huggingface_hub` is not installed.
     """
-    from zipmap_jax.models.config import FP32
     from zipmap_jax.models.storage import stored_format
     from zipmap_jax.models.zipmap import ZipMap
+    from zipmap_jax.nn.config import FP32
 
     source = find(name_or_path, ema=ema)
     for note in source.card["notes"]:
@@ -105,7 +107,7 @@ def load(
     return LoadedModel(model, params, source.card)
 
 
-def find(name_or_path: str | Path, *, ema: bool = False) -> Source:
+def find(name_or_path: str | Path, *, ema: bool = False) -> CheckpointSource:
     """Find and check what `load` would load.
 
     Raises:
@@ -124,7 +126,7 @@ def find(name_or_path: str | Path, *, ema: bool = False) -> Source:
         return _from_folder(path, ema)
     if path.is_file():
         return _from_file(path, ema)
-    raise ValueError(
+    raise UserError(
         f"{text} is neither a file, a folder, nor an embedded model "
         f"({_available()}): check the spelling"
     )
@@ -144,20 +146,20 @@ def _available() -> str:
     return f"available: {', '.join(names)}" if names else "none is installed"
 
 
-def _from_folder(folder: Path, ema: bool) -> Source:
+def _from_folder(folder: Path, ema: bool) -> CheckpointSource:
     if ema:
-        raise ValueError(f"{folder} holds one set of weights: convert with ema to get the averaged")
+        raise UserError(f"{folder} holds one set of weights: convert with ema to get the averaged")
     flat, config, card = map_folder(folder)
     # Copies, so that no array of JAX aliases a file that may be overwritten.
     leaves = ((name, np.array(leaf, np.float32)) for name, leaf in flat.items())
-    return Source(config, {"notes": [], **card}, leaves)
+    return CheckpointSource(config, {"notes": [], **card}, leaves)
 
 
-def _from_file(path: Path, ema: bool) -> Source:
+def _from_file(path: Path, ema: bool) -> CheckpointSource:
     found = open_zipmap(path, ema=ema)
     origin = {"file": path.name, "weights": "ema" if ema else "model"}
     card = make_card(found.config, source=origin, notes=found.notes)
-    return Source(found.config, card, found.leaves())
+    return CheckpointSource(found.config, card, found.leaves())
 
 
 def _download(address: str) -> Path:
@@ -191,5 +193,5 @@ def _parse(address: str) -> tuple[str, str, str, str | None]:
     body, _, revision = address.removeprefix(_SCHEME).partition("@")
     parts = body.strip("/").split("/")
     if len(parts) < 2 or not all(parts):
-        raise ValueError(f"{address} must read hf://owner/repository/file[@revision]: complete it")
+        raise UserError(f"{address} must read hf://owner/repository/file[@revision]: complete it")
     return parts[0], parts[1], "/".join(parts[2:]), revision or None

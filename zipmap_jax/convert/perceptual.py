@@ -35,7 +35,8 @@ from zipmap_jax.convert.rules import (
     torch_shapes,
 )
 from zipmap_jax.convert.safetensors_file import read_safetensors, write_safetensors
-from zipmap_jax.convert.state_file import read_state
+from zipmap_jax.convert.torch_state import read_state
+from zipmap_jax.errors import UserError
 
 KIND = "lpips-vgg16"
 LICENCE = (
@@ -85,7 +86,7 @@ def from_states(state: Mapping[str, Any], linear: Mapping[str, Any] | None = Non
       Nested dictionaries of float32 arrays.
 
     Raises:
-      ValueError: a part is missing, or a tensor has an unexpected name or shape.
+      UserError: a part is missing, or a tensor has an unexpected name or shape.
     """
     return nest(dict(convert_leaves(_merged(state, linear), rules())))
 
@@ -111,7 +112,7 @@ def convert_perceptual(
       A short report.
 
     Raises:
-      ValueError: for bad input.
+      UserError: for bad input.
       OSError: when a file cannot be read or written.
     """
     require_free(output, force)
@@ -143,12 +144,12 @@ def read_perceptual(folder: str | Path) -> Params:
       Nested dictionaries of float32 NumPy arrays.
 
     Raises:
-      ValueError: when the folder holds something else, or is damaged.
+      UserError: when the folder holds something else, or is damaged.
       OSError: when a file cannot be read.
     """
     folder = Path(folder)
     if not (folder / WEIGHTS).is_file():
-        raise ValueError(
+        raise UserError(
             f"{folder} has no {WEIGHTS}: make it with zipmap convert vgg16.pth --lpips vgg.pth"
         )
     flat = read_safetensors(folder / WEIGHTS)
@@ -168,7 +169,7 @@ def _merged(
     )
     for mark, name, remedy in parts:
         if mark not in known:
-            raise ValueError(f"LPIPS needs {name} ({mark}), which is not there: {remedy}")
+            raise UserError(f"LPIPS needs {name} ({mark}), which is not there: {remedy}")
     check(
         shapes_of(known),
         torch_shapes(rules()),

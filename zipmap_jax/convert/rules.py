@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from flax import traverse_util
 
+from zipmap_jax.errors import UserError
+
 Shape = tuple[int, ...]
 Params = dict[str, Any]
 Layout = Literal["same", "linear", "conv", "transposed_conv"]
@@ -94,9 +96,9 @@ def convert_leaves(
     """
     for rule in table:
         leaf = np.empty(rule.our_shape, dtype)
-        slots = [leaf] if rule.layers is None else leaf
-        for slot, name in zip(slots, rule.names, strict=True):
-            _copy(slot, np.asarray(state[name]).transpose(rule.axes))
+        microbatches = [leaf] if rule.layers is None else leaf
+        for microbatch, name in zip(microbatches, rule.names, strict=True):
+            _copy(microbatch, np.asarray(state[name]).transpose(rule.axes))
         yield rule.ours, leaf
 
 
@@ -129,7 +131,7 @@ def from_state(
       Nested dictionaries of NumPy arrays that share no memory with `state`.
 
     Raises:
-      ValueError: listing every missing, unexpected and wrongly shaped tensor.
+      UserError: listing every missing, unexpected and wrongly shaped tensor.
     """
     check(shapes_of(state), torch_shapes(table), subject=subject, remedy=remedy)
     return nest(dict(convert_leaves(state, table, dtype)))
@@ -144,7 +146,7 @@ def to_state(
       PyTorch name -> array; a view (not C-ordered) wherever the leaf is a NumPy array.
 
     Raises:
-      ValueError: listing every missing, unexpected and wrongly shaped leaf.
+      UserError: listing every missing, unexpected and wrongly shaped leaf.
     """
     flat = flatten(params)
     check(
@@ -187,7 +189,7 @@ def check(
     """Compare names and shapes, and report every difference in one error.
 
     Raises:
-      ValueError: naming all missing, unexpected and wrongly shaped entries; runs of layers are
+      UserError: naming all missing, unexpected and wrongly shaped entries; runs of layers are
         written as one entry, such as `blocks.{0-23}.norm1.bias`.
     """
     wrong = {
@@ -201,7 +203,7 @@ def check(
         _list("wrongly shaped", wrong),
     ]
     if any(parts):
-        raise ValueError(f"{subject} does not fit: {'; '.join(p for p in parts if p)}; {remedy}")
+        raise UserError(f"{subject} does not fit: {'; '.join(p for p in parts if p)}; {remedy}")
 
 
 def _show(shape: Shape) -> str:

@@ -14,6 +14,8 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from zipmap_jax.errors import UserError
+
 if TYPE_CHECKING:
     from zipmap_jax.convert.rules import Shape
 
@@ -40,7 +42,7 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
       Name -> read-only view of the memory-mapped file; pages are read when touched.
 
     Raises:
-      ValueError: when the file is damaged or holds a number format this package does not use.
+      UserError: when the file is damaged or holds a number format this package does not use.
       OSError: when the file cannot be read.
     """
     path = Path(path)
@@ -48,7 +50,7 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
         with safe_open(path, framework="np"):  # the library checks the whole header
             pass
     except SafetensorError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is no safetensors file, or truncated or damaged ({error}): convert or "
             "download it again"
         ) from error
@@ -60,7 +62,7 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for name, entry in header.items():
         if entry["dtype"] not in DTYPES:
-            raise ValueError(
+            raise UserError(
                 f"{path} holds {name} as {entry['dtype']}, which cannot be read: convert it to one "
                 f"of {', '.join(DTYPES)}"
             )

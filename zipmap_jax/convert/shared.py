@@ -20,6 +20,7 @@ from zipmap_jax.convert.checkpoint import (
     write_card,
 )
 from zipmap_jax.convert.safetensors_file import write_safetensors
+from zipmap_jax.errors import UserError
 
 
 def share(source: Path, base: Path, output: Path, *, force: bool = False) -> str:
@@ -35,24 +36,24 @@ def share(source: Path, base: Path, output: Path, *, force: bool = False) -> str
       A line on what is shared and what is not.
 
     Raises:
-      ValueError: a folder is damaged, the number formats differ, or nothing is equal.
+      UserError: a folder is damaged, the number formats differ, or nothing is equal.
       OSError: a file cannot be read or written.
     """
     if output.resolve() in (source.resolve(), base.resolve()):
-        raise ValueError(f"{output} is one of the folders to read: choose another output")
+        raise UserError(f"{output} is one of the folders to read: choose another output")
     require_free(output, force)
     own, _, card = map_folder(source)
     others, _, base_card = map_folder(base)
     if base_card.get("base"):
-        raise ValueError(f"{base} itself shares with another folder: name that one")
+        raise UserError(f"{base} itself shares with another folder: name that one")
     if card["dtype"] != base_card["dtype"]:
-        raise ValueError(
+        raise UserError(
             f"{source} holds {card['dtype']} and {base} {base_card['dtype']}, so nothing is equal: "
             "export both in one number format"
         )
     kept = {n: x for n, x in own.items() if n not in others or not _equal(x, others[n])}
     if len(kept) == len(own):
-        raise ValueError(f"{source} has no tensor in common with {base}: keep it as it is")
+        raise UserError(f"{source} has no tensor in common with {base}: keep it as it is")
     output.mkdir(parents=True, exist_ok=True)
     shapes = {name: x.shape for name, x in kept.items()}
     write_safetensors(output / WEIGHTS, shapes, kept.items(), DTYPES[card["dtype"]])

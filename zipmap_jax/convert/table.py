@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zipmap_jax.convert.rules import Layout, Rule
-from zipmap_jax.models.config import CameraHeadConfig, DenseHeadConfig, ZipMapConfig
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig
 
 POSE_DIM = 9
 # Fixed in the reference, unlike that of the frame and global blocks.

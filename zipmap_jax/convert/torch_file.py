@@ -24,6 +24,8 @@ from typing import Any, NoReturn
 import ml_dtypes
 import numpy as np
 
+from zipmap_jax.errors import UserError
+
 STORAGES: dict[str, np.dtype] = {
     "DoubleStorage": np.dtype(np.float64),
     "FloatStorage": np.dtype(np.float32),
@@ -77,7 +79,7 @@ def read_torch(path: str | Path, *, ema: bool = False) -> dict[str, np.ndarray]:
       Name -> array: read-only, lazily paged in, with the file's dtype and strides.
 
     Raises:
-      ValueError: when the file is not such a checkpoint, is damaged, or holds in place of a tensor
+      UserError: when the file is not such a checkpoint, is damaged, or holds in place of a tensor
         something this reader does not know, which the message names.
       OSError: when the file cannot be read.
     """
@@ -86,7 +88,7 @@ def read_torch(path: str | Path, *, ema: bool = False) -> dict[str, np.ndarray]:
 
 
 def _fail(path: Path, problem: str) -> NoReturn:
-    raise ValueError(f"{path} {problem}")
+    raise UserError(f"{path} {problem}")
 
 
 def _select(content: Any, path: Path, ema: bool) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from zipmap_jax.convert.torch_file import STORAGES
+from zipmap_jax.errors import UserError
 
 _STORAGE_OF = {dtype: name for name, dtype in STORAGES.items()}
 _ALIGNMENT = 64
@@ -36,13 +37,13 @@ def write_torch(
       dtype: number format of every tensor; None = each its own.
 
     Raises:
-      ValueError: for a dtype that PyTorch does not have.
+      UserError: for a dtype that PyTorch does not have.
       OSError: when the file cannot be written.
     """
     path = Path(path)
     for name, array in state.items():
         if (dtype or array.dtype) not in _STORAGE_OF:
-            raise ValueError(
+            raise UserError(
                 f"{name} has dtype {dtype or array.dtype}, for which there is no PyTorch storage: "
                 "cast it"
             )

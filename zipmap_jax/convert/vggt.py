@@ -16,6 +16,7 @@ import numpy as np
 
 from zipmap_jax.convert.rules import Params, collapse, from_state, shapes_of, to_state
 from zipmap_jax.convert.table import rules
+from zipmap_jax.errors import UserError
 from zipmap_jax.models.config import ZipMapConfig
 
 # Ours -> VGGT's.
@@ -68,7 +69,7 @@ def plan(names: Mapping[str, Any], config: ZipMapConfig) -> VggtReport:
       config: the model to start.
 
     Raises:
-      ValueError: when a tensor that VGGT should provide is missing, or one is unknown.
+      UserError: when a tensor that VGGT should provide is missing, or one is unknown.
     """
     ours = [name for rule in rules(config) for name in rule.names]
     renamed = {name: there for name in ours if (there := _projection(name))}
@@ -87,7 +88,7 @@ def plan(names: Mapping[str, Any], config: ZipMapConfig) -> VggtReport:
             for what, n in parts
             if n
         )
-        raise ValueError(
+        raise UserError(
             f"the state dict is not VGGT for a {config.preset} {config.variant} model: {text}; "
             "check the file and the size of the model"
         )
@@ -108,7 +109,7 @@ def from_vggt(
       fp32 parameter tree, and what became of every tensor.
 
     Raises:
-      ValueError: when `state` is not VGGT of this size; every tensor at fault is named.
+      UserError: when `state` is not VGGT of this size; every tensor at fault is named.
     """
     report = plan(shapes_of(state), config)
     merged = to_state(init, rules(config))

@@ -1,6 +1,7 @@
 """What readers return for one view, and the two kinds of source a mixture draws from.
 
-A `Reader` knows files: sequences of posed frames, loaded one by one at their own size. A `Source`
+A `Reader` knows files: sequences of posed frames, loaded one by one at their own size. A
+`SceneSource`
 knows scenes: several views of one size. `zipmap_jax.data.recorded` makes a source of any reader,
 with the sampling and cropping that all recorded data sets share.
 """
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
+class PosedFrame:
     """One view with its camera and depth.
 
     Attributes:
@@ -46,7 +47,7 @@ class SceneViews:
       sequence: number of the scene in its source.
     """
 
-    frames: tuple[Frame, ...]
+    frames: tuple[PosedFrame, ...]
     sequence: int
 
 
@@ -71,7 +72,7 @@ class Reader(Protocol):
     @property
     def lengths(self) -> Int[np.ndarray, " s"]: ...
 
-    def load(self, sequence: int, position: int) -> Frame:
+    def load(self, sequence: int, position: int) -> PosedFrame:
         """One frame at its own size.
 
         Raises:
@@ -80,7 +81,7 @@ class Reader(Protocol):
         ...
 
 
-class Source(Protocol):
+class SceneSource(Protocol):
     """Random scenes.
 
     Attributes:
@@ -103,7 +104,7 @@ class BrokenFrameError(ValueError):
     """A frame cannot be read, or is none; the message names it."""
 
 
-def check_frame(frame: Frame) -> None:
+def check_frame(frame: PosedFrame) -> None:
     """Refuse what would poison a batch.
 
     Raises:

@@ -1,12 +1,12 @@
 """Batches of a mixture on the host, read ahead by threads and processes: grain end to end.
 
-    with loader(mixture, shape_of, steps=1000, slots=8, workers=4) as batches:
+    with loader(mixture, shape_of, steps=1000, microbatches=8, workers=4) as batches:
         for batch in batches:
             ...
 
-The batch of a step is a function of (seed, step) alone. Slot i of step s is element
-`s * slots + i` of a random-access source, so starting at a step, or sharing the slots among hosts
-or workers, gives the same batches.
+The batch of a step is a function of (seed, step) alone. Microbatch i of step s is element
+`s * microbatches + i` of a random-access source, so starting at a step, or sharing the microbatches
+among hosts or workers, gives the same batches.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from zipmap_jax.errors import UserError
+
 if TYPE_CHECKING:
     from jaxtyping import Shaped
 
-    from zipmap_jax.data.frame import Frame
+    from zipmap_jax.data.frame import PosedFrame
     from zipmap_jax.data.mixture import Mixture
 
     HostBatch = dict[str, Shaped[np.ndarray, "..."]]
 
 
 class Shape(Protocol):
-    """A batch shape, such as `zipmap_jax.train.config.Bucket`."""
+    """A batch shape, such as `zipmap_jax.data.config.Bucket`."""
 
     @property
     def height(self) -> int: ...
@@ -50,7 +52,7 @@ def loader(
     *,
     steps: int,
     start: int = 0,
-    slots: int = 1,
+    microbatches: int = 1,
     host: int = 0,
     hosts: int = 1,
     workers: int = 0,
@@ -64,24 +66,24 @@ def loader(
       shape_of: shape of every step's batch.
       steps: length of the run.
       start: first step wanted; what follows is what an uninterrupted run would have had.
-      slots: of a batch, over all hosts.
+      microbatches: of a batch, over all hosts.
       host, hosts: this process reads the `host`-th of `hosts` equal, contiguous shares of the
-        slots: the one `jax.make_array_from_process_local_data` expects from it. Processes that hold
-        the same part of the leading axis (different views, say) name the same share.
+        microbatches: the one `jax.make_array_from_process_local_data` expects from it. Processes
+        that hold the same part of the leading axis (different views, say) name the same share.
       workers: processes that read; 0 = threads of this process.
       threads: reading threads of a process.
       prefetch: batches kept ready.
 
     Raises:
       ImportError: grain is not installed.
-      ValueError: the slots cannot be shared evenly.
+      UserError: the microbatches cannot be shared evenly.
     """
-    if slots % hosts or not 0 <= host < hosts:
-        raise ValueError(
-            f"{hosts} hosts cannot share {slots} slots evenly (this is host {host}): "
-            "make data.slots a multiple of the number of hosts"
+    if microbatches % hosts or not 0 <= host < hosts:
+        raise UserError(
+            f"{hosts} hosts cannot share {microbatches} microbatches evenly (this is host {host}): "
+            "make data.microbatches a multiple of the number of hosts"
         )
-    share = slots // hosts
+    share = microbatches // hosts
     source = SlotBatches(mixture, shape_of, range(host * share, (host + 1) * share), start, steps)
     return Loader(_pipeline(source, share, workers, threads, prefetch), mixture.names, start)
 
@@ -89,7 +91,7 @@ def loader(
 class Loader:
     """Iterator over this host's part of the batches; close it, or use it in a `with` block.
 
-    A batch holds, with a leading axis of local slots times scenes of a slot:
+    A batch holds, with a leading axis of local microbatches times scenes of a microbatch:
 
       images: uint8 RGB [b, v, h, w, 3].
       depth: z-depth [b, v, h, w], 0 = invalid.
@@ -115,7 +117,7 @@ class Loader:
 
     def __next__(self) -> HostBatch:
         if self._batches is None:
-            raise ValueError("the loader is closed: open another one")
+            raise UserError("the loader is closed: open another one")
         # From a worker arrays come as views of shared memory, which plain arrays keep alive.
         batch = {name: np.asarray(array) for name, array in next(self._batches).items()}
         for source, count in zip(batch["source"], batch.pop("failures"), strict=True):
@@ -141,33 +143,34 @@ class Loader:
 
 
 class SlotBatches:
-    """Random access to the batches of single slots: element i is local slot i mod n of a step.
+    """Random access to the batches of single microbatches: element i is local microbatch i mod n of
+    a step.
 
     Args:
       mixture: draws the scenes.
       shape_of: shape of a step's batch.
-      slots: numbers of this host's slots, n of them.
+      microbatches: numbers of this host's microbatches, n of them.
       start, steps: first step, and the one to stop before.
     """
 
     def __init__(
-        self, mixture: Mixture, shape_of: ShapeOf, slots: range, start: int, steps: int
+        self, mixture: Mixture, shape_of: ShapeOf, microbatches: range, start: int, steps: int
     ) -> None:
         self._mixture, self._shape_of = mixture, shape_of
-        self._slots, self._start, self._steps = slots, start, steps
+        self._microbatches, self._start, self._steps = microbatches, start, steps
 
     def __len__(self) -> int:
-        return max(self._steps - self._start, 0) * len(self._slots)
+        return max(self._steps - self._start, 0) * len(self._microbatches)
 
     def __getitem__(self, index: int) -> HostBatch:
-        ahead, slot = divmod(int(index), len(self._slots))
+        ahead, microbatch = divmod(int(index), len(self._microbatches))
         step = self._start + ahead
         shape = self._shape_of(step)
         views = shape.views_to_draw()
         out = _empty_batch(shape.batch, views, shape.height, shape.width)
         for scene in range(shape.batch):
             size = (shape.height, shape.width)
-            drawn = self._mixture.draw(step, self._slots[slot], scene, views, size)
+            drawn = self._mixture.draw(step, self._microbatches[microbatch], scene, views, size)
             for view, frame in enumerate(drawn.views.frames):
                 _put(out, (scene, view), frame)
             out["source"][scene] = drawn.source
@@ -190,7 +193,7 @@ def _empty_batch(scenes: int, views: int, height: int, width: int) -> HostBatch:
     }
 
 
-def _put(batch: HostBatch, place: tuple[int, int], frame: Frame) -> None:
+def _put(batch: HostBatch, place: tuple[int, int], frame: PosedFrame) -> None:
     batch["images"][place] = frame.image
     batch["depth"][place] = frame.depth
     batch["intrinsics"][place] = frame.intrinsics
@@ -201,8 +204,9 @@ def _put(batch: HostBatch, place: tuple[int, int], frame: Frame) -> None:
 def _pipeline(source: SlotBatches, share: int, workers: int, threads: int, prefetch: int) -> Any:
     """Iterator over the batches of whole steps.
 
-    Workers read slots, not scenes or steps: a slot is about 50 images in every bucket, and with
-    the joining of slots after the workers, their number does not change what a batch consists of.
+    Workers read microbatches, not scenes or steps: a microbatch is about 50 images in every bucket,
+    and with the joining of microbatches after the workers, their number does not change what a
+    batch consists of.
     """
     grain = _grain()
     ahead = max(prefetch, 1) * share
@@ -210,18 +214,21 @@ def _pipeline(source: SlotBatches, share: int, workers: int, threads: int, prefe
         num_threads=max(threads, 1),
         prefetch_buffer_size=max(threads, 1) if workers else max(ahead, threads, 1),
     )
-    slots = grain.MapDataset.source(source).to_iter_dataset(reading)
+    microbatches = grain.MapDataset.source(source).to_iter_dataset(reading)
     if workers:
         options = grain.MultiprocessingOptions(workers, -(-ahead // workers))
-        slots = slots.mp_prefetch(options, _start_worker)
-    return iter(slots.batch(share, drop_remainder=True, batch_fn=_join))
+        microbatches = microbatches.mp_prefetch(options, _start_worker)
+    return iter(microbatches.batch(share, drop_remainder=True, batch_fn=_join))
 
 
-def _join(slots: Sequence[HostBatch]) -> HostBatch:
-    """Slots one after another along the leading axis."""
-    if len(slots) == 1:
-        return slots[0]
-    return {name: np.concatenate([slot[name] for slot in slots]) for name in slots[0]}
+def _join(microbatches: Sequence[HostBatch]) -> HostBatch:
+    """Microbatches one after another along the leading axis."""
+    if len(microbatches) == 1:
+        return microbatches[0]
+    return {
+        name: np.concatenate([microbatch[name] for microbatch in microbatches])
+        for name in microbatches[0]
+    }
 
 
 def _grain() -> Any:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zipmap_jax.data.frame import BrokenFrameError, Frame, SceneViews, check_frame
+from zipmap_jax.data.frame import BrokenFrameError, PosedFrame, SceneViews, check_frame
 from zipmap_jax.data.sampling import VideoSampler
 from zipmap_jax.data.transforms import clean_depth, fit_frame
+from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
     from zipmap_jax.data.frame import Reader
@@ -26,7 +27,7 @@ class RecordedScenes:
       video_prob, max_interval: in the place of the reader's own.
 
     Raises:
-      ValueError: no sequence is long enough, or the reader's sampler has no such settings.
+      UserError: no sequence is long enough, or the reader's sampler has no such settings.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class RecordedScenes:
         # Drawing by weight is one look into the running total, however many sequences there are.
         self._total = np.cumsum(self._sampler.weights(reader.lengths, min_views))
         if len(self._total) == 0 or self._total[-1] == 0:
-            raise ValueError(
+            raise UserError(
                 f"source {reader.name!r} has no sequence of at least {min_views} frames: "
                 "check data.root, or lower data.min_views"
             )
@@ -65,7 +66,7 @@ class RecordedScenes:
 
     def _frame(
         self, rng: np.random.Generator, sequence: int, position: int, size: tuple[int, int]
-    ) -> Frame:
+    ) -> PosedFrame:
         try:
             frame = self._reader.load(sequence, position)
             check_frame(frame)
@@ -92,7 +93,7 @@ def _changed(
     if not given:
         return sampler
     if not isinstance(sampler, VideoSampler):
-        raise ValueError(
+        raise UserError(
             f"source {name!r} does not draw frames by interval: "
             f"remove {' and '.join(given)} from its entry in data.mixture"
         )

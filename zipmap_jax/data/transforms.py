@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from zipmap_jax.data.frame import BrokenFrameError, Frame
+from zipmap_jax.data.frame import BrokenFrameError, PosedFrame
 from zipmap_jax.geometry import crop_intrinsics, scale_intrinsics
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ point that is not quite in the middle."""
 
 
 def fit_frame(
-    frame: Frame,
+    frame: PosedFrame,
     size: Size,
     rng: np.random.Generator,
     scales: tuple[float, float] | None = None,
     zoom: float = 0.0,
-) -> Frame:
+) -> PosedFrame:
     """Crop and resize a frame so that its principal point lies in the middle of `size`.
 
     Args:
@@ -63,7 +63,7 @@ def fit_frame(
     return resize_and_cut(cropped, resized_size(cropped.depth.shape, size, margin), size)
 
 
-def crop_to_principal_point(frame: Frame, size: Size) -> Frame:
+def crop_to_principal_point(frame: PosedFrame, size: Size) -> PosedFrame:
     """The largest crop within `size` that has the principal point in its middle, of even sides.
 
     Raises:
@@ -91,7 +91,7 @@ def resized_size(size: Size, target: Size, margin: float) -> Size:
     return int(np.floor(size[0] * scale)), int(np.floor(size[1] * scale))
 
 
-def resize_and_cut(frame: Frame, resized: Size, size: Size) -> Frame:
+def resize_and_cut(frame: PosedFrame, resized: Size, size: Size) -> PosedFrame:
     """Resize to `resized`, then cut `size` around the principal point; pads below and right.
 
     The image is resampled with a Lanczos filter when it shrinks and a bicubic one when it grows;
@@ -157,7 +157,7 @@ def threshold_depth(
     return out.astype(np.float32)
 
 
-def _centre(frame: Frame) -> tuple[float, float]:
+def _centre(frame: PosedFrame) -> tuple[float, float]:
     """Principal point as (row, column)."""
     return float(frame.intrinsics[1, 2]), float(frame.intrinsics[0, 2])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from zipmap_jax.eval.metrics import DepthMetric
+from zipmap_jax.eval.metrics.rendering import RenderedMethod
 from zipmap_jax.geometry import query_frame, ray_conditions
 from zipmap_jax.structs import Views
 
@@ -18,60 +18,17 @@ if TYPE_CHECKING:
 
     from jaxtyping import Array, Float
 
-    from zipmap_jax.eval.comparison import Numbers
+    from zipmap_jax.eval.report import Numbers
     from zipmap_jax.models.zipmap import ZipMap
     from zipmap_jax.structs import Prediction
-
-RENDERED: dict[str, str] = {
-    "PSNR": "of rendered views: peak signal-to-noise ratio, dB, mean over views; higher is better",
-    "AbsRel (r)": "AbsRel of the depth of rendered views",
-    "delta (r)": "delta<1.25 of the depth of rendered views",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class RenderedAnswer:
-    """Errors of one kind of answer, pooled over the views rendered so far.
-
-    Attributes:
-      decibels: sum of the peak signal-to-noise ratios.
-      views: number of views.
-      depth: as in `Comparison`.
-    """
-
-    decibels: float = 0.0
-    views: int = 0
-    depth: DepthMetric = dataclasses.field(default_factory=DepthMetric)
-
-    def with_scene(
-        self,
-        rgb: Float[np.ndarray, "v h w 3"],
-        depth: Float[np.ndarray, "v h w"],
-        truth: Mapping[str, np.ndarray],
-    ) -> RenderedAnswer:
-        """These errors and those of the rendered views of one more scene."""
-        errors = np.mean(np.square(np.float64(rgb) - truth["images"]), axis=(1, 2, 3))
-        seen = truth["valid"] & np.isfinite(depth)
-        metric = DepthMetric.from_depth(depth, truth["depth"], seen, "median")
-        return RenderedAnswer(
-            self.decibels - 10 * float(np.sum(np.log10(np.maximum(errors, 1e-10)))),
-            self.views + len(rgb),
-            self.depth.merge(metric),
-        )
-
-    def numbers(self) -> dict[str, float]:
-        """The metrics of `RENDERED`."""
-        depth = self.depth.compute()
-        values = (self.decibels / max(self.views, 1), depth["AbsRel"], depth["delta<1.25"])
-        return dict(zip(RENDERED, values, strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
 class RenderedComparison:
     """A model and the trivial answer: the mean colour of the zipped views, at one depth."""
 
-    model: RenderedAnswer = dataclasses.field(default_factory=RenderedAnswer)
-    trivial: RenderedAnswer = dataclasses.field(default_factory=RenderedAnswer)
+    model: RenderedMethod = dataclasses.field(default_factory=RenderedMethod)
+    trivial: RenderedMethod = dataclasses.field(default_factory=RenderedMethod)
 
     def with_batch(
         self, model: ZipMap, params: Any, batch: Mapping[str, np.ndarray]

@@ -8,10 +8,10 @@ from zipmap_jax.export.depth_images import write_depth_images
 from zipmap_jax.export.formats import FORMATS, Format, Request
 from zipmap_jax.export.glb import write_glb
 from zipmap_jax.export.html import write_html
-from zipmap_jax.export.npz import load_scene, save_scene
 from zipmap_jax.export.output import OutputError, check_output
 from zipmap_jax.export.ply import read_ply, write_ply
-from zipmap_jax.export.points import PointCloud, point_cloud
+from zipmap_jax.scene.npz import load_scene, save_scene
+from zipmap_jax.scene.points import PointCloud, point_cloud
 
 __all__ = [
     "FORMATS",

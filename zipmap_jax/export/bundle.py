@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.export.formats import FORMATS, Request
 from zipmap_jax.export.output import README, check_output, readme_text, staged_folder
-from zipmap_jax.export.points import point_cloud
+from zipmap_jax.scene.points import point_cloud
 
 if TYPE_CHECKING:
-    from zipmap_jax.structs import Progress, Scene
+    from zipmap_jax.scene.scene import Scene
+    from zipmap_jax.structs import Progress
 
 
 def write_all(
@@ -49,13 +51,13 @@ def write_all(
       The files written, README.txt last.
 
     Raises:
-      ValueError: the scene is empty or not finite, or an argument is out of its range.
+      UserError: the scene is empty or not finite, or an argument is out of its range.
       OutputError: (a ValueError) `out` exists, or cannot be written.
     """
     names = list(FORMATS) if formats is None else list(formats)
     for name in names:
         if name not in FORMATS:
-            raise ValueError(f"{name!r} is no output format; choose among {', '.join(FORMATS)}.")
+            raise UserError(f"{name!r} is no output format; choose among {', '.join(FORMATS)}.")
     _check_scene(scene)
     out = Path(out)
     check_output(out, force=force)
@@ -79,16 +81,16 @@ def write_all(
 
 def _check_scene(scene: Scene) -> None:
     if not len(scene):
-        raise ValueError("A scene has at least one view, and this one has none; add images.")
+        raise UserError("A scene has at least one view, and this one has none; add images.")
     for i, name in enumerate(scene.names):
         if not (np.isfinite(scene.w2c[i]).all() and np.isfinite(scene.intrinsics[i]).all()):
-            raise ValueError(
+            raise UserError(
                 f"Cameras are finite numbers, but that of view {i} ({name}) is not; "
                 "leave this image out or compute in fp32."
             )
         sizes = {a[i].shape[:2] for a in (scene.images, scene.depth, scene.confidence)}
         if len(sizes) > 1:
-            raise ValueError(
+            raise UserError(
                 f"Image, depth and confidence are of one size, but view {i} ({name}) has "
                 f"{sorted(sizes)}; resample them to the size of the image."
             )

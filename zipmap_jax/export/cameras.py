@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float
 
-    from zipmap_jax.structs import Scene
+    from zipmap_jax.scene.scene import Scene
 
 
 def cameras(scene: Scene) -> dict[str, Any]:

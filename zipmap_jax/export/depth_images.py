@@ -14,7 +14,7 @@ from zipmap_jax.viz.colormaps import ColormapName, colormap_table
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from zipmap_jax.structs import Scene
+    from zipmap_jax.scene.scene import Scene
 
 
 def write_depth_images(

@@ -11,12 +11,12 @@ from zipmap_jax.export.cameras import write_cameras
 from zipmap_jax.export.depth_images import write_depth_images
 from zipmap_jax.export.glb import write_glb
 from zipmap_jax.export.html import write_html
-from zipmap_jax.export.npz import save_scene
 from zipmap_jax.export.ply import write_ply
+from zipmap_jax.scene.npz import save_scene
 
 if TYPE_CHECKING:
-    from zipmap_jax.export.points import PointCloud
-    from zipmap_jax.structs import Scene
+    from zipmap_jax.scene.points import PointCloud
+    from zipmap_jax.scene.scene import Scene
 
 
 @dataclasses.dataclass(frozen=True)

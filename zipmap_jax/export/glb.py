@@ -15,8 +15,8 @@ from zipmap_jax.viz.colormaps import view_colors
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
-    from zipmap_jax.export.points import PointCloud
-    from zipmap_jax.structs import Scene
+    from zipmap_jax.scene.points import PointCloud
+    from zipmap_jax.scene.scene import Scene
 
 # OpenCV axes (y down, z forward) to those of glTF (y up, z backward); its own inverse.
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])

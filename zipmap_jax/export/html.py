@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zipmap_jax.export.points import point_cloud
+from zipmap_jax.scene.points import point_cloud
 from zipmap_jax.viz.html import render_page
 
 if TYPE_CHECKING:
-    from zipmap_jax.structs import Scene
+    from zipmap_jax.scene.scene import Scene
 
 MAX_PAGE_POINTS = 400_000
 """More points than this make the page larger than 8 MB and phones slow."""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zipmap_jax.errors import UserError
+
 if TYPE_CHECKING:
-    from zipmap_jax.export.points import PointCloud
+    from zipmap_jax.scene.points import PointCloud
 
 _VERTEX = np.dtype(
     [
@@ -64,25 +66,23 @@ def read_ply(path: Path) -> np.ndarray:
       A structured array, one field per property.
 
     Raises:
-      ValueError: the file is not of this kind or is cut short.
+      UserError: the file is not of this kind or is cut short.
     """
     data = path.read_bytes()
     head, mark, body = data.partition(b"end_header\n")
     lines = [line.split() for line in head.decode("ascii", "replace").splitlines()]
     if not mark or lines[:1] != [["ply"]] or ["format", "binary_little_endian", "1.0"] not in lines:
-        raise ValueError(f"{path} is not a binary little-endian PLY file; convert it first.")
+        raise UserError(f"{path} is not a binary little-endian PLY file; convert it first.")
     elements = [i for i, line in enumerate(lines) if line[:1] == ["element"]]
     if not elements or lines[elements[0]][1] != "vertex":
-        raise ValueError(f"{path} does not start with its vertices; write them first.")
+        raise UserError(f"{path} does not start with its vertices; write them first.")
     end = elements[1] if len(elements) > 1 else len(lines)
     properties = [line for line in lines[elements[0] : end] if line[0] == "property"]
     unknown = [line for line in properties if len(line) != 3 or line[1] not in _TYPES]
     if unknown:
-        raise ValueError(
-            f"{path} has the property {' '.join(unknown[0])!r}; only numbers are read."
-        )
+        raise UserError(f"{path} has the property {' '.join(unknown[0])!r}; only numbers are read.")
     dtype = np.dtype([(name, _TYPES[kind]) for _, kind, name in properties])
     count = int(lines[elements[0]][2])
     if len(body) < count * dtype.itemsize:
-        raise ValueError(f"{path} ends before its {count} vertices; write it again.")
+        raise UserError(f"{path} ends before its {count} vertices; write it again.")
     return np.frombuffer(body, dtype, count)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.geometry.camera import scale_intrinsics
 from zipmap_jax.geometry.namespace import array_namespace
 from zipmap_jax.geometry.pose import invert_pose, relative_pose, transform_points
@@ -80,7 +81,7 @@ def ray_conditions(
       6 or 9 channels per pixel, channel last.
 
     Raises:
-      ValueError: unknown `kind`.
+      UserError: unknown `kind`.
 
     Source: ZipMap, section on querying the scene state.
     """
@@ -105,7 +106,7 @@ def ray_conditions(
         "plucker_and_common_origin": (o, d, moment),
     }
     if kind not in channels:
-        raise ValueError(f"Ray conditions must be one of {sorted(channels)}, got {kind!r}.")
+        raise UserError(f"Ray conditions must be one of {sorted(channels)}, got {kind!r}.")
     return xp.concatenate(channels[kind], axis=-1)
 
 

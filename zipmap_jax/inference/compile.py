@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from zipmap_jax.inference.buckets import Bucket
-from zipmap_jax.inference.phases import Step, compile_phases
-from zipmap_jax.inference.streamed import compile_stream, one_call
+from zipmap_jax.inference.offline_program import Step, compile_phases
+from zipmap_jax.inference.stream_program import compile_stream, one_call
 from zipmap_jax.structs import Prediction, Views
 
 _NO_CACHE = "ZIPMAP_NO_CACHE"
@@ -63,9 +63,9 @@ def compiled_update(model: Any, params: Any, bucket: Bucket) -> Program:
 
     It starts from the initial state and returns only what a scene is made of: depth, confidence and
     the last pose encoding, so the compiler removes the local-point head. It is in three parts, see
-    `zipmap_jax.inference.phases`, unless the model zips one window after the other, see
-    `zipmap_jax.inference.streamed`. Programs are kept for the life of the process, per model and
-    bucket; those of streams do not depend on the number of chunks.
+    `zipmap_jax.inference.offline_program`, unless the model zips one window after the other, see
+    `zipmap_jax.inference.stream_program`. Programs are kept for the life of the process, per model
+    and bucket; those of streams do not depend on the number of chunks.
 
     Args:
       model: a `ZipMap`, or anything hashable with its config and methods.

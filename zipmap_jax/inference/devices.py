@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from zipmap_jax.errors import UserError
+
 if TYPE_CHECKING:
     from zipmap_jax.models.config import ZipMapConfig
 
@@ -25,7 +27,7 @@ def check_devices(devices: int, config: ZipMapConfig) -> None:
     """Refuse a number of devices that there are not, or that the model cannot use.
 
     Raises:
-      ValueError: with the remedy.
+      UserError: with the remedy.
     """
     there = jax.local_devices()
     if not 1 <= devices <= len(there):
@@ -36,15 +38,13 @@ def check_devices(devices: int, config: ZipMapConfig) -> None:
         )
         count, platform = len(there), there[0].platform
         choice = "1" if count == 1 else f"1 to {count}"
-        raise ValueError(
+        raise UserError(
             f"devices cannot be {devices}, as this machine has {count} {platform} "
             f"device{'s' * (count > 1)}: choose {choice}{trial}"
         )
     if devices > 1 and (config.window is not None or config.mixer == "attention"):
         kind = "attends" if config.window is None else f"zips {config.window} views after the other"
-        raise ValueError(
-            f"a model that {kind} cannot share views among devices: leave devices at 1"
-        )
+        raise UserError(f"a model that {kind} cannot share views among devices: leave devices at 1")
 
 
 def split(

@@ -22,10 +22,11 @@ from zipmap_jax.convert.base import digest
 from zipmap_jax.convert.checkpoint import DTYPES, created_by
 from zipmap_jax.convert.rules import flatten, nest, shapes_of
 from zipmap_jax.convert.safetensors_file import write_safetensors
+from zipmap_jax.errors import UserError
 from zipmap_jax.geometry.depth import unproject_to_world
 from zipmap_jax.geometry.pose import decode_pose, rebase_poses
+from zipmap_jax.inference.assemble import MAX_FOV, MIN_FOV
 from zipmap_jax.inference.program_file import BINARY, FACTS, FORMAT, require_flatbuffers
-from zipmap_jax.inference.scene import MAX_FOV, MIN_FOV
 from zipmap_jax.structs import Views
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def export_program(
       The facts of the program, and the file of the weights.
 
     Raises:
-      ValueError: the shape does not fit the model, or a platform is unknown.
+      UserError: the shape does not fit the model, or a platform is unknown.
       ImportError: the package flatbuffers is not installed.
     """
     require_flatbuffers()
@@ -198,17 +199,17 @@ def _check(
 ) -> None:
     for name, value, hint in (("views", views, 16), ("scenes", scenes, 1), ("chunk", chunk, 16)):
         if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}: try {hint}")
+            raise UserError(f"{name} must be at least 1, got {value}: try {hint}")
     if min(size) < 2 * patch or size[0] % patch or size[1] % patch:
         near = "x".join(str(max(2, round(side / patch)) * patch) for side in size)
-        raise ValueError(
+        raise UserError(
             f"height and width must be multiples of the patch size {patch} and at least "
             f"{2 * patch}, got {size[0]}x{size[1]}: try {near}"
         )
     known = ("cpu", "cuda", "rocm", "tpu")
     for name in platforms or ("",):
         if name not in known:
-            raise ValueError(f"{name!r} is no platform: choose among {', '.join(known)}")
+            raise UserError(f"{name!r} is no platform: choose among {', '.join(known)}")
 
 
 def _write_weights(folder: Path, flat: dict[str, Any], card: dict[str, Any]) -> Path:

@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from zipmap_jax.inference.memory_plan import Workload, plan_memory
-from zipmap_jax.models.config import FP32
+from zipmap_jax.models.memory import Workload, plan_memory
+from zipmap_jax.nn.config import FP32
 
 # Interpreter, JAX and compiler; measured on the CPU.
 _RUNTIME_BYTES = 400_000_000

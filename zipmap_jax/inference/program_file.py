@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.convert.safetensors_file import read_safetensors
+from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, UInt8
@@ -62,14 +63,14 @@ class ServedProgram:
           unit. Of several scenes, all have a leading axis.
 
         Raises:
-          ValueError: the images do not fit the program.
+          UserError: the images do not fit the program.
         """
         images = np.asarray(images)
         self._check(images)
         given = images.shape[:-3]
         valid = np.ones(given, bool) if valid is None else np.asarray(valid)
         if valid.dtype != bool or valid.shape != given or not valid[..., 0].all():
-            raise ValueError(
+            raise UserError(
                 f"valid must be bool of shape {given} and True for the first image of a scene, got "
                 f"{valid.dtype} of {valid.shape}: put images that fill up a scene behind its own"
             )
@@ -98,7 +99,7 @@ class ServedProgram:
         if not fits or images.shape[-3:] != shape or images.dtype != dtype:
             scenes = f"1 to {most[0]} scenes of " if len(most) > 1 else ""
             names = "(scenes, views, " if scenes else "(views, "
-            raise ValueError(
+            raise UserError(
                 f"this program takes {scenes}1 to {f['views']} images as {dtype} of shape {names}"
                 f"{', '.join(map(str, shape))}), got {images.dtype} of {images.shape}: resize or "
                 "convert them, or export a program for them"
@@ -116,7 +117,7 @@ def load_program(
         program names, beside it.
 
     Raises:
-      ValueError: a file is missing, damaged or of a model of another shape, or the program was
+      UserError: a file is missing, damaged or of a model of another shape, or the program was
         not exported for this kind of device.
       ImportError: the package flatbuffers is not installed.
     """
@@ -125,7 +126,7 @@ def load_program(
     facts, binary = _read(path)
     platform = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
     if platform not in facts["platforms"]:
-        raise ValueError(
+        raise UserError(
             f"{path} was exported for {', '.join(facts['platforms'])}, and this machine runs on "
             f"{platform}: export it with --platforms {platform}"
         )
@@ -159,16 +160,16 @@ def require_flatbuffers() -> None:
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:
     if not path.is_file():
-        raise ValueError(f"{path} is no file: export a program with zipmap export-program")
+        raise UserError(f"{path} is no file: export a program with zipmap export-program")
     try:
         with zipfile.ZipFile(path) as archive:
             facts, binary = json.loads(archive.read(FACTS)), archive.read(BINARY)
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is no exported program, or damaged ({error}): export or copy it again"
         ) from error
     if facts["format"] != FORMAT:
-        raise ValueError(
+        raise UserError(
             f"{path} is of format {facts['format']}, and this version reads {FORMAT}: export it "
             "again, or update zipmap-jax"
         )
@@ -177,7 +178,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
 
 def _map_weights(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise ValueError(f"the weights {path} are missing: copy them beside the program")
+        raise UserError(f"the weights {path} are missing: copy them beside the program")
     return read_safetensors(path)
 
 
@@ -186,7 +187,7 @@ def _check(weights: Mapping[str, Any], shapes: Mapping[str, Any], path: Path) ->
         got = tuple(weights[name].shape) if name in weights else None
         if got != shape.shape:
             found = "no such weight" if got is None else f"a weight of shape {got}"
-            raise ValueError(
+            raise UserError(
                 f"{path} needs {name} of shape {shape.shape}, and there is {found}: give the "
                 "weights that it was exported with"
             )
@@ -196,7 +197,7 @@ def _check_precision(weights: Mapping[str, Any], shapes: Mapping[str, Any], path
     """Refuse what another program holds more coarsely than this one computes."""
     for name, shape in shapes.items():
         if name in weights and weights[name].dtype.itemsize < shape.dtype.itemsize:
-            raise ValueError(
+            raise UserError(
                 f"{path} computes with {name} in {shape.dtype}, and there it is in "
                 f"{weights[name].dtype}: give weights of a program of the same precision, or none"
             )

@@ -1,5 +1,6 @@
 """Training losses: `(prediction, target) -> scalar and named parts`, jit-able, of fixed shape."""
 
+from zipmap_jax.losses.config import LossConfig
 from zipmap_jax.losses.perceptual import colour_note, perceptual_loss
 from zipmap_jax.losses.target import (
     QueryTarget,
@@ -9,11 +10,11 @@ from zipmap_jax.losses.target import (
     target_from_batch,
     valid_samples,
 )
-from zipmap_jax.losses.total import LossConfig, PatchAnswers, total_loss
+from zipmap_jax.losses.total import PatchPredictions, total_loss
 
 __all__ = [
     "LossConfig",
-    "PatchAnswers",
+    "PatchPredictions",
     "QueryTarget",
     "Target",
     "colour_note",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.losses.robust import clamp, safe_norm
 from zipmap_jax.structs import Prediction
 
@@ -132,10 +133,10 @@ def normalise_prediction(
       The rescaled prediction, and the two scales, for predictions of other views of the scenes.
 
     Raises:
-      ValueError: the prediction has no local points.
+      UserError: the prediction has no local points.
     """
     if prediction.local_points is None:
-        raise ValueError(
+        raise UserError(
             "Losses need local points to find the scale, got a prediction without; "
             "pass the prediction of the input views."
         )

@@ -9,12 +9,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.losses.robust import safe_norm
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
-    from zipmap_jax.losses.total import LossConfig
+    from zipmap_jax.losses.config import LossConfig
 
 DEPTHS = (2, 2, 3, 3, 3)
 """Convolutions of the five stages of VGG-16."""
@@ -74,14 +75,14 @@ def perceptual_loss(
       The loss. Its gradient is finite everywhere, and 0 at equal images.
 
     Raises:
-      ValueError: the images are too small for four poolings.
+      UserError: the images are too small for four poolings.
 
     Source: Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric,
       CVPR 2018; version 0.1 with VGG.
     """
     height, width = rgb.shape[-3:-1]
     if min(height, width) < 16:
-        raise ValueError(
+        raise UserError(
             f"LPIPS needs images of at least 16x16 pixels, got {height}x{width}; enlarge them, or "
             "leave its weights out."
         )

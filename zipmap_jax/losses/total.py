@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.losses.camera import absolute_pose_loss, pairwise_pose_loss
+from zipmap_jax.losses.config import POSE_WEIGHTS, LossConfig
 from zipmap_jax.losses.depth import depth_loss
 from zipmap_jax.losses.matching import matching_loss
 from zipmap_jax.losses.normalise import normalise_prediction, rescale
-from zipmap_jax.losses.patch_rays import Frame, patch_ray_loss
+from zipmap_jax.losses.patch_rays import patch_ray_loss
 from zipmap_jax.losses.patch_views import patch_view_loss
 from zipmap_jax.losses.perceptual import perceptual_loss
 from zipmap_jax.losses.points import normal_loss, point_loss
@@ -26,84 +28,20 @@ if TYPE_CHECKING:
     from zipmap_jax.losses.target import QueryTarget, Target
     from zipmap_jax.structs import Prediction
 
-CameraKind = Literal["absolute", "pairwise"]
-POSE_WEIGHTS: dict[CameraKind, tuple[float, float, float]] = {
-    "absolute": (1.0, 1.0, 0.5),
-    "pairwise": (10.0, 0.2, 0.5),
-}
-"""Weights of translation, rotation and field of view within the camera loss."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LossConfig:
-    """Weights of the objective; the defaults are the published ones.
-
-    What `parity` decides, with the behaviour of the reference first:
-
-    - pixels further than 100 units: clamped to 100, or left out;
-    - angle between rotations: a clipped arccos, or exact (`camera.rotation_angle`);
-    - normals: divided by the size of the image, holes being edges, or the mean over all corners
-      between valid pixels (`points.normal_loss`);
-    - unit of a prediction without a valid pixel: 1e-6, or 1, and what it renders is left out;
-    - cameras: supervised only if the first view has valid pixels, or if any view has.
-
-    Attributes:
-      camera_kind: "absolute" for models with a reference view, "pairwise" for those without.
-      camera, depth, points, normals: weights for the input views.
-      colour, query_depth: weights for queried views.
-      matching, rays, views: weights of `matching.matching_loss`, `patch_rays.patch_ray_loss` and,
-        for queried views, `patch_views.patch_view_loss`, for starts from random weights with little
-        data. The published objective has none of them.
-      rays_frame: see `patch_rays.patch_rays`; "first" for streaming models and state queries.
-      perceptual: weight of LPIPS beside the squared error within the colour loss; it needs weights.
-      perceptual_weights: folder of the LPIPS weights (`zipmap convert`); empty = no LPIPS.
-      pose: weights of translation, rotation and field of view; None = those of `camera_kind`.
-      conf_gamma, conf_alpha: `gamma e C - alpha log C`.
-      quantile: share of the pixels the depth terms keep.
-      parity: keep the quirks of the published losses, see above.
-    """
-
-    camera_kind: CameraKind = "pairwise"
-    camera: float = 5.0
-    depth: float = 1.0
-    points: float = 1.0
-    normals: float = 1.0
-    colour: float = 10.0
-    query_depth: float = 1.0
-    matching: float = 0.0
-    rays: float = 0.0
-    rays_frame: Frame = "mean"
-    views: float = 0.0
-    perceptual: float = 0.5
-    perceptual_weights: str = ""
-    pose: tuple[float, float, float] | None = None
-    conf_gamma: float = 1.0
-    conf_alpha: float = 0.2
-    quantile: float = 0.98
-    parity: bool = True
-
-    def __post_init__(self) -> None:
-        if self.camera_kind not in POSE_WEIGHTS:
-            raise ValueError(
-                f"camera_kind must be 'absolute' or 'pairwise', got {self.camera_kind!r}."
-            )
-        if not 0 < self.quantile < 1:
-            raise ValueError(f"quantile must lie between 0 and 1, got {self.quantile}.")
-
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class PatchAnswers:
+class PatchPredictions:
     """What patches say, in some layers and row by row in each view.
 
     Attributes:
-      addresses: queries and keys, of `ZipMap.addresses`.
-      rays, views: of `zipmap_jax.train.probe`; the latter are said by queried views.
+      queries_and_keys: queries and keys, of `ZipMap.patch_queries_and_keys`.
+      rays, views: of `zipmap_jax.train.linear_probe`; the latter are said by queried views.
       target: ground truth of the views that ask, where these are more than those of the loss:
         behind the zipped views, which have keys, come rendered ones.
     """
 
-    addresses: tuple[Float[Array, "b v l p c"], Float[Array, "b w l p c"]] | None = None
+    queries_and_keys: tuple[Float[Array, "b v l p c"], Float[Array, "b w l p c"]] | None = None
     rays: Float[Array, "b v l p 6"] | None = None
     views: Float[Array, "b q l p 4"] | None = None
     target: Target | None = None
@@ -136,7 +74,7 @@ def total_loss(
     config: LossConfig,
     query: tuple[Prediction, QueryTarget] | None = None,
     perceptual: Mapping[str, Any] | None = None,
-    patches: PatchAnswers | None = None,
+    patches: PatchPredictions | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Objective of one batch, in float32.
 
@@ -163,7 +101,7 @@ def total_loss(
       - with queries also "loss_nvs_rgb", the colour loss, and "loss_nvs_psnr" in decibels.
 
     Raises:
-      ValueError: the prediction lacks poses or local points.
+      UserError: the prediction lacks poses or local points.
 
     Source: ZipMap, training losses.
     """
@@ -218,10 +156,10 @@ def _point_terms(aligned: Prediction, target: Target, config: LossConfig) -> Ter
     }
 
 
-def _patch_terms(patches: PatchAnswers, target: Target, config: LossConfig) -> Terms:
+def _patch_terms(patches: PatchPredictions, target: Target, config: LossConfig) -> Terms:
     terms: Terms = {}
-    if patches.addresses is not None:
-        terms["matching"] = matching_loss(*patches.addresses, patches.target or target)
+    if patches.queries_and_keys is not None:
+        terms["matching"] = matching_loss(*patches.queries_and_keys, patches.target or target)
     if patches.rays is not None:
         terms["rays"] = patch_ray_loss(patches.rays, target, config.rays_frame)
     return terms
@@ -229,7 +167,7 @@ def _patch_terms(patches: PatchAnswers, target: Target, config: LossConfig) -> T
 
 def _camera_terms(aligned: Prediction, target: Target, config: LossConfig) -> Terms:
     if aligned.pose_enc is None:
-        raise ValueError(
+        raise UserError(
             "The camera loss needs pose encodings, got a prediction without; "
             "pass the prediction of the input views."
         )
@@ -270,7 +208,7 @@ def _query_terms(
     perceptual: Mapping[str, Any] | None,
 ) -> Terms:
     if aligned.rgb is None:
-        raise ValueError("The colour loss needs rgb, got a prediction without; query the model.")
+        raise UserError("The colour loss needs rgb, got a prediction without; query the model.")
     terms = {"nvs_l2": colour_loss(aligned.rgb, target.images)}
     if perceptual is not None:
         terms["nvs_lpips"] = perceptual_loss(perceptual, aligned.rgb, target.images)

@@ -30,7 +30,8 @@ from zipmap_jax.nn.rope import rope_tables, token_positions
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
 
-    from zipmap_jax.models.config import Policy, ZipMapConfig
+    from zipmap_jax.models.config import ZipMapConfig
+    from zipmap_jax.nn.config import Policy
 
 _T = TypeVar("_T")
 
@@ -114,14 +115,14 @@ class Aggregator:
             carry: tuple[Array, Array], xs: Any
         ) -> tuple[tuple[Array, Array], FastWeights]:
             stream, taps = carry
-            block, w, n, slot = xs
+            block, w, n, microbatch = xs
             frame = self._frame(block, stream[0], grid)
             w, y = self._stream(block, w, n, frame, valid[0] if padded else None, windows)
-            return (put(stream, y, 0), put(taps, self._features(frame, y), 0, slot)), w
+            return (put(stream, y, 0), put(taps, self._features(frame, y), 0, microbatch)), w
 
         def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], FastWeights]:
             stream, taps = carry
-            block, w, n, slot = xs
+            block, w, n, microbatch = xs
 
             def write(i: Any, carry: tuple[Array, Gradients]) -> tuple[Array, Gradients]:
                 stream, total = carry
@@ -133,7 +134,7 @@ class Aggregator:
                 stream, taps = carry
                 frame = get(stream, i)
                 y = self._read(block, w, frame)
-                return put(stream, y, i), put(taps, self._features(frame, y), i, slot)
+                return put(stream, y, i), put(taps, self._features(frame, y), i, microbatch)
 
             zero = Gradients(*[jnp.zeros((b, *w.w0.shape[1:]))] * 3)
             stream, total = fori_chunks(chunks, write, (stream, zero))
@@ -145,7 +146,7 @@ class Aggregator:
         init = (x, self._empty_taps(x))
         body = layer if windows == 1 else in_windows
         (x, taps), weights = lax.scan(
-            self._recomputed(body), init, (blocks, weights, norms, self._slots)
+            self._recomputed(body), init, (blocks, weights, norms, self._microbatches)
         )
         return weights, taps, x
 
@@ -160,19 +161,19 @@ class Aggregator:
 
         def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], None]:
             stream, taps = carry
-            block, w, slot = xs
+            block, w, microbatch = xs
             frame = self._frame(block, stream[0], grid)
             y = self._read(block, w, frame)
-            return (y[None], put(taps, self._features(frame, y), 0, slot)), None
+            return (y[None], put(taps, self._features(frame, y), 0, microbatch)), None
 
         blocks = (params["frame_blocks"], params["global_blocks"])
         init = (x, self._empty_taps(x))
-        return lax.scan(self._recomputed(layer), init, (blocks, weights, self._slots))[0][1]
+        return lax.scan(self._recomputed(layer), init, (blocks, weights, self._microbatches))[0][1]
 
-    def addresses(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
+    def patch_queries_and_keys(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
         """Queries and keys of tokens in one global block, of unit length."""
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])
-        found = apply(self.global_block, block, tokens, method="addresses")
+        found = apply(self.global_block, block, tokens, method="patch_queries_and_keys")
         queries, keys = (y.reshape(x.shape) for y in found)
         return queries, keys
 
@@ -181,7 +182,7 @@ class Aggregator:
         return SharedViews(self.views_axis)
 
     @property
-    def _slots(self) -> Array:
+    def _microbatches(self) -> Array:
         """Tap buffer each layer writes to: that of the next tap, which itself writes last."""
         layers = np.arange(self.config.depth)
         return jnp.asarray(np.searchsorted(self.config.taps, layers))

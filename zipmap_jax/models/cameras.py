@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from zipmap_jax.models.config import Policy, ZipMapConfig
+from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.shared_views import SharedViews
 from zipmap_jax.nn.camera_head import IterativeCameraHead, MlpCameraHead
+from zipmap_jax.nn.config import Policy
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from zipmap_jax.models.config import Policy, ZipMapConfig
+from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.loops import map_chunks
 from zipmap_jax.nn.activations import activate
+from zipmap_jax.nn.config import Policy
 from zipmap_jax.nn.dpt import DenseHead
 from zipmap_jax.nn.layers import apply
 

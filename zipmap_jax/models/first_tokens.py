@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from zipmap_jax.models.config import Policy, ZipMapConfig
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.nn.config import Policy
 from zipmap_jax.nn.layers import apply
 from zipmap_jax.nn.vit import ImageEmbedder, RayEmbedder
 

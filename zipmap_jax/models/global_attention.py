@@ -70,18 +70,18 @@ class AttentionAggregator(Aggregator):
 
         def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], None]:
             stream, taps = carry
-            block, slot = xs
+            block, microbatch = xs
             frame = map_chunks(lambda chunk: self._frame(block, chunk, grid), stream)
             y = self._mix(block, frame, seen, grid)
             features = self._features(frame, y)
-            return (y, lax.dynamic_update_index_in_dim(taps, features, slot, 1)), None
+            return (y, lax.dynamic_update_index_in_dim(taps, features, microbatch, 1)), None
 
         blocks = (params["frame_blocks"], params["global_blocks"])
         body = self._recomputed(layer)
-        (x, taps), _ = lax.scan(body, (x, self._empty_taps(x)), (blocks, self._slots))
+        (x, taps), _ = lax.scan(body, (x, self._empty_taps(x)), (blocks, self._microbatches))
         return weights, taps, x
 
-    def addresses(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
+    def patch_queries_and_keys(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
         """Queries and keys of tokens in one global block before each head rotates its own."""
         qkv = block["attn"]["qkv"]
         y = apply(layer_norm(1e-5), block["norm1"], x)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from zipmap_jax.models.config import Policy, ZipMapConfig
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.nn.config import Policy
 from zipmap_jax.nn.fast_weights import FastWeightLayer, FastWeights, Gradients
 from zipmap_jax.nn.layers import LayerScale, Mlp, layer_norm
 
@@ -47,7 +48,7 @@ class GlobalBlock(nn.Module):
         """Gradient sums of these tokens for the fast weights."""
         return self.ttt.gradients(self.norm1(x), weights, valid)
 
-    def addresses(self, x: Float[Array, "b n d"]) -> tuple[Array, Array]:
+    def patch_queries_and_keys(self, x: Float[Array, "b n d"]) -> tuple[Array, Array]:
         """Queries and keys, [b, n, d] and of unit length, the heads side by side."""
         x = self.norm1(x)
         heads = (self.ttt.queries(x), self.ttt.keys(x)[0])

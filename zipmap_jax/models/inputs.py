@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 
+from zipmap_jax.errors import UserError
+
 if TYPE_CHECKING:
     from jaxtyping import Array
 
@@ -33,33 +35,33 @@ def check_inputs(
       chunk: views worked on at once.
     """
     if pixels.ndim != 5 or pixels.shape[-1] != channels or 0 in pixels.shape:
-        raise ValueError(
+        raise UserError(
             f"{what} have shape {pixels.shape}, but (scenes, views, height, width, {channels}) "
             "is needed, none of them 0: reorder or add axes"
         )
     if not jnp.issubdtype(pixels.dtype, jnp.floating):
-        raise ValueError(
+        raise UserError(
             f"{what} are {pixels.dtype}, but floats are needed: divide integer images by 255"
         )
     height, width = pixels.shape[2:4]
     if height % patch or width % patch:
-        raise ValueError(
+        raise UserError(
             f"{what} are {height}x{width}, but both sides must be multiples of {patch}: "
             "resize or crop them first"
         )
     layer, scenes, *head = state.w0.shape
     if (layer, *head) != layers:
-        raise ValueError(
+        raise UserError(
             f"the state has fast weights of {(layer, *head)} (layers, heads, inputs, units), "
             f"but this model's are {layers}: use the model that made it"
         )
     if scenes not in (1, pixels.shape[0]):
-        raise ValueError(
+        raise UserError(
             f"the state holds {scenes} scenes but {pixels.shape[0]} were given: "
             "make it with init_state(params, batch)"
         )
     if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk must be at least 1 view, got {chunk}: None = all views")
+        raise UserError(f"chunk must be at least 1 view, got {chunk}: None = all views")
 
 
 def to_windows(x: Array, window: int, chunk: int) -> Array:

@@ -5,14 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from zipmap_jax.models.config import (
-    CameraHeadConfig,
-    DenseHeadConfig,
-    EmbedderConfig,
-    FastWeightConfig,
-    Variant,
-    ZipMapConfig,
-)
+from zipmap_jax.errors import UserError
+from zipmap_jax.models.config import Variant, ZipMapConfig
+from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig, FastWeightConfig
 
 SIZES: dict[str, ZipMapConfig] = {
     # The released checkpoints.
@@ -61,11 +56,11 @@ def preset(size: str = "large", variant: Variant = "offline") -> ZipMapConfig:
     """Configuration of one size ("large", "small", "tiny") and variant.
 
     Raises:
-      ValueError: for an unknown name.
+      UserError: for an unknown name.
     """
     for name, table in ((size, SIZES), (variant, VARIANTS)):
         if name not in table:
-            raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(table)}")
+            raise UserError(f"unknown preset {name!r}: choose one of {', '.join(table)}")
     base = SIZES[size]
     changes = dict(VARIANTS[variant])
     changes["camera"] = dataclasses.replace(base.camera, **changes.get("camera", {}))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from zipmap_jax.models.config import Policy
+from zipmap_jax.nn.config import Policy
 
 _T = TypeVar("_T")
 

@@ -15,15 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.models.aggregator import Aggregator
 from zipmap_jax.models.cameras import Cameras
-from zipmap_jax.models.config import FP32, Policy, ZipMapConfig
+from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.dense_heads import DenseHeads
 from zipmap_jax.models.first_tokens import FirstTokens
 from zipmap_jax.models.global_attention import AttentionAggregator
 from zipmap_jax.models.inputs import check_inputs, from_windows, to_windows
 from zipmap_jax.models.loops import map_chunks, scan_windows
 from zipmap_jax.models.shared_views import SharedViews
+from zipmap_jax.nn.config import FP32, Policy
 from zipmap_jax.nn.fast_weights import FastWeights, column_norms
 from zipmap_jax.structs import Prediction, SceneState, Views
 
@@ -51,12 +53,12 @@ class ZipMap:
 
     def __post_init__(self) -> None:
         if self.views_axis is not None and self.config.window is not None:
-            raise ValueError(
+            raise UserError(
                 f"a {self.config.variant} model zips {self.config.window} views after the other, "
                 "so devices cannot share them: leave mesh.views at 1"
             )
         if self.views_axis is not None and self.config.mixer == "attention":
-            raise ValueError(
+            raise UserError(
                 "attention is among all views of a scene, so devices cannot share them: leave "
                 "mesh.views at 1, or choose mixer fast_weights"
             )
@@ -126,7 +128,7 @@ class ZipMap:
           The new state, and the prediction at the size of the images.
 
         Raises:
-          ValueError: if images, state or chunk do not fit the model or each other.
+          UserError: if images, state or chunk do not fit the model or each other.
         """
         state, prediction, _ = self._update(params, state, views, chunk, start, keep_taps=False)
         return state, prediction
@@ -137,7 +139,7 @@ class ZipMap:
         """`update` that also returns the tapped features (large: for parity work and probes)."""
         return self._update(params, state, views, chunk, None, keep_taps=True)
 
-    def addresses(
+    def patch_queries_and_keys(
         self, params: Any, taps: Float[Array, "4 b v p d2"]
     ) -> tuple[Float[Array, "b v 4 t d"], Float[Array, "b v 4 t d"]]:
         """Queries and keys of the patches in the global blocks of the tapped layers.
@@ -152,7 +154,7 @@ class ZipMap:
         frame = taps[..., self.config.special_tokens :, : self.config.width]
         layers = np.asarray(self.config.taps)
         blocks = jax.tree.map(lambda x: x[layers], params["global_blocks"])
-        found = jax.vmap(self.aggregator.addresses)(blocks, frame.astype(jnp.float32))
+        found = jax.vmap(self.aggregator.patch_queries_and_keys)(blocks, frame.astype(jnp.float32))
         queries, keys = (jnp.moveaxis(x, 0, 2) for x in found)
         return queries, keys
 
@@ -237,10 +239,10 @@ class ZipMap:
           the last layer: nobody needs them, but they can take the place of those given.
 
         Raises:
-          ValueError: if the model zips one window after the other.
+          UserError: if the model zips one window after the other.
         """
         if self.config.window is not None:
-            raise ValueError(
+            raise UserError(
                 f"a {self.config.variant} model zips {self.config.window} views after the other, "
                 "not all at once: use update"
             )
@@ -293,7 +295,7 @@ class ZipMap:
           chunk: views worked on at once. None = all.
 
         Raises:
-          ValueError: if the model cannot be queried, or rays, state or chunk do not fit.
+          UserError: if the model cannot be queried, or rays, state or chunk do not fit.
         """
         return self._read(params, state, rays, chunk, keep_taps=False)[0]
 
@@ -378,11 +380,11 @@ class ZipMap:
     def _require_query(self) -> None:
         """Refuse to read from a model that was not made for it."""
         if self.config.mixer == "attention":
-            raise ValueError(
+            raise UserError(
                 "attention has no state that could be read: load a state_query checkpoint"
             )
         if not self.config.ray_channels:
-            raise ValueError(
+            raise UserError(
                 f"the {self.config.variant} model cannot be queried: load a state_query checkpoint"
             )
 

@@ -15,7 +15,7 @@ from zipmap_jax.nn.layers import Mlp, apply, layer_norm, over_channels, torch_un
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
 
-    from zipmap_jax.models.config import CameraHeadConfig, Policy
+    from zipmap_jax.nn.config import CameraHeadConfig, Policy
 
 POSE_SIZE = 9
 

@@ -14,7 +14,7 @@ from zipmap_jax.nn.layers import apply, layer_norm, torch_uniform
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
-    from zipmap_jax.models.config import EmbedderConfig, Policy
+    from zipmap_jax.nn.config import EmbedderConfig, Policy
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)

@@ -7,6 +7,6 @@ docs/parity.md describes the file format and how to record such files.
 """
 
 from zipmap_jax.parity.check import check
-from zipmap_jax.parity.report import Row
+from zipmap_jax.parity.report import TensorComparison
 
-__all__ = ["Row", "check"]
+__all__ = ["TensorComparison", "check"]

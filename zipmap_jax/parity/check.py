@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from zipmap_jax.models.config import Policy
+from zipmap_jax.errors import UserError
+from zipmap_jax.nn.config import Policy
 from zipmap_jax.parity import end_to_end, fast_weights, geometry, gradients, losses, units
-from zipmap_jax.parity.report import Row
+from zipmap_jax.parity.report import TensorComparison
 
-Checker = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], list[Row]]
+Checker = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], list[TensorComparison]]
 
 # By the beginning of the file's kind, which is its name unless the file says otherwise.
 CHECKERS: dict[str, Checker] = {
@@ -29,7 +30,7 @@ CHECKERS: dict[str, Checker] = {
 }
 
 
-def check(path: str | Path, policy: Policy | None = None) -> list[Row]:
+def check(path: str | Path, policy: Policy | None = None) -> list[TensorComparison]:
     """Compare this port with a file of recorded tensors.
 
     Args:
@@ -42,7 +43,7 @@ def check(path: str | Path, policy: Policy | None = None) -> list[Row]:
       One row per recorded tensor, in the order of the file.
 
     Raises:
-      ValueError: if the file is unreadable, has no configuration, is of an unknown kind or has no
+      UserError: if the file is unreadable, has no configuration, is of an unknown kind or has no
         output to compare.
     """
     path = Path(path)
@@ -51,13 +52,13 @@ def check(path: str | Path, policy: Policy | None = None) -> list[Row]:
     kind = meta.get("kind", path.stem)
     checker = next((f for prefix, f in CHECKERS.items() if kind.startswith(prefix)), None)
     if checker is None:
-        raise ValueError(
+        raise UserError(
             f"{path}: unknown kind {kind!r}: set 'kind' in the configuration to one that starts "
             f"with {', '.join(CHECKERS)}"
         )
     if policy is not None:
         if not kind.startswith("e2e_") or kind.startswith("e2e_gradients"):
-            raise ValueError(f"{path}: kind {kind!r} is no whole model: leave the policy out")
+            raise UserError(f"{path}: kind {kind!r} is no whole model: leave the policy out")
         checker = functools.partial(end_to_end.check_in_format, policy)
     if "inputs_from" in meta:
         other = _read(path.parent / meta["inputs_from"])
@@ -65,14 +66,14 @@ def check(path: str | Path, policy: Policy | None = None) -> list[Row]:
     try:
         rows = checker(arrays, meta)
     except KeyError as missing:
-        raise ValueError(
+        raise UserError(
             f"{path}: {missing} is not known for kind {kind!r}: see docs/parity.md for its arrays "
             "and configuration"
         ) from missing
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
     if not rows:
-        raise ValueError(
+        raise UserError(
             f"{path}: none of its arrays is a recorded output of kind {kind!r}: see docs/parity.md "
             "for their names"
         )
@@ -84,9 +85,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a readable .npz file ({error})") from error
+        raise UserError(f"{path}: not a readable .npz file ({error})") from error
 
 
 def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     if manifest.exists():
         files = _json_object(manifest.read_text(), str(manifest)).get("files")
     if not isinstance(files, dict) or not isinstance(files.get(path.name), dict):
-        raise ValueError(
+        raise UserError(
             f"{path}: no configuration: add a JSON string 'meta' to the file, or an entry for it "
             "under 'files' of a manifest.json beside it"
         )
@@ -108,7 +109,7 @@ def _json_object(text: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not valid JSON ({error})") from error
+        raise UserError(f"{where} is not valid JSON ({error})") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{where} must be a JSON object, got {type(value).__name__}")
+        raise UserError(f"{where} must be a JSON object, got {type(value).__name__}")
     return value

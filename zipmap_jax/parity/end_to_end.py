@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zipmap_jax.convert.zipmap import expected_shapes, from_torch
-from zipmap_jax.models.config import FP32, Policy, Variant, ZipMapConfig
+from zipmap_jax.convert.identify import expected_shapes, from_torch
+from zipmap_jax.models.config import Variant, ZipMapConfig
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.parity.report import Row, Tolerance, compare, thin
+from zipmap_jax.nn.config import FP32, Policy
+from zipmap_jax.parity.report import TensorComparison, Tolerance, compare, thin
 from zipmap_jax.parity.synthetic import StateDict, digest
 from zipmap_jax.structs import Prediction, SceneState, Views
 
@@ -48,7 +49,7 @@ def synthetic_params(config: ZipMapConfig, seed: int) -> Any:
     return _params(config.preset, variant, seed)
 
 
-def check_end_to_end(arrays: Arrays, meta: Mapping[str, Any]) -> list[Row]:
+def check_end_to_end(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorComparison]:
     """Rows for every recorded output of one end-to-end file."""
     config = model_config(meta["config"])
     params = synthetic_params(config, meta["config"]["weight_seed"])
@@ -66,7 +67,9 @@ def check_end_to_end(arrays: Arrays, meta: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-def check_in_format(policy: Policy, arrays: Arrays, meta: Mapping[str, Any]) -> list[Row]:
+def check_in_format(
+    policy: Policy, arrays: Arrays, meta: Mapping[str, Any]
+) -> list[TensorComparison]:
     """How far a model in other number formats is from what was recorded in fp32.
 
     Nothing is judged (the tolerance is infinite, which NaN exceeds): no two implementations agree

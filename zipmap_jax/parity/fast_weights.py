@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.convert.rules import Rule, from_state
-from zipmap_jax.models.config import FP32
 from zipmap_jax.models.global_block import GlobalBlock
 from zipmap_jax.models.presets import preset
+from zipmap_jax.nn.config import FP32
 from zipmap_jax.nn.fast_weights import FastWeightLayer, FastWeights, column_norms, step
 from zipmap_jax.nn.layers import apply
-from zipmap_jax.parity.report import Row, Tolerance, compare
+from zipmap_jax.parity.report import TensorComparison, Tolerance, compare
 from zipmap_jax.parity.synthetic import StateDict, digest
 from zipmap_jax.parity.units import layer_params, rule_inputs
 
@@ -122,7 +122,7 @@ def cases(
     return out
 
 
-def check_fast_weights(arrays: Mapping[str, np.ndarray], meta: Meta) -> list[Row]:
+def check_fast_weights(arrays: Mapping[str, np.ndarray], meta: Meta) -> list[TensorComparison]:
     """Every schedule, in fp32 and, for long sequences, in bf16."""
     config = meta["config"]
     module, params = layer(config), layer_weights(config)
@@ -165,7 +165,9 @@ def _pick(
     return digest(merged, f"ttt.{path[0]}")[path[1]] if path[1:] else merged
 
 
-def _block_rows(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any], x: Any) -> list[Row]:
+def _block_rows(
+    arrays: Mapping[str, np.ndarray], config: Mapping[str, Any], x: Any
+) -> list[TensorComparison]:
     """A whole global block, offline."""
     block = GlobalBlock(preset("small"), FP32)
     params = layer_params(config["prefix"].removesuffix("ttt_block."), config["seed"])

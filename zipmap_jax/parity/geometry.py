@@ -19,7 +19,7 @@ from zipmap_jax.geometry import (
     unproject_to_world,
 )
 from zipmap_jax.losses import normalise_target
-from zipmap_jax.parity.report import Row, Tolerance, compare
+from zipmap_jax.parity.report import TensorComparison, Tolerance, compare
 
 Arrays = Mapping[str, np.ndarray]
 Named = Iterator[tuple[str, Any]]
@@ -28,7 +28,7 @@ EXACT = Tolerance(1e-5)
 RAYS = ("default_plucker", "custom_plucker", "aug_plucker", "plucker_and_common_origin")
 
 
-def check_geometry(arrays: Arrays, meta: Mapping[str, Any]) -> list[Row]:
+def check_geometry(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorComparison]:
     """Rows for every recorded array; normalised points where they are valid."""
     size = (meta["config"]["image_size"][0], meta["config"]["image_size"][1])
     ray_size = (meta["config"]["ray_size"][0], meta["config"]["ray_size"][1])

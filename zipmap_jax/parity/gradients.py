@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pallas_kernels import newton_schulz
+from zipmap_jax.convert.identify import to_torch
 from zipmap_jax.convert.rules import to_state
-from zipmap_jax.convert.zipmap import to_torch
 from zipmap_jax.geometry import encode_pose, homogeneous
 from zipmap_jax.losses import LossConfig, total_loss
 from zipmap_jax.losses.target import Target
@@ -22,7 +22,7 @@ from zipmap_jax.nn.fast_weights import FastWeights
 from zipmap_jax.nn.layers import apply
 from zipmap_jax.parity.end_to_end import model_config, synthetic_params
 from zipmap_jax.parity.fast_weights import layer, layer_weights, run, table
-from zipmap_jax.parity.report import Row, Tolerance, compare
+from zipmap_jax.parity.report import TensorComparison, Tolerance, compare
 from zipmap_jax.parity.synthetic import digest, inputs
 from zipmap_jax.parity.units import rule_inputs
 from zipmap_jax.structs import Views
@@ -34,7 +34,7 @@ BIAS = Tolerance(1e-2, "rms")
 LOSS = 1e-5
 
 
-def check_fast_weight_gradients(arrays: Arrays, meta: Mapping[str, Any]) -> list[Row]:
+def check_fast_weight_gradients(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorComparison]:
     """d sum(output * R) / d (input, parameters, carried state), and through Newton-Schulz."""
     given = rule_inputs(meta)
     rows = []
@@ -46,7 +46,7 @@ def check_fast_weight_gradients(arrays: Arrays, meta: Mapping[str, Any]) -> list
 
 def _layer_rows(
     arrays: Arrays, stem: str, config: Mapping[str, Any], given: Mapping[str, np.ndarray]
-) -> list[Row]:
+) -> list[TensorComparison]:
     keys = [k for k in arrays if k.startswith(f"{stem}.") and ".in." not in k]
     if not keys:
         return []
@@ -97,7 +97,7 @@ def _layer_rows(
     return rows
 
 
-def _newton_schulz_rows(arrays: Arrays) -> list[Row]:
+def _newton_schulz_rows(arrays: Arrays) -> list[TensorComparison]:
     rows = []
     for key in [k for k in arrays if k.startswith("ns.") and ".grad" in k]:
         case = key.split(".")[1]
@@ -108,13 +108,13 @@ def _newton_schulz_rows(arrays: Arrays) -> list[Row]:
     return rows
 
 
-def _loss_row(key: str, value: Any, recorded: np.ndarray, scale: Any) -> Row:
+def _loss_row(key: str, value: Any, recorded: np.ndarray, scale: Any) -> TensorComparison:
     """A loss is a sum that nearly cancels: its error is taken relative to the sum of magnitudes."""
     row = compare(key, np.asarray(value), recorded, Tolerance(LOSS))
     return dataclasses.replace(row, error=row.maximum / float(scale))
 
 
-def check_model_gradients(arrays: Arrays, meta: Mapping[str, Any]) -> list[Row]:
+def check_model_gradients(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorComparison]:
     """Norms and projections of every parameter's gradient through the whole small model."""
     rows = []
     for case in [k.removesuffix(".loss") for k in arrays if k.endswith(".loss")]:
@@ -130,7 +130,9 @@ def _case_config(case: str, config: Mapping[str, Any]) -> ZipMapConfig:
     return model_config(base)
 
 
-def _model_rows(arrays: Arrays, case: str, config: ZipMapConfig, seed: int) -> list[Row]:
+def _model_rows(
+    arrays: Arrays, case: str, config: ZipMapConfig, seed: int
+) -> list[TensorComparison]:
     model, params = ZipMap(config), synthetic_params(config, seed)
     images = np.moveaxis(arrays[f"{case}.in.images_u8"], 2, -1).astype(np.float32) / 255
     poses = "pose_enc_mlp_list" if config.camera.kind == "mlp" else "pose_enc_list"
@@ -179,7 +181,9 @@ def _target(arrays: Arrays, case: str) -> Target:
     )
 
 
-def _parameter_rows(arrays: Arrays, case: str, grads: Mapping[str, np.ndarray]) -> list[Row]:
+def _parameter_rows(
+    arrays: Arrays, case: str, grads: Mapping[str, np.ndarray]
+) -> list[TensorComparison]:
     names = arrays["param_names." + ("streaming" if "streaming" in case else "offline")]
     smooth = "smooth" in case
     norms = np.array([np.linalg.norm(grads[n].astype(np.float64)) for n in names])
@@ -210,7 +214,7 @@ def _worst(
     scale: np.ndarray,
     kept: np.ndarray,
     bound: float,
-) -> Row:
+) -> TensorComparison:
     """The worst entry relative to its own scale."""
     row = compare(key, actual, recorded, Tolerance(bound))
     error = np.abs(actual - recorded)[kept] / scale[kept]

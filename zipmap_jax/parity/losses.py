@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.geometry import encode_pose, homogeneous
 from zipmap_jax.losses import LossConfig, QueryTarget, Target, total_loss
+from zipmap_jax.losses.config import CameraKind
 from zipmap_jax.losses.normalise import alignment_scale, prediction_unit
-from zipmap_jax.losses.total import CameraKind
-from zipmap_jax.parity.report import Row, Tolerance, compare
+from zipmap_jax.parity.report import TensorComparison, Tolerance, compare
 from zipmap_jax.structs import Prediction
 
 Arrays = Mapping[str, np.ndarray]
@@ -129,7 +130,7 @@ def run(arrays: Arrays, stage: str) -> tuple[dict[str, float], dict[str, np.ndar
     )
 
 
-def check_losses(arrays: Arrays, meta: Mapping[str, Any]) -> list[Row]:
+def check_losses(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorComparison]:
     """Rows for every term, scale and gradient of one batch.
 
     The perceptual term is left out: it was recorded with weight 0, so without its network.
@@ -151,7 +152,7 @@ def _row(
     parts: Mapping[str, float],
     gradients: Mapping[str, np.ndarray],
     arrays: Arrays,
-) -> Row:
+) -> TensorComparison:
     recorded = arrays[key]
     if kind == "loss":
         return compare(key, np.asarray(parts[name]), recorded, TERMS)
@@ -167,4 +168,4 @@ def _row(
         assert points is not None
         scale = own_scale(points, recorded_target(arrays))
         return compare(key, np.asarray(scale), recorded, SCALES)
-    raise ValueError(f"{key!r} is none of loss, grad, gnorm and align_scale: rename or remove it")
+    raise UserError(f"{key!r} is none of loss, grad, gnorm and align_scale: rename or remove it")

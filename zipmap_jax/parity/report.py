@@ -27,7 +27,7 @@ class Tolerance:
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class TensorComparison:
     """How one tensor compares.
 
     Attributes:
@@ -60,18 +60,20 @@ class Row:
         )
 
 
-def compare(name: str, actual: np.ndarray, recorded: np.ndarray, tolerance: Tolerance) -> Row:
+def compare(
+    name: str, actual: np.ndarray, recorded: np.ndarray, tolerance: Tolerance
+) -> TensorComparison:
     """Compare an array with its recorded value; a different shape is a failure, not an error."""
     b = np.asarray(recorded, np.float64)
     a = np.asarray(actual, np.float64)
     if a.shape != b.shape:
-        return Row(name, b.shape, np.inf, np.inf, np.inf, tolerance)
+        return TensorComparison(name, b.shape, np.inf, np.inf, np.inf, tolerance)
     difference, size = np.abs(a - b), np.abs(b)
     l2 = _ratio(float(np.linalg.norm(difference)), float(np.linalg.norm(b)))
     worst = float(difference.max(initial=0.0))
     counted = max(worst - tolerance.ignored, 0.0) if np.isfinite(worst) else worst
     error = l2 if tolerance.criterion == "rms" else _ratio(counted, size.max(initial=0.0))
-    return Row(name, b.shape, l2, worst, error, tolerance)
+    return TensorComparison(name, b.shape, l2, worst, error, tolerance)
 
 
 def _ratio(error: float, scale: float) -> float:

@@ -12,20 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from pallas_kernels import newton_schulz
+from zipmap_jax.convert.identify import expected_shapes
 from zipmap_jax.convert.rules import from_state
 from zipmap_jax.convert.table import rules
-from zipmap_jax.convert.zipmap import expected_shapes
 from zipmap_jax.models.aggregator import Aggregator
-from zipmap_jax.models.config import FP32
 from zipmap_jax.models.dense_heads import HEADS
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.activations import activate
 from zipmap_jax.nn.camera_head import MlpCameraHead, activate_pose
+from zipmap_jax.nn.config import FP32
 from zipmap_jax.nn.dpt import DenseHead, add_position, position_grid
 from zipmap_jax.nn.layers import apply
 from zipmap_jax.nn.rope import apply_rope, rope_tables
-from zipmap_jax.parity.report import Row, Tolerance, compare
+from zipmap_jax.parity.report import TensorComparison, Tolerance, compare
 from zipmap_jax.parity.synthetic import StateDict, digest, inputs
 
 Arrays = Mapping[str, np.ndarray]
@@ -74,7 +74,7 @@ def with_intermediates(module: nn.Module, params: Any, *args: Any) -> tuple[Any,
     return y, dict(found["intermediates"])
 
 
-def check_rope(arrays: Arrays, meta: Meta) -> list[Row]:
+def check_rope(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
     """Rotary embedding of [b, heads, tokens, d] at given positions."""
     rows = []
     for case in ("grid", "random"):
@@ -85,7 +85,7 @@ def check_rope(arrays: Arrays, meta: Meta) -> list[Row]:
     return rows
 
 
-def check_frame_block(arrays: Arrays, meta: Meta) -> list[Row]:
+def check_frame_block(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
     """A frame block, with its first norm and its attention."""
     config = preset("small")
     block = Aggregator(config, FP32).frame_block
@@ -104,7 +104,7 @@ def check_frame_block(arrays: Arrays, meta: Meta) -> list[Row]:
     return rows
 
 
-def check_dino(arrays: Arrays, meta: Meta) -> list[Row]:
+def check_dino(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
     """The image embedder on already normalised images."""
     config = preset("small").embedder
     model = ZipMap(preset("small")).first_tokens.embedder
@@ -139,7 +139,7 @@ def check_dino(arrays: Arrays, meta: Meta) -> list[Row]:
     return rows
 
 
-def check_ray_embed(arrays: Arrays, meta: Meta) -> list[Row]:
+def check_ray_embed(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
     """Patch projection of rays."""
     model = ZipMap(preset("small", "state_query"))
     prefix, seed = meta["config"]["prefix"], meta["config"]["seed"]
@@ -158,7 +158,7 @@ def check_ray_embed(arrays: Arrays, meta: Meta) -> list[Row]:
     ]
 
 
-def check_newton_schulz(arrays: Arrays, meta: Meta) -> list[Row]:
+def check_newton_schulz(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
     """Orthogonalisation in fp32 and, as a sanity bound, all in bf16."""
     given = {k.removeprefix("in."): jnp.asarray(v) for k, v in arrays.items() if k[:3] == "in."}
     a = inputs("ns.large_a", (1, 384, 600))
@@ -182,7 +182,7 @@ def check_newton_schulz(arrays: Arrays, meta: Meta) -> list[Row]:
     return rows
 
 
-def check_camera_heads(arrays: Arrays, meta: Meta) -> list[Row]:
+def check_camera_heads(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
     """The iterative and the MLP camera head (the SVD variant was never released)."""
     given = rule_inputs(meta)
     head = ZipMap(preset("small")).cameras.head
@@ -201,7 +201,7 @@ def check_camera_heads(arrays: Arrays, meta: Meta) -> list[Row]:
     return rows
 
 
-def check_dense_heads(arrays: Arrays, meta: Meta) -> list[Row]:
+def check_dense_heads(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
     """Dense heads with their activations, intermediates and position embeddings."""
     given = rule_inputs(meta)
     rows = []
@@ -251,7 +251,7 @@ def _dense_head(head: str, meta: Meta, taps: list[Any], grid: Any) -> tuple[Any,
     return activate(raw, *names), named
 
 
-def check_activations(arrays: Arrays, meta: Meta) -> list[Row]:
+def check_activations(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
     """Output activations of dense heads and cameras."""
     rows = []
     for key in [k for k in arrays if k.endswith(".pred")]:
@@ -269,7 +269,7 @@ def check_activations(arrays: Arrays, meta: Meta) -> list[Row]:
     return rows
 
 
-def _row(name: str, actual: Any, arrays: Arrays, tolerance: Tolerance) -> Row:
+def _row(name: str, actual: Any, arrays: Arrays, tolerance: Tolerance) -> TensorComparison:
     return compare(name, np.asarray(actual), arrays[name], tolerance)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zipmap_jax.convert.checkpoint import make_card
-from zipmap_jax.eval.comparison import MEANING
-from zipmap_jax.eval.rendered import RENDERED
+from zipmap_jax.eval.metrics.rendering import RENDERED
+from zipmap_jax.eval.report import MEANING
 
 if TYPE_CHECKING:
-    from zipmap_jax.train.config import TrainConfig
+    from zipmap_jax.train.config.schema import TrainConfig
 
 
 def run_card(
@@ -54,5 +54,5 @@ def run_card(
 def _data_of(config: TrainConfig) -> str:
     """What a run has learned from, in a few words."""
     if config.data.engine == "device":
-        return "procedural scenes of zipmap_jax.data.datasets.procedural"
+        return "procedural scenes of zipmap_jax.procedural"
     return ", ".join(source.name for source in config.data.mixture if source.weight > 0)

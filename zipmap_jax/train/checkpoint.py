@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from zipmap_jax.train.config import TrainConfig, from_json, to_json
+from zipmap_jax.config_io import from_json, to_json
+from zipmap_jax.errors import UserError
+from zipmap_jax.train.config.digest import config_digest
+from zipmap_jax.train.config.schema import TrainConfig
 from zipmap_jax.train.distributed import on_host
-from zipmap_jax.train.resume import config_digest
 from zipmap_jax.train.sharding import laid_out, shardings
 
 if TYPE_CHECKING:
@@ -46,13 +48,13 @@ class Checkpoints:
       keep_every: multiples of this many steps stay for good; 0 = none.
 
     Raises:
-      ValueError: there is no such directory to read.
+      UserError: there is no such directory to read.
     """
 
     def __init__(self, directory: str | Path, keep: int | None = None, keep_every: int = 0) -> None:
         self.directory = Path(directory).absolute()
         if keep is None and not self.directory.is_dir():
-            raise ValueError(_NOTHING.format(self.directory))
+            raise UserError(_NOTHING.format(self.directory))
         self._pending: ocp.AsyncResponse[bool] | None = None
         self._orbax = ocp.training.Checkpointer(
             str(self.directory),
@@ -135,7 +137,7 @@ class Checkpoints:
         """What a step was saved with: `config` as JSON, `config_digest` and `versions`."""
         note: Any = self._orbax.metadata(self._chosen(step)).custom_metadata
         if not isinstance(note, dict) or "config" not in note:
-            raise ValueError(
+            raise UserError(
                 f"checkpoint {self.directory} holds no configuration: it is not a run's"
             )
         return note
@@ -147,7 +149,7 @@ class Checkpoints:
     def _chosen(self, step: int | None) -> int:
         chosen = self.latest if step is None else step
         if chosen is None:
-            raise ValueError(_NOTHING.format(self.directory))
+            raise UserError(_NOTHING.format(self.directory))
         return chosen
 
 

@@ -19,6 +19,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from zipmap_jax.compat import barrier
+from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,7 @@ def join(
       Whether the run has several processes.
 
     Raises:
-      ValueError: only some of the three are known.
+      UserError: only some of the three are known.
     """
     if detect:
         # An empty list stands for all; None would have JAX give every task of SLURM a single one.
@@ -65,7 +66,7 @@ def join(
         return False
     if not all(given):
         missing = [name for name, value in zip(VARIABLES, given, strict=True) if not value]
-        raise ValueError(
+        raise UserError(
             f"this process cannot join a run without {', '.join(missing)}: set the variables, or "
             "--coordinator, --processes and --process, or --distributed on a cluster"
         )
@@ -73,7 +74,7 @@ def join(
     try:
         sizes = int(count), int(number)
     except ValueError:
-        raise ValueError(
+        raise UserError(
             f"{VARIABLES[1]}={count} and {VARIABLES[2]}={number} must be whole numbers"
         ) from None
     # Within `srun`, too, what is given by hand is all there is to know.

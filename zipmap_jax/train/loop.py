@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from zipmap_jax.train.broken import give_up_if_broken
-from zipmap_jax.train.profile import Profile
-from zipmap_jax.train.stop import Stop
+from zipmap_jax.train.log.profile import Profile
+from zipmap_jax.train.nonfinite import give_up_if_broken
+from zipmap_jax.train.preemption import Stop
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
 
     from zipmap_jax.train.checkpoint import Checkpoints
-    from zipmap_jax.train.config import TrainConfig
+    from zipmap_jax.train.config.schema import TrainConfig
+    from zipmap_jax.train.log.writer import Writer
     from zipmap_jax.train.state import TrainState
     from zipmap_jax.train.step import Batch, Metrics
-    from zipmap_jax.train.writer import Writer
 
 CHECK_EVERY = 10
 """Steps between two looks at whether the run still makes progress: a look waits for the device."""
@@ -148,4 +148,4 @@ def _long_since(saved_at: float, config: TrainConfig) -> bool:
 
 def _image_count(batch: Mapping[str, Any]) -> int:
     shapes = [batch[name].shape for name in ("images", "target_images") if name in batch]
-    return sum(slots * scenes * views for slots, scenes, views, *_ in shapes)
+    return sum(microbatches * scenes * views for microbatches, scenes, views, *_ in shapes)

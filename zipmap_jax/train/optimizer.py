@@ -11,12 +11,15 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
+from zipmap_jax.errors import UserError
+from zipmap_jax.tree import path_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jaxtyping import Array, Float
 
-    from zipmap_jax.train.config import OptimConfig
+    from zipmap_jax.train.config.schema import OptimConfig
 
 Params = Any
 """Nested dictionaries of arrays."""
@@ -25,11 +28,6 @@ MASK_TOKEN = "embedder/mask_token"
 """Frozen by default; the smallest models have none."""
 STACKED = frozenset({"blocks", "frame_blocks", "global_blocks", "trunk"})
 """Trees below these names hold all layers at once, on a leading axis."""
-
-
-def path_name(path: tuple[Any, ...]) -> str:
-    """`a/b/c` of a pytree key path, of dictionaries, sequences and dataclasses alike."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def learning_rate(
@@ -107,7 +105,7 @@ def require_matches(params: Params, config: OptimConfig) -> None:
     """Refuse patterns and modules that name nothing: the run would not be the one asked for.
 
     Raises:
-      ValueError: names the pattern.
+      UserError: names the pattern.
     """
     names = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     patterns = {
@@ -119,18 +117,18 @@ def require_matches(params: Params, config: OptimConfig) -> None:
     for field, wanted in patterns.items():
         for pattern in wanted:
             if not fnmatch.filter(names, pattern):
-                raise ValueError(
+                raise UserError(
                     f"optim.{field} names {pattern!r}, which no parameter matches: parameters are "
                     f"called like {names[len(names) // 2]}"
                 )
     modules = {module_of(name) for name in names}
     if unknown := {module for module, _ in config.clip_modules} - modules:
-        raise ValueError(
+        raise UserError(
             f"optim.clip_modules names {', '.join(sorted(unknown))}: this model has "
             f"{', '.join(sorted(modules))}"
         )
     if config.clip_modules and config.clip_by == "global":
-        raise ValueError("optim.clip_modules needs optim.clip_by module, not global")
+        raise UserError("optim.clip_modules needs optim.clip_by module, not global")
 
 
 def module_of(name: str) -> str:

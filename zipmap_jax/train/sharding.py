@@ -1,6 +1,6 @@
 """Where everything lives on the mesh, as data, and the collectives that follow from it.
 
-Three axes: `data` and `fsdp` hold different slots of a batch, `views` different views of its
+Three axes: `data` and `fsdp` hold different microbatches of a batch, `views` different views of its
 scenes. Parameters, moments and moving average are split over `fsdp` alone (as FSDP or ZeRO do) and
 gathered for the length of a step.
 """
@@ -15,17 +15,18 @@ import numpy as np
 from jax import lax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
-from zipmap_jax.train.optimizer import path_name
+from zipmap_jax.errors import UserError
+from zipmap_jax.tree import path_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zipmap_jax.train.config import MeshConfig
+    from zipmap_jax.train.config.schema import MeshConfig
 
 DATA, FSDP, VIEWS = "data", "fsdp", "views"
 AXES = (DATA, FSDP, VIEWS)
 SLOTS = (DATA, FSDP)
-"""Axes over which the slots of a batch are spread."""
+"""Axes over which the microbatches of a batch are spread."""
 
 RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     ("*_token", ()),
@@ -50,13 +51,13 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
       devices: default: all of them, of all processes.
 
     Raises:
-      ValueError: the sizes do not multiply to the number of devices.
+      UserError: the sizes do not multiply to the number of devices.
     """
     devices = jax.devices() if devices is None else devices
     inner = config.fsdp * config.views
     data = config.data or len(devices) // max(inner, 1)
     if min(data, inner) < 1 or data * inner != len(devices):
-        raise ValueError(
+        raise UserError(
             f"a mesh of data={config.data}, fsdp={config.fsdp}, views={config.views} does not fit "
             f"{len(devices)} devices: their product must be {len(devices)} (data=0: what is left)"
         )
@@ -72,8 +73,8 @@ def describe(mesh: Mesh) -> str:
     return f"{mesh.size} x {kind}" + (f" ({axes})" if axes else "")
 
 
-def slot_devices(mesh: Mesh) -> int:
-    """Groups of devices that work on different slots."""
+def microbatch_devices(mesh: Mesh) -> int:
+    """Groups of devices that work on different microbatches."""
     return mesh.shape[DATA] * mesh.shape[FSDP]
 
 
@@ -103,7 +104,7 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
 
 
 def batch_spec(leaf: Any) -> PartitionSpec:
-    """How an array of a batch, [slots, scenes, views, ...], is split."""
+    """How an array of a batch, [microbatches, scenes, views, ...], is split."""
     return PartitionSpec(SLOTS, None, VIEWS) if leaf.ndim > 2 else PartitionSpec(SLOTS)
 
 

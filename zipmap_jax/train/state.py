@@ -13,7 +13,7 @@ from zipmap_jax.train.optimizer import update_rule
 if TYPE_CHECKING:
     from jaxtyping import Array, Int
 
-    from zipmap_jax.train.config import OptimConfig
+    from zipmap_jax.train.config.schema import OptimConfig
 
 
 @jax.tree_util.register_dataclass

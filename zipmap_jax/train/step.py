@@ -11,44 +11,45 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from zipmap_jax.losses import PatchAnswers, target_from_batch, total_loss
+from zipmap_jax.errors import UserError
+from zipmap_jax.losses import PatchPredictions, target_from_batch, total_loss
 from zipmap_jax.structs import Views
+from zipmap_jax.train.linear_probe import read_rays
 from zipmap_jax.train.optimizer import (
     apply_update,
     clip_gradients,
     gradient_norms,
     learning_rate,
-    path_name,
     update_rule,
     without_frozen_gradients,
 )
-from zipmap_jax.train.probe import read_rays
 from zipmap_jax.train.sharding import (
     AXES,
     batch_specs,
     gather,
     mean_and_scatter,
+    microbatch_devices,
     shardings,
-    slot_devices,
     specs,
 )
+from zipmap_jax.tree import path_name
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
     from zipmap_jax.losses import LossConfig
     from zipmap_jax.models.zipmap import ZipMap
-    from zipmap_jax.train.config import EmaConfig, TrainConfig
+    from zipmap_jax.train.config.schema import EmaConfig, TrainConfig
     from zipmap_jax.train.state import TrainState
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 LossFn = Callable[[Any, Batch], tuple[jax.Array, Metrics]]
-"""`loss(params, batch) -> (objective, named parts)` of the scenes of one slot."""
+"""`loss(params, batch) -> (objective, named parts)` of the scenes of one microbatch."""
 
 
 def scene_loss(model: ZipMap, config: LossConfig, chunk: int | None = None) -> LossFn:
-    """Objective of one slot of posed views with depth, zipped by `model` from the empty scene.
+    """Objective of one microbatch: posed views with depth, zipped from the empty scene.
 
     With `model.views_axis` every device predicts its share of the views; the loss, which needs
     medians and quantiles over all of them, is computed on every device from gathered predictions.
@@ -59,10 +60,10 @@ def scene_loss(model: ZipMap, config: LossConfig, chunk: int | None = None) -> L
       chunk: see `ZipMap.update`.
 
     Raises:
-      ValueError: the objective asks for what rendered views show.
+      UserError: the objective asks for what rendered views show.
     """
     if config.views:
-        raise ValueError(
+        raise UserError(
             f"loss.views is {config.views}, but no views are rendered: set it to 0, or give the "
             "buckets targets"
         )
@@ -88,10 +89,10 @@ def scene_loss(model: ZipMap, config: LossConfig, chunk: int | None = None) -> L
     return loss
 
 
-def _patch_answers(model: ZipMap, params: Any, taps: Any, config: LossConfig) -> PatchAnswers:
+def _patch_answers(model: ZipMap, params: Any, taps: Any, config: LossConfig) -> PatchPredictions:
     tokens = taps[..., model.config.special_tokens :, :]
-    return PatchAnswers(
-        addresses=model.addresses(params, taps) if config.matching else None,
+    return PatchPredictions(
+        queries_and_keys=model.patch_queries_and_keys(params, taps) if config.matching else None,
         rays=read_rays(params, tokens) if config.rays else None,
     )
 
@@ -130,9 +131,9 @@ def train_step(
 
     Args:
       state: laid out as `sharding.shardings` says; donate it when jitting.
-      batch: arrays [slots, scenes, views, ...], laid out as `sharding.batch_shardings` says.
+      batch: arrays [microbatches, scenes, views, ...], laid out as `sharding.batch_shardings` says.
       steps: length of the run. Traced, so that runs of any length share compiled programs.
-      loss: objective of a slot, see `scene_loss`.
+      loss: objective of a microbatch, see `scene_loss`.
       config: the run.
       mesh: the devices; the result does not depend on it (but for rounding).
 
@@ -185,24 +186,24 @@ def train_step(
 def _gradients(
     loss: LossFn, params: Any, batch: Batch, mesh: Mesh
 ) -> tuple[tuple[jax.Array, Metrics], Any]:
-    """Value, parts and gradient of the objective, the mean over all slots.
+    """Value, parts and gradient of the objective, the mean over all microbatches.
 
-    Every device gathers the parameters, runs its own slots one after another, and keeps its part
-    of the mean gradient.
+    Every device gathers the parameters, runs its own microbatches one after another, and keeps its
+    part of the mean gradient.
     """
-    slots = {leaf.shape[0] for leaf in batch.values()}
-    groups = slot_devices(mesh)
-    if len(slots) != 1 or max(slots) % groups:
-        raise ValueError(
-            f"{sorted(slots)} slots cannot be spread evenly over {groups} devices: make data.slots "
-            "a multiple of mesh.data * mesh.fsdp"
+    microbatches = {leaf.shape[0] for leaf in batch.values()}
+    groups = microbatch_devices(mesh)
+    if len(microbatches) != 1 or max(microbatches) % groups:
+        raise UserError(
+            f"{sorted(microbatches)} microbatches cannot be spread evenly over {groups} devices: "
+            "make data.microbatches a multiple of mesh.data * mesh.fsdp"
         )
     layout = specs(params, mesh)
     gradient = jax.value_and_grad(loss, has_aux=True)
 
     def on_device(params: Any, batch: Batch) -> tuple[tuple[jax.Array, Metrics], Any]:
         whole = gather(params, layout)
-        mean = _mean_over_slots(lambda slot: gradient(whole, slot), batch)
+        mean = _mean_over_microbatches(lambda microbatch: gradient(whole, microbatch), batch)
         # Devices that share the views of a scene have all summed the same objective: their
         # gradients are of the sum of their copies of it, so the mean over them is right, too.
         return lax.pmean(mean[0], AXES), mean_and_scatter(mean[1], layout)
@@ -216,7 +217,7 @@ def _gradients(
     )(params, batch)
 
 
-def _mean_over_slots(f: Callable[[Batch], Any], batch: Batch) -> Any:
+def _mean_over_microbatches(f: Callable[[Batch], Any], batch: Batch) -> Any:
     """The mean of `f` over the leading axis, one entry after another."""
     number = next(iter(batch.values())).shape[0]
     first = jax.tree.map(lambda x: x[0], batch)
@@ -224,8 +225,8 @@ def _mean_over_slots(f: Callable[[Batch], Any], batch: Batch) -> Any:
         return f(first)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(f, first))
 
-    def add(total: Any, slot: Batch) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, f(slot)), None
+    def add(total: Any, microbatch: Batch) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, f(microbatch)), None
 
     total, _ = lax.scan(add, zeros, batch)
     return jax.tree.map(lambda x: x / number, total)

@@ -18,8 +18,8 @@ from zipmap_jax.viz.colormaps import view_colors
 if TYPE_CHECKING:
     from jaxtyping import Int, UInt8
 
-    from zipmap_jax.export.points import PointCloud
-    from zipmap_jax.structs import Scene
+    from zipmap_jax.scene.points import PointCloud
+    from zipmap_jax.scene.scene import Scene
 
 _LEVELS = 65535  # of the quantised logarithm of depth
 

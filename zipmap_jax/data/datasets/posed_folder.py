@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from zipmap_jax.data.frame import Frame
+from zipmap_jax.data.frame import PosedFrame
 from zipmap_jax.data.sampling import VideoSampler
+from zipmap_jax.errors import UserError
 from zipmap_jax.geometry import homogeneous
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class PosedFolder:
     A folder whose `cameras.json` cannot be read is left out with a warning.
 
     Raises:
-      ValueError: there is no usable folder.
+      UserError: there is no usable folder.
     """
 
     name = "posed_folder"
@@ -70,19 +71,19 @@ class PosedFolder:
                 reason = str(error) or type(error).__name__
                 warnings.warn(f"left out: {file} is broken ({reason})", stacklevel=2)
         if not self._sequences:
-            raise ValueError(
+            raise UserError(
                 f"{root} has no folder with a usable {CAMERAS}: check data.root, or the root of "
                 "this source"
             )
         self.lengths = np.array([len(sequence.images) for sequence in self._sequences])
 
-    def load(self, sequence: int, position: int) -> Frame:
+    def load(self, sequence: int, position: int) -> PosedFrame:
         """Decode one image and its depth map."""
         scene = self._sequences[sequence]
         with Image.open(scene.folder / scene.images[position]) as picture:
             image = np.asarray(picture.convert("RGB"))
         depth = _read_depth(scene.folder / scene.depths[position])
-        return Frame(
+        return PosedFrame(
             image,
             (depth * scene.depth_scale).astype(np.float32),
             scene.intrinsics[position],
@@ -95,7 +96,7 @@ def _read_cameras(file: Path) -> _Sequence:
     described: dict[str, Any] = json.loads(file.read_text("utf-8"))
     frames = described["frames"]
     if not frames:
-        raise ValueError("it lists no frames")
+        raise UserError("it lists no frames")
     return _Sequence(
         file.parent,
         tuple(str(frame["image"]) for frame in frames),

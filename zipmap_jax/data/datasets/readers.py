@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from zipmap_jax.data.datasets.posed_folder import PosedFolder
 from zipmap_jax.data.recorded import RecordedScenes
+from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from zipmap_jax.data.frame import Reader, Source
+    from zipmap_jax.data.frame import Reader, SceneSource
 
 READERS: Mapping[str, Callable[[Path], Reader]] = {PosedFolder.name: PosedFolder}
 """Recorded data sets: the reader of a folder."""
@@ -28,7 +29,7 @@ def open_source(
     shuffle_views: bool = True,
     video_prob: float | None = None,
     max_interval: int | None = None,
-) -> Source:
+) -> SceneSource:
     """A source of random scenes.
 
     Args:
@@ -38,15 +39,15 @@ def open_source(
       min_views, scales, zoom, video_prob, max_interval: of recorded ones, see `RecordedScenes`.
 
     Raises:
-      ValueError: there is no such data set, or its folder holds nothing usable.
+      UserError: there is no such data set, or its folder holds nothing usable.
     """
     if name == PROCEDURAL:
         # Workers that read files only are spared the import of JAX.
-        from zipmap_jax.data.datasets.procedural.reader import ProceduralScenes
+        from zipmap_jax.data.datasets.procedural import ProceduralScenes
 
         return ProceduralScenes(seed, shuffle_views)
     if name not in READERS:
-        raise ValueError(
+        raise UserError(
             f"there is no data set {name!r}: choose from {', '.join([PROCEDURAL, *READERS])}"
         )
     return RecordedScenes(READERS[name](root), min_views, scales, zoom, video_prob, max_interval)

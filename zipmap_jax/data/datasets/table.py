@@ -13,6 +13,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, get_args
 
+from zipmap_jax.errors import UserError
+
 Stage = Literal["static", "dynamic", "affine", "online", "query", "debug"]
 """The mixtures: stages 1 to 3, both online runs, the state query, the debug run."""
 
@@ -107,10 +109,10 @@ def mixture(stage: Stage) -> tuple[MixtureRow, ...]:
     """The data sets of a stage, with what the stage changes about their sampling.
 
     Raises:
-      ValueError: for an unknown stage.
+      UserError: for an unknown stage.
     """
     if stage not in STAGES:
-        raise ValueError(f"unknown mixture {stage!r}: choose one of {', '.join(STAGES)}")
+        raise UserError(f"unknown mixture {stage!r}: choose one of {', '.join(STAGES)}")
     column = STAGES.index(stage)
     rows = []
     for data in DATA_SETS.values():

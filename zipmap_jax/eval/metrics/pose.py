@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.geometry import (
     homogeneous,
     invert_pose,
@@ -76,10 +77,10 @@ def pair_errors(
       Degrees per pair: rotation, translation.
 
     Raises:
-      ValueError: the numbers of poses differ.
+      UserError: the numbers of poses differ.
     """
     if len(predicted_w2c) != len(true_w2c):
-        raise ValueError(
+        raise UserError(
             f"Every view needs one predicted and one true pose, got {len(predicted_w2c)} and "
             f"{len(true_w2c)}; match them first."
         )

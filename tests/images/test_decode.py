@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zipmap_jax.images.decode import (
+    Frame,
+    from_array,
+    image_size,
+    read_image,
+    to_rgb,
+    unique_names,
+)
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+
+
+def save(path: Path, image: Image.Image, **options) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def test_rgb_png_is_read_exactly(tmp_path):
+    frame = read_image(save(tmp_path / "a.png", Image.fromarray(RGB)))
+    np.testing.assert_array_equal(frame.image, RGB)
+    assert frame.image.dtype == np.uint8
+    assert (frame.name, frame.time) == ("a.png", None)
+
+
+def test_rgba_is_composited_on_white():
+    rgba = np.dstack([RGB, np.zeros((6, 8), np.uint8)])
+    rgba[0, 0, 3], rgba[0, 1, 3] = 255, 128
+    out = to_rgb(Image.fromarray(rgba))
+    np.testing.assert_array_equal(out[0, 0], RGB[0, 0])
+    assert (out[1:] == 255).all()
+    mixed = RGB[0, 1] * (128 / 255) + 255 * (127 / 255)
+    np.testing.assert_allclose(out[0, 1], mixed, atol=1)  # 8-bit rounding
+
+
+def test_grey_with_alpha_and_transparent_palette_are_composited_on_white(tmp_path):
+    la = Image.new("LA", (4, 4), (10, 0))
+    assert (to_rgb(la) == 255).all()
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 9, 8, 7])
+    np.testing.assert_array_equal(to_rgb(palette)[0, 0], [9, 8, 7])
+    path = save(tmp_path / "p.png", palette, transparency=1)
+    assert (read_image(path).image == 255).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_16_bit_grey_is_scaled_not_clipped(tmp_path, suffix):
+    grey = np.array([[0, 257, 300, 32768, 65535]], np.uint16).repeat(3, 0)
+    frame = read_image(save(tmp_path / f"g.{suffix}", Image.fromarray(grey)))
+    expected = np.rint(grey / 257).astype(np.uint8)
+    np.testing.assert_array_equal(frame.image, np.repeat(expected[..., None], 3, -1))
+
+
+def test_big_endian_16_bit_grey(tmp_path):
+    pixels = np.array([[0, 514, 65535]], ">u2")
+    header = b"P5 3 1 65535\n"
+    path = tmp_path / "g.pgm"
+    path.write_bytes(header + pixels.tobytes())
+    np.testing.assert_array_equal(read_image(path).image[0, :, 0], [0, 2, 255])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 0.5, 1.0], [0, 128, 255]),
+        ([0.0, 100.0, 255.0], [0, 100, 255]),
+        ([-3.0, 0.0, 65535.0], [0, 0, 255]),
+        ([0.0, 1e6, 2e6], [0, 128, 255]),
+    ],
+)
+def test_float_grey_takes_its_range_from_its_values(values, expected):
+    out = to_rgb(Image.fromarray(np.array([values], np.float32)))
+    np.testing.assert_array_equal(out[0, :, 1], expected)
+
+
+def test_float_image_with_nan_is_refused(tmp_path):
+    image = Image.fromarray(np.array([[0, np.nan]], np.float32))
+    path = save(tmp_path / "n.tif", image)
+    with pytest.raises(ValueError, match=r"n\.tif cannot be read.*NaN"):
+        read_image(path)
+
+
+def test_bilevel_grey_and_cmyk():
+    assert (to_rgb(Image.new("1", (4, 4), 1)) == 255).all()
+    assert (to_rgb(Image.new("L", (4, 4), 77)) == 77).all()
+    np.testing.assert_array_equal(to_rgb(Image.new("CMYK", (4, 4), (0, 255, 255, 0)))[0, 0],
+                                  [255, 0, 0])  # fmt: skip
+
+
+def test_cmyk_jpeg_has_the_colour_it_was_given(tmp_path):
+    path = save(tmp_path / "c.jpg", Image.new("CMYK", (16, 16), (255, 0, 255, 0)), quality=95)
+    np.testing.assert_allclose(read_image(path).image[8, 8], [0, 255, 0], atol=4)  # JPEG loss
+
+
+def test_animation_gives_its_first_frame(tmp_path):
+    frames = [Image.new("RGB", (5, 4), color) for color in ("red", "blue")]
+    path = save(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(read_image(path).image, np.array(frames[0]))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "o.png", Image.fromarray(RGB), exif=exif)
+    upright = {
+        1: RGB,
+        2: RGB[:, ::-1],
+        3: RGB[::-1, ::-1],
+        4: RGB[::-1],
+        5: RGB.swapaxes(0, 1),
+        6: np.rot90(RGB, -1),
+        7: RGB[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(RGB),
+    }[orientation]
+    np.testing.assert_array_equal(read_image(path).image, upright)
+    np.testing.assert_array_equal(read_image(path, exif=False).image, RGB)
+    assert image_size(path) == upright.shape[:2]
+    assert image_size(path, exif=False) == RGB.shape[:2]
+
+
+def broken_files() -> dict[str, bytes]:
+    return {
+        "text.jpg": b"this is no picture",
+        "empty.png": b"",
+        "page.html": b"<html></html>",
+        "header.png": b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 13, b"IHDR"),
+    }
+
+
+@pytest.mark.parametrize("name", broken_files())
+def test_what_is_no_image_is_named_in_one_sentence(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(broken_files()[name])
+    with pytest.raises(ValueError, match=name) as error:
+        read_image(path)
+    assert "leave it out" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "bmp"])
+def test_truncated_image_is_refused(tmp_path, suffix):
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = save(tmp_path / f"t.{suffix}", Image.fromarray(noise))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=rf"t\.{suffix} .*leave it out"):
+        read_image(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ValueError, match=r"gone\.jpg does not exist"):
+        read_image(tmp_path / "gone.jpg")
+    with pytest.raises(ValueError, match=r"gone\.jpg does not exist"):
+        image_size(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.heic", "b.jpg"])
+def test_heic_is_recognised_by_content(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64)
+    with pytest.raises(ValueError, match="HEIC image, which is not supported: convert it to JPEG"):
+        read_image(path)
+
+
+def test_damaged_orientation_is_ignored_with_a_warning(tmp_path, monkeypatch):
+    path = save(tmp_path / "e.png", Image.fromarray(RGB))
+
+    def fail(image):
+        raise struct.error("unpack requires a buffer")
+
+    monkeypatch.setattr("zipmap_jax.images.decode.ImageOps.exif_transpose", fail)
+    with pytest.warns(UserWarning, match=r"e\.png is damaged"):
+        frame = read_image(path)
+    np.testing.assert_array_equal(frame.image, RGB)
+
+
+def test_arrays():
+    np.testing.assert_array_equal(from_array(RGB, 3).image, RGB)
+    assert from_array(RGB, 3).name == "view_003"
+    for dtype in (np.float16, np.float32, np.float64):
+        # float16 holds 255ths with an error below half a step
+        np.testing.assert_array_equal(from_array((RGB / 255).astype(dtype)).image, RGB)
+
+
+def test_array_frames_do_not_alias_the_input():
+    mine = RGB.copy()
+    frame = from_array(mine)
+    mine[:] = 0
+    np.testing.assert_array_equal(frame.image, RGB)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full((8, 8, 3), np.nan), "NaN"),
+        (np.full((8, 8, 3), np.inf), "infinity"),
+        (np.full((8, 8, 3), 200.0), r"\[0, 1\].*200.*divide by 255"),
+        (np.full((8, 8, 3), -0.5), "-0.5"),
+        (np.zeros((8, 8)), r"shape \(8, 8\)"),
+        (np.zeros((3, 8, 8)), r"channels last"),
+        (np.zeros((0, 8, 3)), r"shape \(0, 8, 3\)"),
+        (np.zeros((8, 8, 3), np.uint16), "uint16"),
+        (np.zeros((8, 8, 3), bool), "bool"),
+    ],
+)
+def test_bad_arrays_are_named_by_index(array, message):
+    with pytest.raises(ValueError, match=message) as error:
+        from_array(array, 7)
+    assert "image 7 " in str(error.value)
+
+
+def test_names_become_unique():
+    frames = [Frame(RGB, name) for name in ("a.jpg", "a.jpg", "b.jpg", "a-2.jpg", "a.jpg")]
+    names = [frame.name for frame in unique_names(frames)]
+    assert names[:3] == ["a.jpg", "a-2.jpg", "b.jpg"]
+    assert len(set(names)) == 5

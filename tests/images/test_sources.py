@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from zipmap_jax.images.sources import (
+    evenly_spaced,
+    list_sources,
+    probe_sizes,
+    read_frames,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three images, written out of order, with the grey levels 1, 2, 10."""
+    for name, level in (("b2.png", 2), ("a1.jpg", 1), ("b10.PNG", 10)):
+        Image.new("RGB", (40, 30), (level,) * 3).save(tmp_path / name)
+    return tmp_path
+
+
+def names(frames):
+    return [frame.name for frame in frames]
+
+
+def test_folder_is_read_in_plain_sorted_order(folder):
+    (folder / "notes.txt").write_text("stray")
+    (folder / ".hidden.png").write_text("stray")
+    (folder / "sub").mkdir()
+    Image.new("RGB", (40, 30)).save(folder / "sub" / "deep.png")
+    frames = read_frames(folder)
+    assert names(frames) == ["a1.jpg", "b10.PNG", "b2.png"]
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [1, 10, 2]
+
+
+def test_inputs_keep_their_order(folder):
+    assert names(read_frames([folder / "b2.png", str(folder / "a1.jpg")])) == ["b2.png", "a1.jpg"]
+
+
+def test_glob(folder):
+    assert names(read_frames(str(folder / "b*.[pP]*"))) == ["b10.PNG", "b2.png"]
+    (folder / "b9.txt").write_text("stray")
+    assert names(read_frames(str(folder / "b*"))) == ["b10.PNG", "b2.png"]
+
+
+def test_file_with_a_star_in_its_name_is_a_file(folder):
+    Image.new("RGB", (40, 30)).save(folder / "x*[1].png")
+    assert names(read_frames(str(folder / "x*[1].png"))) == ["x*[1].png"]
+
+
+def test_equal_names_are_told_apart(folder):
+    assert names(read_frames([folder / "b2.png"] * 2)) == ["b2.png", "b2-2.png"]
+
+
+def test_photos_and_video_together(folder, make_video):
+    video = make_video(count=12, fps=4)
+    frames = read_frames([folder / "a1.jpg", video], fps=1)
+    assert names(frames) == ["a1.jpg", "clip_000004", "clip_000008", "clip_000012"]
+    assert [frame.time is None for frame in frames] == [True, False, False, False]
+    assert probe_sizes(list_sources([folder / "a1.jpg", video])) == [(30, 40)] + [(32, 64)] * 3
+
+
+def test_max_views_spans_the_whole_list(folder, make_video):
+    video = make_video(count=12, fps=4)
+    frames = read_frames([folder, video], fps=4, max_views=4)
+    assert names(frames) == ["a1.jpg", "clip_000003", "clip_000007", "clip_000012"]
+
+
+@pytest.mark.parametrize(
+    ("total", "count", "expected"),
+    [(10, 4, [0, 3, 6, 9]), (10, 1, [0]), (3, 5, [0, 1, 2]), (5, None, [0, 1, 2, 3, 4])],
+)
+def test_evenly_spaced(total, count, expected):
+    assert evenly_spaced(range(total), count) == expected  # type: ignore[arg-type]
+
+
+def test_arrays_of_every_kind():
+    one = np.full((30, 40, 3), 7, np.uint8)
+    assert names(read_frames(one)) == ["view_000"]
+    assert names(read_frames(np.stack([one, one]))) == ["view_000", "view_001"]
+    assert names(read_frames(jnp.zeros((2, 30, 40, 3)))) == ["view_000", "view_001"]
+    assert names(read_frames([one, Image.fromarray(one)])) == ["view_000", "view_001"]
+
+
+def test_a_bad_array_always_fails_and_is_named():
+    good = np.zeros((30, 40, 3))
+    with pytest.raises(ValueError, match="image 1 holds NaN"):
+        read_frames([good, good * np.nan])
+    with pytest.raises(ValueError, match="image 1 must be an array"):
+        read_frames([good, {"not": "an image"}])
+
+
+@pytest.mark.parametrize("inputs", [[], (), np.zeros((0, 8, 8, 3))])
+def test_no_input(inputs):
+    with pytest.raises(ValueError, match="there is no input"):
+        read_frames(inputs)
+
+
+def test_inputs_that_name_nothing(tmp_path):
+    with pytest.raises(ValueError, match=r"gone does not exist"):
+        read_frames(tmp_path / "gone")
+    with pytest.raises(ValueError, match=r"glob .*\*\.jpg has no image or video"):
+        read_frames(str(tmp_path / "*.jpg"))
+    with pytest.raises(ValueError, match=r"folder .* has no images"):
+        read_frames(tmp_path)
+    with pytest.raises(ValueError, match="the empty path does not exist"):
+        read_frames("")
+
+
+def test_a_missing_path_fails_even_among_good_ones(folder):
+    with pytest.raises(ValueError, match=r"gone\.jpg does not exist"):
+        read_frames([folder, folder / "gone.jpg"])
+
+
+@pytest.mark.parametrize("stray", ["text.jpg", "clip.mp4", "readme.md"])
+def test_a_stray_file_is_left_out_with_a_warning_unless_strict(folder, stray):
+    (folder / stray).write_text("not a picture")
+    inputs = [folder / "a1.jpg", folder / stray, folder / "b2.png"]
+    with pytest.warns(UserWarning, match=f"left out: .*{stray}"):
+        assert names(read_frames(inputs)) == ["a1.jpg", "b2.png"]
+    with pytest.raises(ValueError, match=stray):
+        read_frames(inputs, strict=True)
+
+
+def test_nothing_but_strays_is_an_error(tmp_path):
+    for name in ("x.jpg", "y.jpg"):
+        (tmp_path / name).write_text("not a picture")
+    with pytest.raises(ValueError, match=r"x\.jpg is not an image.*\(and 1 more like it\)"):
+        read_frames(tmp_path)
+
+
+def test_check_counts_as_a_failure_to_read(folder):
+    def check(frame):
+        if frame.name.startswith("b"):
+            raise ValueError(f"{frame.name} is disliked")
+
+    with pytest.warns(UserWarning, match="disliked"):
+        assert names(read_frames(folder, check=check)) == ["a1.jpg"]
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])
+def test_bad_rate(folder, fps):
+    with pytest.raises(ValueError, match="fps must be a positive number"):
+        read_frames(folder, fps=fps)
+
+
+def test_bad_max_views(folder):
+    with pytest.raises(ValueError, match="max_views must be at least 1, got 0"):
+        read_frames(folder, max_views=0)
+
+
+def test_progress_counts_every_view(folder, make_video):
+    calls = []
+    video = make_video(count=8, fps=4)
+    read_frames([folder, video], progress=lambda *call: calls.append(call))
+    assert calls == [("reading", done, 5) for done in range(6)]
+
+
+def test_probing_skips_what_cannot_be_read(folder):
+    (folder / "c.jpg").write_text("stray")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert probe_sizes(list_sources(folder)) == [(30, 40)] * 3

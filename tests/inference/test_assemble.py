@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from zipmap_jax.geometry import encode_pose, quaternion_to_matrix, unproject_to_world
+from zipmap_jax.images.decode import Frame
+from zipmap_jax.images.resize import fit_all
+from zipmap_jax.inference.assemble import MAX_FOV, MIN_FOV, assemble, guarded
+from zipmap_jax.structs import Prediction
+
+RNG = np.random.default_rng(0)
+
+
+def cameras(count):
+    q = RNG.normal(size=(count, 4)) * 0.1 + (0, 0, 0, 1)
+    w2c = np.tile(np.eye(4), (count, 1, 1))
+    w2c[:, :3, :3] = quaternion_to_matrix(q)
+    w2c[:, :3, 3] = RNG.normal(size=(count, 3))
+    return w2c
+
+
+def setting(shapes=((60, 80), (80, 60), (56, 56)), size=56, mode="crop"):
+    frames = [
+        Frame(RNG.integers(0, 256, (*shape, 3), dtype=np.uint8), f"{i}.jpg")
+        for i, shape in enumerate(shapes)
+    ]
+    images, maps = fit_all(frames, size, 14, mode)
+    w2c = cameras(len(frames))
+    k = np.array([[50.0, 0, images.shape[2] / 2], [0, 45, images.shape[1] / 2], [0, 0, 1]])
+    encoding = encode_pose(w2c, np.broadcast_to(k, (len(frames), 3, 3)), images.shape[1:3])
+    encoding[:, 3:7] *= 3  # quaternions need not have unit length
+    depth = 3 + RNG.uniform(0, 0.1, images.shape[:3])
+    poses = np.stack([np.full_like(encoding, np.nan), encoding])[:, None]
+    prediction = Prediction(depth[None], 1 + depth[None], poses)
+    return frames, maps, w2c, k, prediction
+
+
+def test_poses_are_relative_to_the_first_view():
+    frames, maps, w2c, _, prediction = setting()
+    scene = assemble(prediction, frames, maps, model="m")
+    np.testing.assert_array_equal(scene.w2c[0], np.eye(4))
+    np.testing.assert_allclose(scene.w2c, w2c @ np.linalg.inv(w2c[0]), atol=1e-12)
+    raw = assemble(prediction, frames, maps, align_first_view=False)
+    np.testing.assert_allclose(raw.w2c, w2c, atol=1e-12)
+    assert (scene.model, scene.names, scene.times) == ("m", ("0.jpg", "1.jpg", "2.jpg"), None)
+    assert scene.network_size == (56, 56)
+
+
+@pytest.mark.parametrize("mode", ["crop", "pad"])
+def test_points_are_those_of_the_network(mode):
+    """Original depth and intrinsics unproject to the plane that the network's unproject to."""
+    frames, maps, _, k, prediction = setting(mode=mode)
+    v, u = np.mgrid[:56, :56].astype(np.float64)
+    # Inverse depth linear in the pixel: a plane n . x = 1 in each camera frame.
+    inverse = (0.3 + 0.001 * u - 0.0005 * v)[None].repeat(3, 0)
+    normal = k.T @ [0.001, -0.0005, 0.3]
+    prediction = dataclasses.replace(prediction, depth=(1 / inverse)[None])
+    scene = assemble(prediction, frames, maps)
+    for i in range(3):
+        depth = scene.depth[i].astype(np.float64)
+        points = unproject_to_world(depth, scene.intrinsics[i], np.eye(4))
+        inner = points[3:-3, 3:-3].reshape(-1, 3)
+        inner = inner[np.isfinite(inner).all(-1)]
+        # Bilinear depth of a plane errs by the curvature of its depth, 1e-5 here; borders repeat.
+        error = np.abs(inner @ normal - 1)
+        assert np.median(error) < 2e-5
+        assert error.max() < 2e-3
+
+
+def test_world_points_agree_with_the_geometry():
+    frames, maps, _, _, prediction = setting()
+    scene = assemble(prediction, frames, maps)
+    expected = unproject_to_world(
+        scene.depth[1].astype(np.float64), scene.intrinsics[1], scene.w2c[1]
+    )
+    np.testing.assert_allclose(scene.world_points(1), expected, atol=1e-5)
+
+
+def test_sizes_are_the_originals():
+    frames, maps, _, _, prediction = setting()
+    scene = assemble(prediction, frames, maps)
+    for i, frame in enumerate(frames):
+        shape = frame.image.shape[:2]
+        assert scene.depth[i].shape == scene.confidence[i].shape == shape
+        assert scene.images[i] is frame.image
+        seen = np.isfinite(scene.depth[i])
+        assert (scene.confidence[i][seen] > 1).all()
+        assert (scene.confidence[i][~seen] == 0).all()
+
+
+def test_original_intrinsics_of_a_view_that_is_not_cropped():
+    frames, maps, _, _, prediction = setting(shapes=((112, 112),))
+    scene = assemble(prediction, frames, maps)
+    # Twice the network size: focal lengths double, pixel centres move by half a pixel.
+    expected = [[100, 0, 56.5], [0, 90, 56.5], [0, 0, 1]]
+    np.testing.assert_allclose(scene.intrinsics[0], expected, rtol=1e-12)
+
+
+def test_padded_views_are_dropped():
+    frames, maps, _, _, prediction = setting()
+    scene = assemble(prediction, frames[:2], maps[:2])
+    assert len(scene) == len(scene.depth) == len(scene.w2c) == 2
+
+
+def test_times_are_kept_for_videos_only():
+    frames, maps, _, _, prediction = setting()
+    timed = [dataclasses.replace(f, time=float(i)) for i, f in enumerate(frames)]
+    assert assemble(prediction, timed, maps).times == (0, 1, 2)
+    assert assemble(prediction, [frames[0], *timed[1:]], maps).times is None
+
+
+def test_impossible_cameras_are_replaced_and_named():
+    frames, maps, _, _, prediction = setting()
+    assert prediction.pose_enc is not None
+    poses = np.array(prediction.pose_enc)
+    poses[-1, 0, 1, 3:7] = 0
+    poses[-1, 0, 1, 8] = 0
+    with pytest.warns(UserWarning, match=r"view 1\.jpg an impossible rotation and field of view"):
+        scene = assemble(dataclasses.replace(prediction, pose_enc=poses), frames, maps)
+    assert np.isfinite(scene.w2c).all()
+    assert np.isfinite(scene.intrinsics).all()
+
+
+def test_guarded_values():
+    good = [0.0, 0, 0, 0, 0, 0, 2, 1, 1.5]
+    bad = [np.nan, 0, 0, np.inf, 0, 0, 2, 4, np.nan]
+    with pytest.warns(UserWarning, match="view b an impossible translation and rotation and field"):
+        out = guarded(np.array([good, bad]), ["a", "b"])
+    np.testing.assert_array_equal(out[0], good)
+    np.testing.assert_array_equal(out[1], [0, 0, 0, 0, 0, 0, 1, MAX_FOV, MIN_FOV])
+
+
+def test_depth_that_is_not_finite_is_left_out_with_a_warning():
+    frames, maps, _, _, prediction = setting()
+    depth = np.array(prediction.depth)
+    depth[0, 2, 10, 10] = np.inf
+    with pytest.warns(UserWarning, match=r"depth of view 2\.jpg is not finite"):
+        scene = assemble(dataclasses.replace(prediction, depth=depth), frames, maps)
+    assert np.isnan(scene.depth[2][10, 10])
+    assert scene.confidence[2][10, 10] == 0
+
+
+def test_what_makes_no_scene():
+    frames, maps, _, _, prediction = setting()
+    with pytest.raises(ValueError, match="needs camera poses"):
+        assemble(dataclasses.replace(prediction, pose_enc=None), frames, maps)
+    with pytest.raises(ValueError, match="3 frames and 2 pixel maps"):
+        assemble(prediction, frames, maps[:2])
+    with pytest.raises(ValueError, match="0 frames"):
+        assemble(prediction, [], [])

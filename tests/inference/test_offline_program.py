@@ -1,0 +1,193 @@
+"""A reconstruction in three programs: the answer of one, a part of its memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.cli.conftest import MICRO
+from tests.echo import echo_model
+from zipmap_jax.convert.hub import LoadedModel
+from zipmap_jax.inference.buckets import Bucket, bucket_of, fill
+from zipmap_jax.inference.compile import Program, forget_programs
+from zipmap_jax.inference.offline_program import OfflineProgram, phases_of
+from zipmap_jax.inference.reconstruct import predict, predict_scenes
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.structs import Prediction, Views
+
+SIZE = (28, 42)
+OFFLINE = MICRO
+ATTENTION = dataclasses.replace(MICRO, mixer="attention")
+STREAMING = dataclasses.replace(
+    MICRO, variant="streaming", window=1, camera=dataclasses.replace(MICRO.camera, kind="mlp")
+)
+IMAGES = np.random.default_rng(0).random((7, *SIZE, 3), np.float32)
+
+
+@functools.cache
+def random_params(config: ZipMapConfig) -> Any:
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(ZipMap(config).init, jax.random.key(0))
+    return jax.tree.map(lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), x.dtype), shapes)
+
+
+def loaded(config: ZipMapConfig) -> LoadedModel:
+    return LoadedModel(ZipMap(config), random_params(config), {})
+
+
+@functools.cache
+def whole(config: ZipMapConfig, views: int, chunk: int | None) -> Any:
+    """`update` of one scene, compiled."""
+    model = ZipMap(config)
+
+    def update(params: Any, views: Views) -> Prediction:
+        return model.update(params, model.init_state(params), views, chunk=chunk)[1]
+
+    images: Any = jax.ShapeDtypeStruct((1, views, *SIZE, 3), jnp.float32)
+    valid: Any = jax.ShapeDtypeStruct((1, views), jnp.bool_)
+    return jax.jit(update).lower(random_params(config), Views(images, valid)).compile()
+
+
+def expected(config: ZipMapConfig, images: np.ndarray, bucket: Bucket) -> Prediction:
+    """What `update` says of a scene alone, with the padding and the chunks of a bucket."""
+    views = Views(*fill([images], dataclasses.replace(bucket, scenes=1)))  # type: ignore[arg-type]
+    return whole(config, bucket.views, bucket.chunk)(random_params(config), views)
+
+
+def check(got: Prediction, want: Prediction, views: int) -> None:
+    assert got.pose_enc is not None
+    assert want.pose_enc is not None
+    for a, b in (
+        (got.depth, want.depth[:, :views]),
+        (got.depth_conf, want.depth_conf[:, :views]),
+        (got.pose_enc, want.pose_enc[-1:, :, :views]),
+    ):
+        assert isinstance(a, np.ndarray)
+        assert a.shape == b.shape
+        assert np.abs(a - b).max() <= 1e-6 * np.abs(b).max()
+
+
+@pytest.mark.parametrize(
+    ("config", "chunk"),
+    [(OFFLINE, 2), (OFFLINE, None), (ATTENTION, 3)],
+    ids=["chunks", "one chunk", "attention"],
+)
+def test_the_answer_is_that_of_one_program(config: ZipMapConfig, chunk: int | None) -> None:
+    """Seven views are filled up to eight or nine."""
+    bucket = bucket_of(7, SIZE, chunk=chunk)
+    assert bucket.views > 7
+    got = predict(loaded(config), IMAGES, chunk=chunk)
+    check(got, expected(config, IMAGES, bucket), 7)
+
+
+def test_scenes_of_a_batch_keep_apart() -> None:
+    bucket = Bucket(8, *SIZE, scenes=3, chunk=2)
+    scenes = [IMAGES, 1 - IMAGES[:5]]
+    for got, images in zip(
+        predict_scenes(loaded(OFFLINE), scenes, bucket, "none"), scenes, strict=True
+    ):
+        check(got, expected(OFFLINE, images, bucket), len(images))
+
+
+def test_chunks_of_devices_go_where_they_belong() -> None:
+    """Two scenes on two devices, which have two chunks each."""
+    bucket = Bucket(8, *SIZE, scenes=2, chunk=2, devices=2)
+    scenes = [IMAGES, 1 - IMAGES[:5]]
+    found = predict_scenes(loaded(OFFLINE), scenes, bucket, "none")
+    for got, images in zip(found, scenes, strict=True):
+        want = expected(OFFLINE, images, dataclasses.replace(bucket, devices=1))
+        for a, b in ((got.depth, want.depth), (got.depth_conf, want.depth_conf)):
+            b = b[:, : len(images)]
+            # Sums of the gradients, in another order.
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+
+
+def compiled_during(views: int) -> int:
+    """How many programs the compiler makes for so many views, two at a time."""
+    count, images = [0], np.zeros((views, 8, 8, 3), np.float32)
+
+    def listen(event: str, seconds: float, **details: Any) -> None:
+        del seconds, details
+        count[0] += event.endswith("backend_compile_duration")
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        forget_programs()
+        predict(echo_model(), images, chunk=2)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    return count[0]
+
+
+def test_all_chunks_share_the_programs() -> None:
+    two_chunks, four_chunks = compiled_during(4), compiled_during(8)
+    assert 3 <= two_chunks == four_chunks
+
+
+def test_the_heads_take_the_number_of_the_chunk() -> None:
+    bucket = Bucket(6, *SIZE, chunk=2)
+    phase = phases_of(ZipMap(OFFLINE), random_params(OFFLINE), bucket)["heads"]
+    taps, index = phase.arguments
+    assert (taps.shape[0], index.shape) == (3, ())
+    found = phase.compile(random_params(OFFLINE)).run
+    assert found.memory_analysis().output_size_in_bytes < 1.1 * 2 * 2 * 28 * 42 * 4
+    values = np.random.default_rng(1).random(taps.shape, np.float32)
+    of = [found(random_params(OFFLINE), values, np.int32(i)) for i in (0, 1)]
+    again = found(random_params(OFFLINE), values[::-1].copy(), np.int32(2))
+    for first, second, same in zip(*of, again, strict=True):
+        assert first.shape == (1, 1, 2, *SIZE)
+        assert np.abs(first - second).max() > 1e-3
+        np.testing.assert_array_equal(first, same)
+
+
+def test_progress_of_every_chunk() -> None:
+    """Each is embedded, zipped (all at once) and predicted."""
+    calls = []
+    predict(
+        echo_model(),
+        np.zeros((6, 8, 8, 3), np.float32),
+        chunk=2,
+        rounded=False,
+        progress=lambda *call: calls.append(call),
+    )
+    running = [(done, total) for stage, done, total in calls if stage == "running"]
+    assert running == [(done, 9) for done in (0, 1, 2, 3, 6, 7, 8, 9)]
+
+
+def test_the_device_never_holds_all_images_or_predictions() -> None:
+    """Of eight chunks, two at most; the tokens are there until the heads begin."""
+    views, seen = 16, []
+    images = np.random.default_rng(0).random((views, *SIZE, 3), np.float32)
+    programs: list[Program] = []
+    held = {x.unsafe_buffer_pointer() for x in jax.live_arrays()}
+
+    def look(stage: str, done: int, total: int) -> None:
+        if stage == "running":
+            # Arrays on their way to the host are listed twice.
+            buffers = {x.unsafe_buffer_pointer(): x.shape for x in jax.live_arrays()}
+            new = [shape for place, shape in buffers.items() if place not in held]
+            of_images = sum(s[-4] for s in new if s[-3:] == (*SIZE, 3))
+            of_depth = sum(s[-3] for s in new if s[-2:] == SIZE)
+            of_tokens = sum(s[0] for s in new if len(s) == 5 and s[-1] == OFFLINE.width)
+            seen.append((done / total, of_images, of_depth, of_tokens))
+
+    predict(loaded(OFFLINE), images, chunk=2, progress=look, on_program=programs.append)
+    assert 0 < max(of_images for _, of_images, _, _ in seen) <= 4
+    assert max(of_depth for _, _, of_depth, _ in seen) == 2 * 4  # and its confidence
+    assert {of_tokens for share, _, _, of_tokens in seen if 0 < share < 1 / 3} == {8}
+    assert {of_tokens for share, _, _, of_tokens in seen if share > 2 / 3} == {0}
+    assert isinstance(programs[0].run, OfflineProgram)
+
+
+def test_only_models_without_a_window_zip_tokens() -> None:
+    model = ZipMap(STREAMING)
+    params = random_params(model.config)
+    with pytest.raises(ValueError, match=r"streaming model zips 1 views after the other.* update"):
+        phases_of(model, params, Bucket(2, *SIZE))

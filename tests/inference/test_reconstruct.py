@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from zipmap_jax.inference.compile import Program
+from zipmap_jax.inference.memory import MemoryEstimate, estimate_memory
+from zipmap_jax.inference.reconstruct import default_size, predict, reconstruct
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for i, shape in enumerate([(48, 64), (48, 64), (64, 48)]):
+        Image.fromarray(RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)).save(
+            tmp_path / f"{i}.png"
+        )
+    return tmp_path
+
+
+def test_from_a_folder_to_a_scene(photos, echo):
+    calls, estimates = [], []
+    scene = reconstruct(
+        echo(name="echo model"),
+        photos,
+        progress=lambda *call: calls.append(call),
+        on_estimate=estimates.append,
+    )
+    assert scene.names == ("0.png", "1.png", "2.png")
+    assert [image.shape for image in scene.images] == [(48, 64, 3), (48, 64, 3), (64, 48, 3)]
+    assert [depth.shape for depth in scene.depth] == [(48, 64), (48, 64), (64, 48)]
+    assert (scene.model, scene.network_size) == ("echo model", (32, 32))
+    np.testing.assert_allclose(scene.w2c[:, 0, 3], [0, 1, 2])
+    stages = list(dict.fromkeys(stage for stage, _, _ in calls))
+    assert stages == ["reading", "compiling", "running", "assembling"]
+    for stage in stages:
+        done = [(d, n) for s, d, n in calls if s == stage]
+        assert done[-1][0] == done[-1][1]
+    (estimate,) = estimates
+    assert isinstance(estimate, MemoryEstimate)
+    assert estimate.workload.original_sizes == ((48, 64), (48, 64), (64, 48))
+    assert estimate.workload.network_size == (32, 32)
+
+
+def test_depth_is_where_the_picture_is(echo):
+    """The stand-in's depth is 1 + red: on the original grid it must line up with the photograph."""
+    image = np.zeros((128, 96, 3), np.uint8)
+    image[40:60, 30:50, 0] = 255
+    scene = reconstruct(echo(), [image], mode="pad")
+    inside, outside = scene.depth[0][45:55, 35:45], scene.depth[0][70:, 60:]
+    np.testing.assert_allclose(inside, 2, atol=0.01)  # one 8-bit level
+    np.testing.assert_allclose(outside, 1, atol=0.01)
+    rows, cols = np.nonzero(scene.depth[0] > 1.5)
+    # Edges fall within half a network pixel, two original ones.
+    assert abs(rows.mean() - 49.5) < 1
+    assert abs(cols.mean() - 39.5) < 1
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 2, 3, 7])
+def test_chunk_pads_and_drops_views(photos, echo, chunk):
+    scene = reconstruct(echo(), photos, chunk=chunk)
+    assert len(scene) == len(scene.depth) == 3
+    reference = reconstruct(echo(), photos)
+    np.testing.assert_array_equal(scene.depth[2], reference.depth[2])
+    np.testing.assert_array_equal(scene.w2c, reference.w2c)
+
+
+def test_one_image_is_enough(photos, echo):
+    scene = reconstruct(echo(), photos / "0.png")
+    assert len(scene) == 1
+    np.testing.assert_array_equal(scene.w2c, np.eye(4)[None])
+
+
+def test_video_frames_carry_times(make_video, echo):
+    scene = reconstruct(echo(), make_video(count=12, fps=4), max_views=2)
+    assert scene.times == (0.75, 2.75)
+
+
+def test_size_comes_from_the_call_the_card_or_the_model(photos, echo):
+    assert default_size(echo()) == 32
+    assert default_size(echo(size=48)) == 48
+    assert reconstruct(echo(size=48), photos / "0.png").network_size == (36, 48)
+    assert reconstruct(echo(size=48), photos / "0.png", size=64).network_size == (48, 64)
+
+
+def test_exif_is_a_choice(tmp_path, echo):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png", exif=exif)
+    assert reconstruct(echo(), tmp_path).depth[0].shape == (64, 48)
+    assert reconstruct(echo(), tmp_path, exif=False).depth[0].shape == (48, 64)
+
+
+def test_too_small_an_image_is_left_out_or_an_error(photos, echo):
+    Image.new("RGB", (1, 1)).save(photos / "9.png")
+    with pytest.warns(UserWarning, match=r"left out: 9\.png: .* at least 8x8 pixels, got 1x1"):
+        assert len(reconstruct(echo(), photos)) == 3
+    with pytest.raises(ValueError, match=r"9\.png: .* got 1x1"):
+        reconstruct(echo(), photos, strict=True)
+    with pytest.raises(ValueError, match=r"9\.png: .* got 1x1"):
+        reconstruct(echo(), photos / "9.png")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(size=33), "multiple of the patch size 4 .* try 32"),
+        (dict(chunk=0), "chunk must be at least 1 view, got 0"),
+        (dict(mode="fill"), "mode must be"),
+        (dict(max_views=0), "max_views must be at least 1"),
+        (dict(fps=0), "fps must be a positive number"),
+    ],
+)
+def test_bad_options_fail_before_reading(tmp_path, echo, options, message):
+    (tmp_path / "a.jpg").write_text("unreadable")
+    with pytest.raises(ValueError, match=message):
+        reconstruct(echo(), tmp_path, **options)
+
+
+def test_size_zero_is_refused(photos, echo):
+    with pytest.raises(ValueError, match="got 0: try 8"):
+        reconstruct(echo(), photos, size=0)
+
+
+def test_out_of_memory_becomes_advice(photos, echo):
+    with pytest.raises(ValueError, match=r"memory ran out: use a chunk of 1 \(now 3\)"):
+        reconstruct(echo(failure="too much"), photos)
+
+
+def test_out_of_memory_of_the_accelerator(photos, echo, monkeypatch):
+    def program(*args):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+
+    monkeypatch.setattr(
+        "zipmap_jax.inference.reconstruct.compiled_update",
+        lambda *args: Program(program, args[-1], 0.0, cached=False),
+    )
+    with pytest.raises(ValueError, match=r"use at most 1 views \(now 3\)"):
+        reconstruct(echo(), photos, chunk=1)
+
+
+def test_other_failures_are_not_disguised(photos, echo, monkeypatch):
+    def program(*args):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(
+        "zipmap_jax.inference.reconstruct.compiled_update",
+        lambda *args: Program(program, args[-1], 0.0, cached=False),
+    )
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        reconstruct(echo(), photos)
+
+
+def test_lack_of_memory_is_announced(photos, echo, monkeypatch):
+    monkeypatch.setattr("zipmap_jax.inference.reconstruct.free_memory", lambda: (None, 1000))
+    with pytest.warns(UserWarning, match="memory for 3 views .* use a smaller network size"):
+        reconstruct(echo(), photos, chunk=1)
+
+
+def test_work_that_would_end_the_program_is_not_begun(photos, echo, monkeypatch):
+    monkeypatch.setattr("zipmap_jax.inference.reconstruct.free_memory", lambda: (None, 1000))
+    with pytest.raises(ValueError, match=r"memory for 3 views .* give a chunk yourself"):
+        reconstruct(echo(), photos)
+
+
+MICRO = ZipMapConfig(
+    preset="micro",
+    embedder=EmbedderConfig(width=16, depth=0, heads=2, patch=4, image_size=16),
+    depth=4,
+    heads=2,
+    taps=(0, 1, 2, 3),
+    camera=CameraHeadConfig(depth=1, heads=2),
+    dense=DenseHeadConfig(features=8, out_channels=(4, 4, 8, 8), hidden=4),
+)
+
+
+def test_padded_views_do_not_change_the_real_models_answer(echo):
+    """Three views against the same padded to four, in chunks of two (sums in another order)."""
+    model = ZipMap(MICRO)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))  # much faster than a real init
+    params = jax.tree.map(lambda x: RNG.normal(0, 0.2, x.shape).astype(np.float32), shapes)
+    loaded = dataclasses.replace(echo(), model=model, params=params)
+    images = RNG.uniform(size=(3, 16, 16, 3)).astype(np.float32)
+    programs = []
+    whole, chunked = (
+        predict(loaded, images, chunk=chunk, rounded=rounded, on_program=programs.append)
+        for chunk, rounded in ((None, False), (2, True))
+    )
+    assert [(p.bucket.views, p.bucket.chunk) for p in programs] == [(3, None), (4, 2)]
+    for name in ("depth", "depth_conf", "pose_enc"):
+        a, b = getattr(whole, name), getattr(chunked, name)
+        assert a.shape == b.shape
+        assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a)
+
+
+def test_neighbouring_counts_share_a_program(photos, echo):
+    """Three and four views in one call each: the second compiles nothing."""
+    programs = []
+    model, names = echo(), [photos / f"{i}.png" for i in range(2)]
+    for inputs in ([*names, photos / "1.png"], [*names, *names]):
+        reconstruct(model, inputs, on_program=programs.append)
+    assert programs[0] is programs[1]
+    assert programs[0].bucket.views == 4
+
+
+def test_views_are_not_rounded_up_where_that_would_not_fit(photos, echo, monkeypatch):
+    programs = []
+
+    def estimate(workload, *free):
+        found = estimate_memory(workload, None, None)
+        return dataclasses.replace(found, free_host=0) if workload.views > 3 else found
+
+    monkeypatch.setattr("zipmap_jax.inference.scene_plan.estimate_memory", estimate)
+    scene = reconstruct(echo(), photos, on_program=programs.append)
+    assert (len(scene), programs[0].bucket.views) == (3, 3)

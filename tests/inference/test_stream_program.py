@@ -1,0 +1,174 @@
+"""A stream goes through one program, call after call, with the answer of one call."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.cli.conftest import MICRO
+from zipmap_jax.convert.hub import LoadedModel
+from zipmap_jax.inference.buckets import Bucket, bucket_of, fill
+from zipmap_jax.inference.compile import compiled_update, forget_programs
+from zipmap_jax.inference.reconstruct import predict, predict_scenes
+from zipmap_jax.inference.stream_program import StreamProgram, one_call
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.structs import Prediction, Views
+
+SIZE = (28, 42)
+STREAMING = dataclasses.replace(
+    MICRO, variant="streaming", window=1, camera=dataclasses.replace(MICRO.camera, kind="mlp")
+)
+# Its cameras are compared with each other, so that all views have to come together.
+COMPARING = dataclasses.replace(STREAMING, camera=MICRO.camera)
+MARKING = dataclasses.replace(STREAMING, affine_invariant=False)
+WINDOWS = dataclasses.replace(STREAMING, window=3)
+IMAGES = np.random.default_rng(0).random((7, *SIZE, 3), np.float32)
+
+
+@functools.cache
+def loaded(config: ZipMapConfig) -> LoadedModel:
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(ZipMap(config).init, jax.random.key(0))
+    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(0, 0.2, x.shape), x.dtype), shapes)
+    return LoadedModel(ZipMap(config), params, {})
+
+
+@functools.cache
+def update(config: ZipMapConfig) -> Any:
+    model = ZipMap(config)
+    return jax.jit(lambda p, views: model.update(p, model.init_state(p), views, chunk=2)[1])
+
+
+def check(got: Prediction, config: ZipMapConfig, images: np.ndarray) -> None:
+    """Against one call over all views of a scene, two of them at a time."""
+    assert got.pose_enc is not None
+    want = update(config)(loaded(config).params, Views(jnp.asarray(images[None])))
+    for a, b in (
+        (got.depth, want.depth),
+        (got.depth_conf, want.depth_conf),
+        (got.pose_enc, want.pose_enc[-1:]),
+    ):
+        assert isinstance(a, np.ndarray)
+        assert a.shape == b.shape
+        assert np.abs(a - b).max() <= 2e-5 * np.abs(b).max()
+
+
+@pytest.mark.parametrize(
+    ("config", "chunk", "calls"),
+    [
+        (STREAMING, 2, 4),
+        (STREAMING, 3, 3),
+        (STREAMING, None, 1),
+        pytest.param(WINDOWS, 3, 3, marks=pytest.mark.slow),
+        pytest.param(COMPARING, 2, 1, marks=pytest.mark.slow),
+        pytest.param(MARKING, 2, 1, marks=pytest.mark.slow),
+    ],
+    ids=["by two", "by three", "at once", "windows", "cameras compared", "first view marked"],
+)
+def test_the_answer_is_that_of_one_update(
+    config: ZipMapConfig, chunk: int | None, calls: int
+) -> None:
+    told, programs = [], []
+    got = predict(
+        loaded(config),
+        IMAGES,
+        chunk=chunk,
+        progress=lambda *call: told.append(call),
+        on_program=programs.append,
+    )
+    check(got, config, IMAGES)
+    assert isinstance(programs[0].run, StreamProgram)
+    running = [call for call in told if call[0] == "running"]
+    assert running == [("running", i, calls) for i in range(calls + 1)]
+
+
+def test_scenes_of_a_batch_keep_apart() -> None:
+    bucket = Bucket(8, *SIZE, scenes=3, chunk=2)
+    scenes = [IMAGES, 1 - IMAGES]
+    found = predict_scenes(loaded(STREAMING), scenes, bucket, "none")
+    for got, images in zip(found, scenes, strict=True):
+        check(got, STREAMING, images)
+
+
+def test_one_program_serves_every_length() -> None:
+    count = [0]
+
+    def listen(event: str, seconds: float, **details: Any) -> None:
+        del seconds, details
+        count[0] += event.endswith("backend_compile_duration")
+
+    model = loaded(STREAMING)
+    forget_programs()
+    predict(model, IMAGES[:3], chunk=2)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        predict(model, IMAGES, chunk=2)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert count == [0]
+    three, seven = (bucket_of(n, SIZE, chunk=2, streams=True) for n in (3, 7))
+    assert (three.views, seven.views) == (4, 8)
+    runs = [compiled_update(model.model, model.params, bucket) for bucket in (three, seven)]
+    assert runs[0].run is runs[1].run
+    assert [program.bucket for program in runs] == [three, seven]
+
+
+def test_the_device_holds_two_chunks_at_most() -> None:
+    images = np.random.default_rng(0).random((16, *SIZE, 3), np.float32)
+    held = {x.unsafe_buffer_pointer() for x in jax.live_arrays()}
+    most = {"images": 0, "depth": 0}
+
+    def look(stage: str, done: int, total: int) -> None:
+        if stage == "running":
+            buffers = {x.unsafe_buffer_pointer(): x.shape for x in jax.live_arrays()}
+            new = [shape for place, shape in buffers.items() if place not in held]
+            now = {
+                "images": sum(s[1] for s in new if s[2:] == (*SIZE, 3)),
+                "depth": sum(s[1] for s in new if s[2:] == SIZE),
+            }
+            most.update({name: max(most[name], number) for name, number in now.items()})
+
+    predict(loaded(STREAMING), images, chunk=2, progress=look)
+    assert most["images"] <= 4  # of a call under way nothing is listed
+    assert 0 < most["depth"] <= 2 * 4  # and its confidence
+
+
+def test_norms_are_those_of_the_beginning() -> None:
+    """They shrink by 1e-5 in every call that takes those of the state that it is given."""
+    model = loaded(STREAMING)
+    run: Any = compiled_update(model.model, model.params, Bucket(8, *SIZE, chunk=2)).run
+    begin = state = run.start(model.params)
+    before = [np.linalg.norm(w, axis=-2) for w in begin.weights]
+    for _ in range(6):
+        state, *_ = run.take.run(model.params, state, IMAGES[None, :2], np.ones((1, 2), bool))
+    for norm, w in zip(before, state.weights, strict=True):
+        assert np.median(np.abs(np.linalg.norm(w, axis=-2) / norm - 1)) < 1.5e-5
+
+
+def test_what_a_call_takes() -> None:
+    bucket = Bucket(24, *SIZE, chunk=8)
+    assert one_call(STREAMING, bucket) == Bucket(8, *SIZE)
+    assert one_call(WINDOWS, bucket) == Bucket(6, *SIZE)
+    assert one_call(WINDOWS, Bucket(24, *SIZE, chunk=2)) == Bucket(3, *SIZE, chunk=2)
+    assert one_call(STREAMING, Bucket(5, *SIZE)) == Bucket(5, *SIZE)
+    for config in (MICRO, COMPARING, MARKING):
+        assert one_call(config, bucket) == bucket
+
+
+def test_every_stream_begins_anew_and_its_last_call_is_filled_up() -> None:
+    model = loaded(STREAMING)
+    bucket = Bucket(8, *SIZE, chunk=4)
+    images, valid = fill([IMAGES[:6]], bucket)
+    run = compiled_update(model.model, model.params, bucket).run
+    first = run(model.params, Views(images, valid), lambda done, total: None)  # type: ignore[arg-type]
+    again = run(model.params, Views(images, valid), lambda done, total: None)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(first.depth, again.depth)
+    short = run(model.params, Views(images[:, :6], valid[:, :6]), lambda done, total: None)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(first.depth[:, :6], short.depth)

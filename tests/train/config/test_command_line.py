@@ -1,0 +1,113 @@
+"""The command line of `train.py`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zipmap_jax.train.config.command_line import FLAGS, leaf_help, parse
+from zipmap_jax.train.config.overrides import leaves
+from zipmap_jax.train.config.stages import stage
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_leaves_and_options() -> None:
+    words = (
+        "--config debug --workdir runs/x --optim.lr 3e-4 --seed=7 --save-every 5 --dry-run "
+        "--data.microbatches 2 --devices 4 --remat false --compile_ahead "
+        "--data.mixture.mvs_synth.weight 0"
+    )
+    options, config = parse(words.split())
+    assert options.workdir == Path("runs/x")
+    assert (options.dry_run, options.devices, options.export) == (True, 4, None)
+    assert (config.optim.lr, config.seed, config.data.microbatches) == (3e-4, 7, 2)
+    assert (config.save_every, config.log.every) == (5, 20)
+    assert (config.remat, config.compile_ahead) == (False, True)
+    assert [source.weight for source in config.data.mixture] == [0.0, 25.0]
+
+
+def test_defaults() -> None:
+    options, config = parse(["--config", "stage3_affine"])
+    assert options.workdir == Path("runs/stage3_affine")
+    assert config == stage("stage3_affine")
+
+
+def test_batch_scale() -> None:
+    _, config = parse("--config debug --batch-scale 3 --data.buckets.0.batch 5".split())
+    before = stage("debug").data.buckets
+    assert [b.batch for b in config.data.buckets] == [15, *(3 * b.batch for b in before[1:])]
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from zipmap_jax.train.config.stages import stage\n\n"
+        "def get_config():\n    return stage('debug')\n"
+    )
+    assert parse(["--config", str(path)])[1] == stage("debug")
+    path.write_text("get_config = list\n")
+    with pytest.raises(ValueError, match=r"no get_config\(\) that returns a TrainConfig"):
+        parse(["--config", str(path)])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "no configuration: give --config"),
+        ("--config nothing.py", "no configuration nothing.py"),
+        ("--config stage1", "did you mean stage1_static?"),
+        ("--config debug --lr 1", "there is no flag --lr: did you mean --optim.lr?"),
+        ("--config debug --work-dir x", "did you mean --workdir?"),
+        ("--config debug --optim.lr", "--optim.lr wants float, got 'true'"),
+        ("--config debug stray", "'stray' belongs to no flag"),
+        ("--config debug --policy fp8", "--policy wants bf16 | fp32, got 'fp8'"),
+        ("--config debug --export-dtype int8", "invalid choice: 'int8'"),
+        ("--config debug --batch-scale 0", "--batch-scale wants a whole number of at least 1"),
+        ("--config debug --devices 0", "--devices wants a whole number of at least 1"),
+        ("--config debug --model.depth 7", "must end at the last layer"),
+    ],
+)
+def test_mistakes(words: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=r"\w") as caught:
+        parse(words.split())
+    assert sentence in str(caught.value)
+
+
+def test_help_shows_every_leaf(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["--config", "streaming_24", "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert all(f"--{flag}" in text for flag in FLAGS)
+    assert "--steps 30000  (int)\n      length of the run; the schedule spans it." in text
+    assert "--data.buckets.6.{views,height," in text
+    # One line for a leaf, or one for all leaves of a dataclass like one before.
+    for leaf in leaves(stage("streaming_24")):
+        parent, _, field = leaf.path.rpartition(".")
+        lines = [line for line in text.splitlines() if f"--{parent}." in line or not parent]
+        assert any(f"--{leaf.path} " in line or field in line for line in lines), leaf.path
+
+
+def test_help_needs_no_configuration() -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    assert leaf_help(stage("debug"), "debug").startswith("every leaf of the configuration")
+
+
+def test_train_py_says_what_is_missing_before_anything_else() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", *"--config debug --data.root nowhere".split()],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "train.py: 2 of the 2 data sets of debug are missing: mvs_synth (nowhere/mvs_synth), "
+        "virtual_kitti (nowhere/virtual_kitti); give --data.root for all, or "
+        "--data.mixture.NAME.root for one, or leave one out with --data.mixture.NAME.weight 0\n"
+    )
+    assert not done.stdout

@@ -1,0 +1,72 @@
+"""State dicts with the reference's names, from whichever kind of file holds them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zipmap_jax.convert.identify import REMEDY, expected_shapes, identify
+from zipmap_jax.convert.rules import check, convert_leaves, shapes_of
+from zipmap_jax.convert.safetensors_file import read_safetensors
+from zipmap_jax.convert.table import rules
+from zipmap_jax.convert.torch_file import read_torch
+from zipmap_jax.errors import UserError
+from zipmap_jax.models.config import ZipMapConfig
+
+
+def read_state(path: str | Path, *, ema: bool = False) -> dict[str, np.ndarray]:
+    """Map a `.safetensors` or `.pt` file that holds a state dict.
+
+    Args:
+      path: the file.
+      ema: take the averaged weights, see `read_torch`.
+
+    Raises:
+      UserError: when the file is something else or damaged.
+      OSError: when the file cannot be read.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        return read_torch(path, ema=ema)
+    if ema:
+        raise UserError(f"{path} holds one set of weights, and no averaged ones: leave ema out")
+    state = read_safetensors(path)
+    if any("/" in name for name in state):
+        raise UserError(f"{path} is already converted: pass the folder it is in")
+    return state
+
+
+@dataclasses.dataclass(frozen=True)
+class ZipMapState:
+    """A ZipMap state dict that is known to fit its configuration."""
+
+    state: dict[str, np.ndarray]
+    config: ZipMapConfig
+    notes: tuple[str, ...]
+
+    def leaves(self, dtype: Any = np.float32) -> Iterator[tuple[str, np.ndarray]]:
+        """Our paths and arrays, one by one."""
+        return convert_leaves(self.state, rules(self.config), dtype)
+
+
+def open_zipmap(path: str | Path, *, variant: str | None = None, ema: bool = False) -> ZipMapState:
+    """Open, identify and check a file of the reference.
+
+    Raises:
+      UserError: when the file is no complete ZipMap checkpoint; the message names the file.
+      OSError: when the file cannot be read.
+    """
+    path = Path(path)
+    state = read_state(path, ema=ema)
+    shapes = shapes_of(state)
+    try:
+        config, notes = identify(shapes, variant=variant, file_name=path.name)
+        subject = f"as a {config.preset} {config.variant} model it"
+        check(shapes, expected_shapes(config), subject=subject, remedy=REMEDY)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+    return ZipMapState(state, config, notes)

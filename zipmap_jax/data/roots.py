@@ -1,0 +1,80 @@
+"""Where the data sets of a run lie, and which are not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zipmap_jax.data.datasets.readers import PROCEDURAL, READERS
+from zipmap_jax.data.datasets.table import DATA_SETS
+from zipmap_jax.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from zipmap_jax.data.config import DataConfig, SourceConfig
+
+KNOWN = (*DATA_SETS, *READERS, PROCEDURAL)
+"""Names that a mixture may have."""
+REMEDY = (
+    "give --data.root for all, or --data.mixture.NAME.root for one, or leave one out with "
+    "--data.mixture.NAME.weight 0"
+)
+
+
+def root_of(source: SourceConfig, data: DataConfig) -> Path:
+    """Folder of a data set."""
+    return Path(source.root) if source.root else Path(data.root) / source.name
+
+
+def missing_sources(data: DataConfig) -> list[SourceConfig]:
+    """The data sets of a mixture that are drawn from and whose folder does not exist.
+
+    A run on procedural scenes ("device") has none, whatever its mixture.
+
+    Raises:
+      UserError: the mixture names a data set that is not in the table.
+    """
+    if data.engine == "device":
+        return []
+    for source in data.mixture:
+        if source.name not in KNOWN:
+            near = nearest(source.name, KNOWN)
+            raise UserError(f"there is no data set {source.name!r}: did you mean {near!r}?")
+    return [
+        source
+        for source in data.mixture
+        if source.weight > 0 and source.name != PROCEDURAL and not root_of(source, data).is_dir()
+    ]
+
+
+def unreadable_sources(data: DataConfig) -> list[SourceConfig]:
+    """The data sets of a mixture that are drawn from and that have no reader yet."""
+    if data.engine == "device":
+        return []
+    readable = (*READERS, PROCEDURAL)
+    return [s for s in data.mixture if s.weight > 0 and s.name not in readable]
+
+
+def no_reader(sources: list[SourceConfig]) -> str:
+    """What is said of data sets without a reader."""
+    return (
+        f"this version has no reader for {', '.join(s.name for s in sources)}: "
+        "leave them out with --data.mixture.NAME.weight 0"
+    )
+
+
+def require_sources(data: DataConfig) -> None:
+    """Refuse a run whose data is not there, all data sets at once and before anything is compiled.
+
+    Raises:
+      UserError: naming every data set that is missing.
+    """
+    if data.engine == "loader" and not any(s.weight > 0 for s in data.mixture):
+        raise UserError("the mixture is empty: name data sets, or choose --data.engine device")
+    if missing := missing_sources(data):
+        where = ", ".join(f"{s.name} ({root_of(s, data)})" for s in missing)
+        raise UserError(
+            f"{len(missing)} of the {len(data.mixture)} data sets of the mixture are "
+            f"missing: {where}; {REMEDY}"
+        )
+    if unreadable := unreadable_sources(data):
+        raise UserError(no_reader(unreadable))

@@ -1,0 +1,43 @@
+"""Tables of measured accuracy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zipmap_jax.eval.metrics.rendering import RENDERED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+Numbers = dict[str, dict[str, float]]
+"""Metrics of `MEANING` under "model" and under "trivial"."""
+
+
+MEANING: dict[str, str] = {
+    "AbsRel": "mean of |d - d*| / d* over the depth d of all pixels; lower is better",
+    "delta<1.25": "share of pixels with max(d / d*, d* / d) < 1.25",
+    "RRA@5": "pairs of views whose relative rotation is off by less than 5 degrees, %",
+    "RRA@15": "less than 15 degrees",
+    "RRA@30": "less than 30 degrees",
+    "RTA@5": "pairs of views whose direction of motion is off by less than 5 degrees, %",
+    "RTA@15": "less than 15 degrees",
+    "RTA@30": "less than 30 degrees",
+    "AUC@30": "area under the accuracy curve of the larger of both angles, %",
+}
+
+
+def table(numbers: Mapping[str, Mapping[str, float]], names: Iterable[str] | None = None) -> str:
+    """Metrics as lines of text: name, one column per answer, meaning.
+
+    Args:
+      numbers: metrics by the name of the answer.
+      names: metrics to show; None = all there are.
+    """
+    meaning = MEANING | RENDERED
+    names = next(iter(numbers.values())) if names is None else names
+    lines = [f"{'metric':<12}" + "".join(f"{answer:>9}" for answer in numbers) + "  meaning"]
+    for name in names:
+        values = "".join(f"{row[name]:>9.3f}" for row in numbers.values())
+        lines.append(f"{name:<12}{values}  {meaning[name]}")
+    return "\n".join(lines)

@@ -1,0 +1,211 @@
+"""Original images to network images and back: sizes, padding and the map between the two grids."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from PIL import Image
+
+from zipmap_jax.errors import UserError
+from zipmap_jax.images.decode import Frame
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+
+Mode = Literal["crop", "pad"]
+_MIN_PATCHES = 2  # fewer patches than this along a side carry no geometry
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelMap:
+    """How the pixels of a network image lie on the upright original image.
+
+    With pixel centres at integer coordinates, network pixel (u, v) shows the original image at
+
+        x = scale_x u + offset_x,    y = scale_y v + offset_y.
+
+    Attributes:
+      scale_x, scale_y: original pixels per network pixel.
+      offset_x, offset_y: original coordinates of the centre of network pixel (0, 0).
+      visible: (left, top, right, bottom) of the picture within the network image in network
+        pixels, right and bottom exclusive; what lies outside is padding.
+      network_size, original_size: (height, width).
+    """
+
+    scale_x: float
+    scale_y: float
+    offset_x: float
+    offset_y: float
+    visible: tuple[int, int, int, int]
+    network_size: tuple[int, int]
+    original_size: tuple[int, int]
+
+    @property
+    def matrix(self) -> Float[np.ndarray, "3 3"]:
+        """Homogeneous map from network to original pixel coordinates."""
+        return np.array(
+            [[self.scale_x, 0, self.offset_x], [0, self.scale_y, self.offset_y], [0, 0, 1]]
+        )
+
+    def to_original(self, network_k: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 3 3"]:
+        """Intrinsics in network pixels as intrinsics in original pixels.
+
+        A network pixel and the place it shows in the original image have the same ray, hence the
+        principal point moves with the pixel centres: `W/2` becomes `scale (W/2 + 1/2) - 1/2` where
+        nothing is cropped.
+        """
+        return self.matrix @ network_k
+
+    def to_network(self, original_k: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 3 3"]:
+        """Inverse of `to_original`."""
+        return np.linalg.inv(self.matrix) @ original_k
+
+    def shifted(self, left: int, top: int, network_size: tuple[int, int]) -> PixelMap:
+        """The map after the network image is placed at (left, top) of a larger one."""
+        x0, y0, x1, y1 = self.visible
+        return dataclasses.replace(
+            self,
+            offset_x=self.offset_x - left * self.scale_x,
+            offset_y=self.offset_y - top * self.scale_y,
+            visible=(x0 + left, y0 + top, x1 + left, y1 + top),
+            network_size=network_size,
+        )
+
+
+def resized_shape(
+    height: int, width: int, size: int = 518, patch: int = 14, mode: Mode = "crop"
+) -> tuple[int, int]:
+    """Size of an image after resizing, before cropping or padding.
+
+    Mode "crop": the width becomes `size` and the height `patch * round(height * size / width /
+    patch)`. Mode "pad": the longer side becomes `size`, the other one likewise a multiple of the
+    patch. Rounding is Python's (half to even).
+
+    Returns:
+      (height, width) in pixels.
+
+    Raises:
+      UserError: `size` is not a positive multiple of `patch`, the mode is unknown, or the image
+        is smaller than two patches along a side, before or after resizing.
+
+    Source: ZipMap's demonstration, image preprocessing.
+    """
+    _check_size(size, patch)
+    if mode not in ("crop", "pad"):
+        raise UserError(f'mode must be "crop" or "pad", got {mode!r}')
+    least = _MIN_PATCHES * patch
+    if min(height, width) < least:
+        raise UserError(
+            f"an image must be at least {least}x{least} pixels, got {width}x{height}: "
+            "use a larger image"
+        )
+    # Parity: the order of evaluation decides ties of the rounding.
+    if mode == "crop" or width >= height:
+        shape = patch * round(height * (size / width) / patch), size
+    else:
+        shape = size, patch * round(width * (size / height) / patch)
+    if min(shape) < least:
+        raise UserError(
+            f"an image of {width}x{height} pixels is too elongated, it would shrink to "
+            f"{shape[1]}x{shape[0]}: crop it, or raise the network size above {size}"
+        )
+    return shape
+
+
+def _check_size(size: int, patch: int) -> None:
+    if size < _MIN_PATCHES * patch or size % patch:
+        near = max(_MIN_PATCHES, round(size / patch)) * patch
+        raise UserError(
+            f"the network size must be a multiple of the patch size {patch} and at least "
+            f"{_MIN_PATCHES * patch}, got {size}: try {near}"
+        )
+
+
+def fit(
+    image: UInt8[np.ndarray, "h w 3"], size: int = 518, patch: int = 14, mode: Mode = "crop"
+) -> tuple[UInt8[np.ndarray, "h2 w2 3"], PixelMap]:
+    """One image resized (Pillow's bicubic on 8 bits) and cropped or padded with white.
+
+    Args:
+      image: RGB.
+      size: width of the network image in mode "crop" (taller images lose rows at the top and the
+        bottom); both sides of it in mode "pad".
+      patch: patch size of the model.
+      mode: "crop" or "pad".
+
+    Returns:
+      The network image and where it lies on the original.
+
+    Raises:
+      UserError: as `resized_shape`.
+    """
+    height, width = image.shape[:2]
+    new_h, new_w = resized_shape(height, width, size, patch, mode)
+    resized = np.asarray(Image.fromarray(image).resize((new_w, new_h), Image.Resampling.BICUBIC))
+    top = max(0, (new_h - size) // 2)
+    resized = resized[top : top + size]
+    scale_x, scale_y = width / new_w, height / new_h
+    pixel_map = PixelMap(
+        scale_x=scale_x,
+        scale_y=scale_y,
+        offset_x=0.5 * scale_x - 0.5,
+        offset_y=(top + 0.5) * scale_y - 0.5,
+        visible=(0, 0, new_w, resized.shape[0]),
+        network_size=(resized.shape[0], new_w),
+        original_size=(height, width),
+    )
+    return _centred(resized, pixel_map, (size, size)) if mode == "pad" else (resized, pixel_map)
+
+
+def fit_all(
+    frames: Sequence[Frame], size: int = 518, patch: int = 14, mode: Mode = "crop"
+) -> tuple[Float[np.ndarray, "v h w 3"], list[PixelMap]]:
+    """Frames as network images of one size: each fitted, then padded with white to the largest.
+
+    Returns:
+      float32 images in [0, 1], and one map per frame.
+
+    Raises:
+      UserError: no frames, or as `resized_shape`.
+
+    Source: ZipMap's demonstration, image preprocessing.
+    """
+    if not frames:
+        raise UserError("there are no frames to resize: give at least one image")
+    fitted = [fit(frame.image, size, patch, mode) for frame in frames]
+    height = max(image.shape[0] for image, _ in fitted)
+    width = max(image.shape[1] for image, _ in fitted)
+    centred = [_centred(image, pixel_map, (height, width)) for image, pixel_map in fitted]
+    images = np.empty((len(centred), height, width, 3), np.float32)
+    for out, (image, _) in zip(images, centred, strict=True):
+        np.divide(image, np.float32(255), out=out)
+    return images, [pixel_map for _, pixel_map in centred]
+
+
+def network_shape(
+    original_sizes: Sequence[tuple[int, int]], size: int = 518, patch: int = 14, mode: Mode = "crop"
+) -> tuple[int, int]:
+    """(height, width) of the network images that `fit_all` makes of originals of these sizes.
+
+    Raises:
+      UserError: as `resized_shape`.
+    """
+    shapes = [resized_shape(h, w, size, patch, mode) for h, w in original_sizes]
+    if mode == "pad":
+        return size, size
+    return max(min(h, size) for h, _ in shapes), max(w for _, w in shapes)
+
+
+def _centred(
+    image: UInt8[np.ndarray, "h w 3"], pixel_map: PixelMap, size: tuple[int, int]
+) -> tuple[UInt8[np.ndarray, "h2 w2 3"], PixelMap]:
+    """`image` in the middle of white; an odd remainder goes to the bottom and the right."""
+    if image.shape[:2] == size:
+        return image, pixel_map
+    top, left = (size[0] - image.shape[0]) // 2, (size[1] - image.shape[1]) // 2
+    canvas = np.full((*size, 3), 255, np.uint8)
+    canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return canvas, pixel_map.shifted(left, top, size)

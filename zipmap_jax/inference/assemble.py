@@ -1,0 +1,129 @@
+"""From what the network says to a `Scene` on the host: everything at the original size."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from zipmap_jax.errors import UserError
+from zipmap_jax.geometry.pose import decode_pose, rebase_poses
+from zipmap_jax.images.decode import Frame
+from zipmap_jax.images.resample import depth_to_original
+from zipmap_jax.images.resize import PixelMap
+from zipmap_jax.scene.scene import Scene
+from zipmap_jax.structs import Prediction, Progress
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+MIN_FOV = np.radians(1.0)
+MAX_FOV = np.radians(179.0)
+
+
+def assemble(
+    prediction: Prediction,
+    frames: Sequence[Frame],
+    pixel_maps: Sequence[PixelMap],
+    *,
+    model: str = "",
+    align_first_view: bool = True,
+    progress: Progress | None = None,
+) -> Scene:
+    """The scene that a prediction of one batch entry describes.
+
+    Poses are those of the camera head's last iteration.
+
+    Args:
+      prediction: batch of one scene; views beyond `frames` are padding and are dropped.
+      frames: the original images, one per view.
+      pixel_maps: where each network image lies on its original.
+      model: name for the record.
+      align_first_view: make the first camera's frame the world frame, `E_i <- E_i E_0^-1`.
+      progress: called as `progress("assembling", done, total)`.
+
+    Raises:
+      UserError: the prediction holds no poses, several scenes or too few views.
+
+    Source: ZipMap's offline demonstration.
+    """
+    _check(prediction, frames, pixel_maps)
+    count = len(frames)
+    depths = np.asarray(prediction.depth[0, :count])
+    confidences = np.asarray(prediction.depth_conf[0, :count])
+    network_size = (depths.shape[1], depths.shape[2])
+    names = [frame.name for frame in frames]
+    encoding: Any = guarded(np.asarray(prediction.pose_enc)[-1, 0, :count], names)
+    w2c, network_k = map(np.asarray, decode_pose(encoding, network_size))
+    if align_first_view:
+        w2c = np.array(rebase_poses(cast("Any", w2c)))
+        w2c[0] = np.eye(4)  # exactly, without the rounding
+    resampled = []
+    for i, pixel_map in enumerate(pixel_maps):
+        resampled.append(depth_to_original(depths[i], confidences[i], pixel_map))
+        if not np.isfinite(depths[i]).all():
+            warnings.warn(
+                f"the depth of view {names[i]} is not finite everywhere, those pixels are left "
+                "empty: check the weights, or use fp32",
+                stacklevel=2,
+            )
+        if progress:
+            progress("assembling", i + 1, count)
+    times = tuple(frame.time for frame in frames if frame.time is not None)
+    return Scene(
+        w2c=w2c,
+        intrinsics=np.stack([m.to_original(k) for m, k in zip(pixel_maps, network_k, strict=True)]),
+        depth=tuple(depth for depth, _ in resampled),
+        confidence=tuple(confidence for _, confidence in resampled),
+        images=tuple(frame.image for frame in frames),
+        names=tuple(names),
+        times=times if len(times) == count else None,
+        network_size=network_size,
+        model=model,
+    )
+
+
+def guarded(encoding: Float[np.ndarray, "v 9"], names: Sequence[str]) -> Float[np.ndarray, "v 9"]:
+    """Pose encodings that decode to finite cameras.
+
+    Fields of view are clamped to [1, 179] degrees (the camera head's ReLU can give 0), quaternions
+    that are zero or not finite become the identity, translations that are not finite become 0.
+    Each view that is changed is named in a warning.
+    """
+    encoding = np.array(encoding, np.float64)
+    for pose, name in zip(encoding, names, strict=True):
+        broken = []
+        if not np.isfinite(pose[:3]).all():
+            broken.append("translation")
+            pose[:3] = 0
+        if not np.isfinite(pose[3:7]).all() or np.linalg.norm(pose[3:7]) < 1e-6:
+            broken.append("rotation")
+            pose[3:7] = (0, 0, 0, 1)
+        fov = np.nan_to_num(pose[7:], nan=0.0).clip(MIN_FOV, MAX_FOV)
+        if not np.array_equal(fov, pose[7:]):
+            broken.append("field of view")
+            pose[7:] = fov
+        if broken:
+            warnings.warn(
+                f"the model gave view {name} an impossible {' and '.join(broken)}, which is "
+                "replaced: do not trust this camera",
+                stacklevel=3,
+            )
+    return encoding
+
+
+def _check(prediction: Prediction, frames: Sequence[Frame], pixel_maps: Sequence[PixelMap]) -> None:
+    if prediction.pose_enc is None:
+        raise UserError(
+            "a scene needs camera poses, and the prediction has none (rays were read): "
+            "assemble the prediction of an update"
+        )
+    batch, views = prediction.depth.shape[:2]
+    if batch != 1 or not 0 < len(frames) == len(pixel_maps) <= views:
+        raise UserError(
+            "a scene needs one batch entry and one frame and pixel map per view, got batch "
+            f"{batch}, {views} views, {len(frames)} frames and {len(pixel_maps)} pixel maps: "
+            "select one batch entry and pass its frames"
+        )

@@ -1,0 +1,115 @@
+"""What a scene's program will be, from the headers of its inputs and the memory that is free."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from zipmap_jax.errors import UserError
+from zipmap_jax.images.resize import Mode, network_shape, resized_shape
+from zipmap_jax.images.sources import ImageSource, probe_sizes
+from zipmap_jax.inference.buckets import padded_count
+from zipmap_jax.inference.memory import (
+    MemoryEstimate,
+    Workload,
+    automatic_chunk,
+    chunks,
+    estimate_memory,
+    workload_of,
+)
+
+if TYPE_CHECKING:
+    from zipmap_jax.convert.hub import LoadedModel
+
+Free = tuple[int | None, int | None]
+"""Free bytes of device and host, see `memory.free_memory`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ScenePlan:
+    """How a scene will be worked on.
+
+    Attributes:
+      workload: its views and the chunk.
+      estimate: of its memory.
+      rounded: whether its views may be rounded up to a bucket.
+    """
+
+    workload: Workload
+    estimate: MemoryEstimate
+    rounded: bool
+
+
+def plan_scene(
+    model: LoadedModel,
+    sources: Sequence[ImageSource],
+    free: Free,
+    *,
+    size: int,
+    mode: Mode,
+    exif: bool,
+    chunk: int | None = None,
+    devices: int = 1,
+    scenes: int = 1,
+) -> ScenePlan:
+    """Estimate memory before anything is decoded, settle the chunk and whether to round up.
+
+    Args:
+      model: the model.
+      sources: frames of the scene.
+      free: what there is.
+      size, mode, exif, chunk, devices: as in `reconstruct`.
+      scenes: worked on together.
+
+    Raises:
+      UserError: there is by far not enough memory, and no chunk was given.
+    """
+    patch = model.model.config.patch
+    sizes = [s for s in probe_sizes(sources, exif) if _usable(s, size, patch, mode)]
+    sizes = sizes or [(size, size)]  # reading will say why there are none
+    network_size = network_shape(sizes, size, patch, mode)
+    work = workload_of(model.model, model.params, sizes, network_size, chunk)
+    work = dataclasses.replace(work, devices=devices)
+    if chunk is None:
+        work = dataclasses.replace(work, chunk=chunk_for(work, scenes, free))
+    estimate = estimate_memory(work, *free)
+    if estimate.hopeless and chunk is None:
+        raise UserError(f"{estimate.text}; to try all the same, give a chunk yourself")
+    return ScenePlan(work, estimate, estimate_memory(padded(work), *free).fits)
+
+
+def chunk_for(workload: Workload, scenes: int, free: Free) -> int | None:
+    """Views of each scene worked on at a time; None = all.
+
+    Args:
+      workload: of one scene.
+      scenes: worked on together, which costs as much as one scene of more views.
+      free: see `free_memory`.
+    """
+    if scenes == 1:
+        return automatic_chunk(workload, *free)
+    together = dataclasses.replace(workload, original_sizes=workload.original_sizes * scenes)
+    for chunk in chunks(workload):
+        live = (chunk or workload.share) * scenes
+        if estimate_memory(dataclasses.replace(together, chunk=live), *free).fits:
+            return chunk
+    return 1
+
+
+def padded(workload: Workload) -> Workload:
+    """The work with its views rounded up; views that fill up need no memory for originals."""
+    share = padded_count(workload.share, workload.chunk, streams=workload.config.streams)
+    count = workload.devices * share
+    extra = max(0, count - workload.views)
+    return dataclasses.replace(
+        workload, original_sizes=(*workload.original_sizes, *((0, 0),) * extra)
+    )
+
+
+def _usable(shape: tuple[int, int], size: int, patch: int, mode: Mode) -> bool:
+    try:
+        resized_shape(*shape, size, patch, mode)
+    except ValueError:
+        return False
+    return True

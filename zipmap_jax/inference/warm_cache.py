@@ -1,0 +1,101 @@
+"""Compiling ahead of time what later runs will need, and measuring what they then save."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from zipmap_jax.convert.hub import find
+from zipmap_jax.errors import UserError
+from zipmap_jax.images.resize import Mode, network_shape
+from zipmap_jax.inference.buckets import Bucket, bucket_of
+from zipmap_jax.inference.compile import compiled_update, forget_programs
+from zipmap_jax.inference.memory import free_memory, workload_of
+from zipmap_jax.inference.scene_plan import chunk_for
+from zipmap_jax.inference.stream_program import one_call
+from zipmap_jax.models.storage import as_multiplied
+from zipmap_jax.models.zipmap import ZipMap
+
+if TYPE_CHECKING:
+    from zipmap_jax.nn.config import Policy
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmupResult:
+    """The programs of one shape, most of which now lie on disk.
+
+    Attributes:
+      bucket: the shape.
+      first, again: seconds that the first and the second start took.
+      known: whether all of them lay on disk before.
+      kept: whether all lie there now; what compiles in no time is not worth it.
+    """
+
+    bucket: Bucket
+    first: float
+    again: float
+    known: bool
+    kept: bool
+
+
+def shapes_of_model(name: str, policy: Policy) -> tuple[ZipMap, Any, int]:
+    """A model, the shapes of its parameters and its image size, without reading the parameters."""
+    source = find(name)
+    model = ZipMap(source.config, policy=policy)
+    size = int(source.card.get("size") or source.config.embedder.image_size)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return model, as_multiplied(shapes, policy), size
+
+
+def buckets_for(
+    model: ZipMap,
+    params: Any,
+    views: Sequence[int],
+    ratios: Sequence[tuple[int, int]],
+    *,
+    size: int,
+    mode: Mode = "crop",
+    chunk: int | None = None,
+    scenes: int = 1,
+) -> list[Bucket]:
+    """The programs that `reconstruct` takes for these numbers of views and shapes of pictures.
+
+    Args:
+      model: the model.
+      params: its parameters, or their shapes.
+      views: numbers of views, rounded up as `reconstruct` rounds them.
+      ratios: (width, height) of the pictures in any unit.
+      size: as in `reconstruct`.
+      mode: as in `reconstruct`.
+      chunk: as in `reconstruct`.
+      scenes: worked on together.
+
+    Raises:
+      UserError: a number below 1, or as `resized_shape`.
+    """
+    if min(views, default=0) < 1:
+        raise UserError(f"views must be at least 1, got {list(views)}: try 8 16 32")
+    found = []
+    for width, height in ratios:
+        original = (1000 * height, 1000 * width)
+        shape = network_shape([original], size, model.config.patch, mode)
+        for count in views:
+            work = workload_of(model, params, [shape] * count, shape, chunk)
+            own = chunk or chunk_for(work, scenes, free_memory())
+            streams = model.config.streams
+            bucket = bucket_of(count, shape, chunk=own, scenes=scenes, streams=streams)
+            found.append(one_call(model.config, bucket))
+    return list(dict.fromkeys(found))
+
+
+def warm(model: ZipMap, params: Any, buckets: Sequence[Bucket]) -> Iterator[WarmupResult]:
+    """Compile programs into the cache on disk, each twice: the second time shows what it saves."""
+    for bucket in buckets:
+        forget_programs()
+        first = compiled_update(model, params, bucket)
+        forget_programs()
+        again = compiled_update(model, params, bucket)
+        yield WarmupResult(bucket, first.seconds, again.seconds, first.cached, again.cached)

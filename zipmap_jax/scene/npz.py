@@ -1,0 +1,127 @@
+"""scene.npz: everything in a `Scene`, and back."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from zipmap_jax.errors import UserError
+from zipmap_jax.scene.scene import Scene
+
+FORMAT = "zipmap-scene-1"
+_DENSE = ("depth", "confidence", "images")
+
+
+def save_scene(scene: Scene, path: Path) -> None:
+    """Writes a scene as a NumPy archive.
+
+    Keys: `format`, `w2c` [v, 4, 4], `c2w` [v, 4, 4], `intrinsics` [v, 3, 3], `names` [v], `times`
+    [v] (absent for photographs), `network_size` [2] (height, width), `model`, and `depth`,
+    `confidence` [v, h, w], `images` [v, h, w, 3]. Where the images differ in size the last three
+    are one array per view instead: `depth_0000`, `depth_0001` and so on.
+
+    Args:
+      scene: the reconstruction.
+      path: of the file, replaced if present.
+    """
+    small: dict[str, Any] = {
+        "format": FORMAT,
+        "w2c": scene.w2c,
+        "c2w": scene.c2w,
+        "intrinsics": scene.intrinsics,
+        "names": np.array(scene.names, dtype=np.str_),
+        "network_size": np.array(scene.network_size, np.int64),
+        "model": scene.model,
+    }
+    if scene.times is not None:
+        small["times"] = np.array(scene.times, np.float64)
+    # A higher level than 1 gains little on depth, and photographs hardly shrink at all.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, value in small.items():
+            _write(archive, name, [np.asarray(value)], stack=False)
+        _write_dense(archive, "depth", scene.depth)
+        _write_dense(archive, "confidence", scene.confidence)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        _write_dense(archive, "images", scene.images)
+
+
+def load_scene(path: Path | str) -> Scene:
+    """Reads what `save_scene` wrote.
+
+    Args:
+      path: of the .npz file.
+
+    Returns:
+      The same scene, bit for bit.
+
+    Raises:
+      UserError: the file is no scene, or is damaged.
+      FileNotFoundError: there is no such file.
+    """
+    if Path(path).exists() and not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is not a NumPy archive; give a scene.npz written by zipmap-jax.")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if "format" not in archive or str(archive["format"]) != FORMAT:
+                raise UserError(f"its format is not {FORMAT}")
+            return _scene(archive)
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} cannot be read as a scene ({error}); give a scene.npz written by zipmap-jax."
+        ) from error
+
+
+def _scene(archive: Any) -> Scene:
+    names = tuple(str(name) for name in archive["names"])
+    dense: dict[str, tuple[np.ndarray, ...]] = {}
+    for key in _DENSE:
+        if key in archive:
+            dense[key] = tuple(archive[key])
+        else:
+            dense[key] = tuple(archive[f"{key}_{i:04d}"] for i in range(len(names)))
+        if len(dense[key]) != len(names):
+            raise UserError(f"{key} has {len(dense[key])} views instead of {len(names)}")
+    height, width = (int(x) for x in archive["network_size"])
+    return Scene(
+        w2c=archive["w2c"],
+        intrinsics=archive["intrinsics"],
+        depth=dense["depth"],
+        confidence=dense["confidence"],
+        images=dense["images"],
+        names=names,
+        times=tuple(float(t) for t in archive["times"]) if "times" in archive else None,
+        network_size=(height, width),
+        model=str(archive["model"]),
+    )
+
+
+def _write_dense(archive: zipfile.ZipFile, name: str, arrays: Sequence[np.ndarray]) -> None:
+    """One member for all views of one size, else one for each."""
+    if len({(a.shape, a.dtype) for a in arrays}) <= 1:
+        _write(archive, name, arrays, stack=True)
+        return
+    for i, array in enumerate(arrays):
+        _write(archive, f"{name}_{i:04d}", [array], stack=False)
+
+
+def _write(
+    archive: zipfile.ZipFile, name: str, arrays: Sequence[np.ndarray], *, stack: bool
+) -> None:
+    """Writes one member; stacked arrays go in one by one, so that no copy of all is made."""
+    dtype = arrays[0].dtype if arrays else np.dtype(np.float32)
+    shape = arrays[0].shape if arrays else ()
+    header = {
+        "descr": npy.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": (len(arrays), *shape) if stack else shape,
+    }
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        npy.write_array_header_1_0(file, header)
+        for array in arrays:
+            file.write(np.ascontiguousarray(array).tobytes())

@@ -1,0 +1,68 @@
+"""Configurations by name or file: the folder `configs/` of a source tree, and the recipe's stages.
+
+An installed package has no `configs/`; the stages of the recipe are part of it all the same.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+
+from zipmap_jax.errors import UserError, nearest
+from zipmap_jax.train.config.schema import TrainConfig
+from zipmap_jax.train.config.stages import STAGES, stage
+
+ROOT = Path(__file__).parents[2]
+
+
+def available() -> dict[str, str]:
+    """Name and first sentence of every configuration that can be named."""
+    found = {name: row.about for name, row in STAGES.items()}
+    return found | {path.stem: _about(path) for path in _files() if path.stem not in found}
+
+
+def load(name: str | Path) -> TrainConfig:
+    """The configuration of a Python file with `get_config()`, or of a name.
+
+    Raises:
+      UserError: there is no such file or name, or the file makes no configuration.
+    """
+    path = Path(name)
+    if path.suffix != ".py":
+        by_name = {file.stem: file for file in _files()}
+        if str(name) not in by_name and str(name) in STAGES:
+            return stage(str(name))
+        path = by_name.get(str(name), path)
+    if not path.is_file():
+        near = nearest(path.stem, available())
+        raise UserError(
+            f"no configuration {name}: give a Python file with get_config(), or one of the names "
+            f"that `zipmap config list` prints (did you mean {near}?)"
+        )
+    return _from_file(path)
+
+
+def _from_file(path: Path) -> TrainConfig:
+    spec = importlib.util.spec_from_file_location("zipmap_jax_user_config", path)
+    assert spec is not None  # the name ends in .py, or the file is one of ours
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses in the file look themselves up there
+    spec.loader.exec_module(module)
+    config = module.get_config() if hasattr(module, "get_config") else None
+    if not isinstance(config, TrainConfig):
+        raise UserError(f"{path} has no get_config() that returns a TrainConfig: add one")
+    return config
+
+
+def _files() -> list[Path]:
+    """`configs/*.py` of the source tree; none when the package is installed elsewhere."""
+    in_source_tree = (ROOT / "train.py").is_file()
+    return sorted((ROOT / "configs").glob("*.py")) if in_source_tree else []
+
+
+def _about(path: Path) -> str:
+    doc = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    return " ".join(doc.partition("\n\n")[0].split()).rstrip(".")

@@ -1,0 +1,59 @@
+"""The end of a run that makes no progress: what it stumbled over is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+if TYPE_CHECKING:
+    from zipmap_jax.train.config.schema import TrainConfig
+    from zipmap_jax.train.step import Batch, Metrics
+
+
+def give_up_if_broken(
+    metrics: Metrics, batch: Batch, step: int, config: TrainConfig, directory: Path
+) -> None:
+    """End a run whose last `config.max_skipped` steps were not finite.
+
+    Args:
+      metrics: of the newest step.
+      batch: that it was made with.
+      step: its number, counted from 0.
+      config: the run's.
+      directory: where the batch is written to.
+
+    Raises:
+      FloatingPointError: names the file with the batch.
+    """
+    row = int(metrics["skipped_in_row"])
+    if row < config.max_skipped:
+        return
+    path = dump_batch(batch, metrics, step, config.seed, directory)
+    raise FloatingPointError(
+        f"{row} steps in a row were not finite: look at the batch in {path}, or lower optim.lr; "
+        "the last checkpoint is good"
+    )
+
+
+def dump_batch(batch: Batch, metrics: Metrics, step: int, seed: int, directory: Path) -> Path:
+    """Write a batch to `broken_step_N.npz`; returns the file.
+
+    It holds the arrays of the batch, "step" (what a source draws the batch from, with "seed") and
+    every metric as "metric/NAME". Of a batch that is spread over several processes, each of them
+    writes the part it has, one array per device as "NAME/0", "NAME/1", ...
+    """
+    suffix = f"_process_{jax.process_index()}" if jax.process_count() > 1 else ""
+    path = directory / f"broken_step_{step}{suffix}.npz"
+    arrays = {"step": np.array(step), "seed": np.array(seed)}
+    for name, array in batch.items():
+        if not isinstance(array, jax.Array) or array.is_fully_addressable:
+            arrays[name] = np.asarray(array)
+        else:
+            parts = enumerate(array.addressable_shards)
+            arrays |= {f"{name}/{i}": np.asarray(part.data) for i, part in parts}
+    arrays |= {f"metric/{name}": np.asarray(value) for name, value in metrics.items()}
+    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
+    return path

@@ -1,0 +1,302 @@
+"""What a run would do and need, worked out from shapes alone: nothing is allocated or compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from zipmap_jax.data.roots import (
+    PROCEDURAL,
+    REMEDY,
+    missing_sources,
+    no_reader,
+    root_of,
+    unreadable_sources,
+)
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import POLICIES
+from zipmap_jax.train.initial_weights import can_start, no_start
+from zipmap_jax.train.linear_probe import with_probe
+from zipmap_jax.train.optimizer import module_of, without_frozen_gradients
+from zipmap_jax.train.plan.memory import peak_bytes, split_bytes, tree_bytes
+from zipmap_jax.train.plan.shapes import Shape, batch_shapes, images_of, largest, shape_shares
+from zipmap_jax.train.sharding import VIEWS
+from zipmap_jax.train.state import TrainState, initial_state
+from zipmap_jax.train.step import scene_loss
+from zipmap_jax.tree import path_name
+
+if TYPE_CHECKING:
+    from zipmap_jax.data.config import BatchShape
+    from zipmap_jax.train.config.schema import TrainConfig
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingPlan:
+    """A run on paper.
+
+    Attributes:
+      config: the run.
+      devices: it is planned for.
+      mesh: devices along data, fsdp and views.
+      parameters: number of them in each module.
+      memory: bytes on each device, by what they hold.
+      shapes: of batches, with the share of the steps that have them; one program each.
+      images: mean, smallest and largest number of images in an update.
+      sources: name, folder, share of the draws, and whether the folder is there.
+      problems: what keeps the run from starting, a sentence each.
+    """
+
+    config: TrainConfig
+    devices: int
+    mesh: dict[str, int]
+    parameters: dict[str, int]
+    memory: dict[str, int]
+    shapes: dict[Shape, float]
+    images: tuple[float, int, int]
+    sources: tuple[tuple[str, str, float, bool], ...]
+    problems: tuple[str, ...]
+
+    @property
+    def microbatches_per_device(self) -> float:
+        return self.config.data.microbatches / (self.mesh["data"] * self.mesh["fsdp"])
+
+    def __str__(self) -> str:
+        return "\n\n".join("\n".join(part) for part in _sections(self) if part)
+
+
+AT_SCALE = 64
+"""Devices of a plan that is asked for where the run does not fit: eight machines of eight."""
+
+
+def devices_to_plan(config: TrainConfig, here: int) -> int:
+    """Those of this machine if the mesh can be made of them, else `AT_SCALE` or what it needs."""
+    mesh = config.mesh
+    needed = (mesh.data or 1) * mesh.fsdp * mesh.views
+    if here >= needed:
+        return here
+    return needed if mesh.data else -(-AT_SCALE // needed) * needed
+
+
+def plan(config: TrainConfig, devices: int) -> TrainingPlan:
+    """Work out a run on a number of devices.
+
+    Microbatches that cannot be spread over the devices are a problem; the plan is of as many as
+    can.
+
+    Raises:
+      UserError: the mixture names a data set that does not exist.
+    """
+    mesh, found = _mesh(config, devices), problems(config, devices)
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, microbatches=_even_microbatches(config, mesh))
+    )
+    model = ZipMap(config.model, POLICIES[config.policy], config.remat)
+    state = state_shapes(config)
+    shapes = shape_shares(config)
+    sizes = {shape: config.data.microbatches * images_of(shape) for shape in shapes}
+    return TrainingPlan(
+        config=config,
+        devices=devices,
+        mesh=mesh,
+        parameters=_parameters(state.params),
+        memory=_memory(config, model, state, mesh),
+        shapes=shapes,
+        images=(
+            sum(share * sizes[shape] for shape, share in shapes.items()),
+            min(sizes.values()),
+            max(sizes.values()),
+        ),
+        sources=_sources(config),
+        problems=tuple(found),
+    )
+
+
+def state_shapes(config: TrainConfig) -> TrainState:
+    """Shapes of the training state of a run."""
+    init = ZipMap(config.model).init
+    return jax.eval_shape(
+        lambda key: initial_state(with_probe(init(key), config), config.optim), _key()
+    )
+
+
+def problems(config: TrainConfig, devices: int) -> list[str]:
+    """What keeps a run from starting on a number of devices, one sentence each."""
+    out, mesh = [], _mesh(config, devices)
+    needed, parts = mesh["data"] * mesh["fsdp"] * mesh["views"], mesh["data"] * mesh["fsdp"]
+    if needed != devices:
+        axes = " x ".join(f"{name} {size}" for name, size in mesh.items())
+        out.append(f"the mesh {axes} is for {needed} devices, not {devices}: change --mesh.fsdp")
+    elif config.data.microbatches % parts:
+        out.append(
+            f"{config.data.microbatches} microbatches cannot be spread evenly over {parts} "
+            f"devices: give --data.microbatches {_even_microbatches(config, mesh)}"
+        )
+    numbers = {n for b in config.data.buckets for n in (b.views, b.targets)}
+    if mesh["views"] > 1:
+        try:
+            ZipMap(config.model, views_axis=VIEWS)
+        except ValueError as error:
+            out.append(str(error))
+    if uneven := sorted(n for n in numbers if n % mesh["views"]):
+        counts = ", ".join(map(str, uneven))
+        out.append(f"{counts} views cannot be split over mesh.views={mesh['views']} devices")
+    if (covered := sum(shape_shares(config).values())) < 1 - 1e-6:
+        out.append(
+            f"no bucket is open during {1 - covered:.0%} of the run: "
+            "let the start and end of data.buckets cover 0 to 1"
+        )
+    if not can_start(config.start):
+        out.append(no_start(config.start))
+    if missing := missing_sources(config.data):
+        out.append(
+            f"{len(missing)} of {len(config.data.mixture)} data sets are missing: "
+            f"{', '.join(s.name for s in missing)}; {REMEDY}"
+        )
+    if unreadable := unreadable_sources(config.data):
+        out.append(no_reader(unreadable))
+    return out
+
+
+def _key() -> jax.ShapeDtypeStruct:
+    return jax.eval_shape(lambda: jax.random.key(0))
+
+
+def _mesh(config: TrainConfig, devices: int) -> dict[str, int]:
+    mesh = dataclasses.asdict(config.mesh)
+    return mesh | {"data": mesh["data"] or max(1, devices // (mesh["fsdp"] * mesh["views"]))}
+
+
+def _even_microbatches(config: TrainConfig, mesh: dict[str, int]) -> int:
+    """The microbatches of a run, or the next number of them that the devices share evenly."""
+    parts = mesh["data"] * mesh["fsdp"]
+    return -(-config.data.microbatches // parts) * parts
+
+
+def _parameters(params: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        module = module_of(path_name(path))
+        counts[module] = counts.get(module, 0) + leaf.size
+    return counts
+
+
+def _memory(
+    config: TrainConfig, model: ZipMap, state: TrainState, mesh: dict[str, int]
+) -> dict[str, int]:
+    parts, microbatches = (
+        mesh["fsdp"],
+        max(1, config.data.microbatches // (mesh["data"] * mesh["fsdp"])),
+    )
+    buckets = largest(config)
+    batch = max(microbatches * _batch_bytes(bucket) for bucket in buckets)
+    working = max(_working_bytes(config, model, state.params, bucket) for bucket in buckets)
+    return {
+        "parameters": split_bytes(state.params, parts),
+        "moments": split_bytes(state.opt_state, parts),
+        "moving average": split_bytes(state.ema, parts),
+        "gradients": split_bytes(state.params, parts),
+        "gathered parameters": tree_bytes(state.params) if parts > 1 else 0,
+        "largest batch": batch // mesh["views"],
+        "working memory": working // mesh["views"],
+    }
+
+
+def _batch_bytes(bucket: BatchShape) -> int:
+    """Bytes of a microbatch's scenes, targets included."""
+    inputs = tree_bytes(batch_shapes(bucket, bucket.batch))
+    return inputs * (bucket.views + bucket.targets) // bucket.views
+
+
+def _working_bytes(config: TrainConfig, model: ZipMap, params: Any, bucket: BatchShape) -> int:
+    """Estimate for forward and backward pass of one microbatch, its whole gradients included."""
+    batch = batch_shapes(bucket, bucket.batch)
+    scene = scene_loss(model, config.loss, config.chunk or None)
+    rays = (bucket.batch, bucket.targets, bucket.height, bucket.width, model.config.ray_channels)
+
+    def objective(params: Any, batch: Any, rays: jax.Array) -> jax.Array:
+        params = without_frozen_gradients(params, config.optim)
+        value, _ = scene(params, batch)
+        if bucket.targets:
+            start = model.init_state(params)
+            rendered = jax.tree.leaves(model.read(params, start, rays, chunk=config.chunk or None))
+            value += sum(jnp.mean(leaf) for leaf in rendered)
+        return value
+
+    rays_shape = jax.ShapeDtypeStruct(rays, jnp.float32)
+    return peak_bytes(jax.value_and_grad(objective), params, batch, rays_shape)
+
+
+def _sources(config: TrainConfig) -> tuple[tuple[str, str, float, bool], ...]:
+    if config.data.engine == "device":
+        return ((PROCEDURAL, "", 1.0, True),)
+    missing = missing_sources(config.data)
+    total = sum(source.weight for source in config.data.mixture) or 1.0
+    return tuple(
+        (s.name, str(root_of(s, config.data)), s.weight / total, s not in missing)
+        for s in config.data.mixture
+    )
+
+
+# Text --------------------------------------------------------------------------------------------
+
+
+def _sections(plan: TrainingPlan) -> list[list[str]]:
+    config, (mean, least, most) = plan.config, plan.images
+    total = sum(plan.parameters.values())
+    head = [
+        f"{config.name}: {config.steps:,} steps, {mean * config.steps / 1e6:,.2f} M images; "
+        f"{config.policy}, {'re' if config.remat else 'not re'}computing activations",
+        f"start: {config.start.kind} {config.start.path}".rstrip(),
+    ]
+    counts = [f"parameters: {total / 1e6:,.2f} M"]
+    counts += [f"  {count / 1e6:10,.2f} M  {name}" for name, count in plan.parameters.items()]
+    axes = ", ".join(f"{name} {size}" for name, size in plan.mesh.items())
+    devices = [
+        f"devices: {plan.devices} ({axes}); {config.data.microbatches} microbatches, "
+        f"{plan.microbatches_per_device:g} per device; {mean:,.1f} images per update "
+        f"({least} to {most})"
+    ]
+    memory = [f"memory per device: {sum(plan.memory.values()) / GIB:,.1f} GiB"]
+    memory += [
+        f"  {size / GIB:7,.2f} GiB  {name}{_NOTES.get(name, '')}"
+        for name, size in plan.memory.items()
+    ]
+    return [head, counts, devices, memory, _shape_lines(plan), _source_lines(plan), _ends(plan)]
+
+
+_NOTES = {
+    "working memory": ": a rough estimate from the trace of one microbatch at its largest",
+}
+
+
+def _shape_lines(plan: TrainingPlan) -> list[str]:
+    lines = [f"programs to compile: {len(plan.shapes)}, by views, scenes per microbatch and height"]
+
+    def row(item: tuple[Shape, float]) -> tuple[int, int, int, int]:
+        (views, _, width, batch, targets), _ = item
+        return views, targets, batch, width
+
+    for (views, targets, batch, width), items in itertools.groupby(plan.shapes.items(), row):
+        heights = ", ".join(f"{shape[1]} {share:.2%}" for shape, share in items)
+        queried = f" + {targets}" if targets else ""
+        lines.append(f"  {views}{queried} views x {batch}, width {width}: {heights}")
+    return lines
+
+
+def _source_lines(plan: TrainingPlan) -> list[str]:
+    lines = [f"data: {len(plan.sources)} sets"]
+    for name, root, share, there in plan.sources:
+        lines.append(f"  {share:6.2%}  {name:<16} {root}{'' if there else '  (missing)'}".rstrip())
+    return lines
+
+
+def _ends(plan: TrainingPlan) -> list[str]:
+    if not plan.problems:
+        return ["ready to start"]
+    return ["to be mended before it can start:", *(f"  {line}" for line in plan.problems)]

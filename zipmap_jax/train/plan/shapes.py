@@ -1,0 +1,76 @@
+"""Shapes of batches: which there are, how often each comes, and what a batch is made of."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+if TYPE_CHECKING:
+    from zipmap_jax.data.config import BatchShape
+    from zipmap_jax.train.config.schema import TrainConfig
+
+Shape = tuple[int, int, int, int, int]
+"""Views, height, width, scenes per microbatch, targets: all that a compiled program depends on."""
+
+
+def batch_shapes(bucket: BatchShape, scenes: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """The batch of `scenes` scenes that a step is given; of a state query, its input views."""
+    views = (scenes, bucket.views)
+    picture = (*views, bucket.height, bucket.width)
+
+    def array(shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    return {
+        "images": array((*picture, 3)),
+        "depth": array(picture),
+        "valid": array(picture, jnp.bool_),
+        "intrinsics": array((*views, 3, 3)),
+        "w2c": array((*views, 4, 4)),
+        "detailed": array((scenes,), jnp.bool_),
+    }
+
+
+def shape_shares(config: TrainConfig) -> dict[Shape, float]:
+    """Share of the steps that have each batch shape, over the whole run."""
+    buckets = config.data.buckets
+    times = sorted({0.0, 1.0, *(t for b in buckets for t in (b.start, b.end) if 0 < t < 1)})
+    shares = {shape_of(bucket): 0.0 for bucket in buckets if bucket.weight > 0}
+    for begin, end in itertools.pairwise(times):
+        now = [b for b in buckets if b.start <= begin and b.end >= end and b.weight > 0]
+        total = sum(bucket.weight for bucket in now)
+        for bucket in now:
+            shares[shape_of(bucket)] += (end - begin) * bucket.weight / total
+    return shares
+
+
+def largest(config: TrainConfig) -> tuple[BatchShape, ...]:
+    """The buckets that may need the most memory: with the most pixels, and with the most scenes.
+
+    A scene costs memory whatever its size, since every layer keeps its fast weights; and so do the
+    chunks that many views of one scene go through the network in.
+    """
+
+    def pixels(bucket: BatchShape) -> int:
+        return images_of(shape_of(bucket)) * bucket.height * bucket.width
+
+    candidates = (
+        max(config.data.buckets, key=lambda b: (pixels(b), b.batch)),
+        max(config.data.buckets, key=lambda b: (pixels(b), b.views)),
+        max(config.data.buckets, key=lambda b: (b.batch, pixels(b))),
+    )
+    return tuple(dict.fromkeys(candidates))
+
+
+def shape_of(bucket: BatchShape) -> Shape:
+    """All that distinguishes the bucket's program from others."""
+    return bucket.views, bucket.height, bucket.width, bucket.batch, bucket.targets
+
+
+def images_of(shape: Shape) -> int:
+    """Images of a microbatch, targets included."""
+    views, _, _, batch, targets = shape
+    return batch * (views + targets)
