@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(LEAVES - {"pallas_kernels"}, LEAVES - {"pallas_kernels"}),
     "geometry": {"errors"},
     "nn": BASE,
-    "models": BASE | {"nn"},
+    "models": BASE | {"nn", "images"},
     "ttt3r": BASE | {"nn"},
     "losses": BASE,
     "procedural": BASE,

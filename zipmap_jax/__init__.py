@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from zipmap_jax.inference.program_file import load_program
     from zipmap_jax.inference.reconstruct import reconstruct
     from zipmap_jax.models.presets import preset
+    from zipmap_jax.models.state import SceneState
     from zipmap_jax.models.zipmap import ZipMap
     from zipmap_jax.scene.scene import Scene
-    from zipmap_jax.structs import Prediction, SceneState, Views
+    from zipmap_jax.structs import Prediction, Views
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Prediction": "zipmap_jax.structs",
     "Scene": "zipmap_jax.scene.scene",
-    "SceneState": "zipmap_jax.structs",
+    "SceneState": "zipmap_jax.models.state",
     "Views": "zipmap_jax.structs",
     "ZipMap": "zipmap_jax.models.zipmap",
     "load": "zipmap_jax.convert.hub",

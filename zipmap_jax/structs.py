@@ -1,22 +1,26 @@
-"""The four records everything in this package flows through.
+"""Records that every model shares: `Views` go in, `Prediction` comes out.
 
-`Views` go into a model, `SceneState` and `Prediction` come out, and `Scene` is what a user keeps.
-The first three are JAX pytrees; `Scene` is host NumPy at the original image size.
+Both are JAX pytrees. The state of a scene is an opaque pytree of the model that made it; `Scene`
+(`zipmap_jax.scene.scene`) is the result on the host, at the original image size.
+
+Every array field declares its axes, so that code which splits, pads or gathers views finds the view
+axis in the record (`map_views`) instead of guessing it from a name or a rank.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Bool, Float, Int
+    from jaxtyping import Array, Bool, Float
 
 _T = TypeVar("_T")
+_AXES = "axes"
 
 
 def _pytree(cls: type[_T]) -> type[_T]:
@@ -27,23 +31,54 @@ def _pytree(cls: type[_T]) -> type[_T]:
 if TYPE_CHECKING:
     from typing import dataclass_transform
 
-    @dataclass_transform(frozen_default=True)
-    def _record(cls: type[_T]) -> type[_T]: ...
+    @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+    def record(cls: type[_T]) -> type[_T]:
+        """Frozen dataclass that is a pytree of its fields."""
+        ...
 else:
-    _record = _pytree
+    record = _pytree
 
 
-@_record
+def axes(letters: str) -> dict[str, tuple[str, ...]]:
+    """Metadata of an array field: one name per axis, "b v h w c"; "v" is the view axis."""
+    return {_AXES: tuple(letters.split())}
+
+
+def map_views(function: Callable[[Any, int], Any], tree: _T) -> _T:
+    """Apply `function(array, view_axis)` to every array of a record that has a view axis.
+
+    Args:
+      function: returns the new array.
+      tree: a record whose fields declare their axes; fields without a view axis are kept.
+    """
+    changes = {}
+    for field in dataclasses.fields(tree):  # pyright: ignore[reportArgumentType]
+        value, declared = getattr(tree, field.name), field.metadata.get(_AXES, ())
+        if value is not None and "v" in declared:
+            changes[field.name] = function(value, declared.index("v"))
+    return dataclasses.replace(tree, **changes)  # pyright: ignore[reportArgumentType]
+
+
+@record
 class Views:
     """Images of one or more scenes, all of one size.
 
+    Models that do not support a flag raise an error when it is given.
+
     Attributes:
-      images: RGB in [0, 1], height and width multiples of the patch size.
+      images: network images in the value range of the model's `preparation`; height and width are
+        multiples of its patch size.
       valid: False marks padded views, which neither update the state nor count; None = all valid.
+      update: False marks views that are predicted but leave the state unchanged; None = all update.
+      reset: True restarts the state before a view; None = never.
+      masked: True hides a patch from the model; None = none hidden.
     """
 
-    images: Float[Array, "b v h w 3"]
-    valid: Bool[Array, "b v"] | None = None
+    images: Float[Array, "b v h w 3"] = dataclasses.field(metadata=axes("b v h w c"))
+    valid: Bool[Array, "b v"] | None = dataclasses.field(default=None, metadata=axes("b v"))
+    update: Bool[Array, "b v"] | None = dataclasses.field(default=None, metadata=axes("b v"))
+    reset: Bool[Array, "b v"] | None = dataclasses.field(default=None, metadata=axes("b v"))
+    masked: Bool[Array, "b v p"] | None = dataclasses.field(default=None, metadata=axes("b v p"))
 
     @property
     def mask(self) -> Bool[Array, "b v"]:
@@ -53,46 +88,70 @@ class Views:
         return self.valid
 
 
-@_record
-class SceneState:
-    """The zipped scene: the fast weights of every global block, for a batch of scenes.
+@record
+class Prediction:
+    """Cameras and geometry of each view at network resolution, in the scene's arbitrary unit.
+
+    Optional fields are None where a model does not predict them.
 
     Attributes:
-      w0, w1, w2: SwiGLU fast weights `f(x) = (silu(x w0) * (x w2)) w1`; axes are layer, scene,
-        fast-weight head, input, output. A model that mixes views by attention has zero layers.
-      views: number of views zipped so far.
+      depth: z-depth.
+      depth_conf: confidence of the depth.
+      w2c: world-to-camera poses in OpenCV axes. None when the caller gave the cameras.
+      intrinsics: pinhole matrices in network pixels. None when the caller gave the cameras.
+      local_points: points in the camera frame (OpenCV axes).
+      world_points: points in the world frame.
+      world_conf: confidence of `world_points`.
+      rgb: colour in [0, 1] of rendered views.
     """
 
-    w0: Float[Array, "l b k d m"]
-    w1: Float[Array, "l b k m d"]
-    w2: Float[Array, "l b k d m"]
-    views: Int[Array, " b"]
+    depth: Float[Array, "b v h w"] = dataclasses.field(metadata=axes("b v h w"))
+    depth_conf: Float[Array, "b v h w"] = dataclasses.field(metadata=axes("b v h w"))
+    w2c: Float[Array, "b v 4 4"] | None = dataclasses.field(
+        default=None, metadata=axes("b v row column")
+    )
+    intrinsics: Float[Array, "b v 3 3"] | None = dataclasses.field(
+        default=None, metadata=axes("b v row column")
+    )
+    local_points: Float[Array, "b v h w 3"] | None = dataclasses.field(
+        default=None, metadata=axes("b v h w c")
+    )
+    world_points: Float[Array, "b v h w 3"] | None = dataclasses.field(
+        default=None, metadata=axes("b v h w c")
+    )
+    world_conf: Float[Array, "b v h w"] | None = dataclasses.field(
+        default=None, metadata=axes("b v h w")
+    )
+    rgb: Float[Array, "b v h w 3"] | None = dataclasses.field(
+        default=None, metadata=axes("b v h w c")
+    )
 
-    @property
-    def weights(self) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The three stacked fast weights."""
-        return self.w0, self.w1, self.w2
 
-
-@_record
-class Prediction:
-    """What a model says of each view, at network resolution, in the scene's arbitrary unit.
+@record
+class HeadOutputs:
+    """Outputs of ZipMap's heads before the cameras are decoded: what its losses compare.
 
     Attributes:
       depth: z-depth, > 0.
       depth_conf: confidence of the depth, > 1.
-      pose_enc: camera head output, one entry per iteration, the last being the answer:
-        world-to-camera translation (3), quaternion xyzw (4, not normalised), vertical and
-        horizontal field of view in radians (2). None when rays were read.
+      pose_enc: camera head output of every iteration, the last being the result: world-to-camera
+        translation (3), quaternion xyzw (4, not normalised), vertical and horizontal field of view
+        in radians (2). None when rays were read.
       local_points: points in the camera frame (OpenCV axes). None when rays were read.
       rgb: colour in [0, 1] of queried views. None when images were given.
     """
 
-    depth: Float[Array, "b v h w"]
-    depth_conf: Float[Array, "b v h w"]
-    pose_enc: Float[Array, "i b v 9"] | None = None
-    local_points: Float[Array, "b v h w 3"] | None = None
-    rgb: Float[Array, "b v h w 3"] | None = None
+    depth: Float[Array, "b v h w"] = dataclasses.field(metadata=axes("b v h w"))
+    depth_conf: Float[Array, "b v h w"] = dataclasses.field(metadata=axes("b v h w"))
+    pose_enc: Float[Array, "i b v 9"] | None = dataclasses.field(
+        default=None, metadata=axes("i b v c")
+    )
+    local_points: Float[Array, "b v h w 3"] | None = dataclasses.field(
+        default=None, metadata=axes("b v h w c")
+    )
+    rgb: Float[Array, "b v h w 3"] | None = dataclasses.field(
+        default=None, metadata=axes("b v h w c")
+    )
 
 
 Progress = Callable[[str, int, int], None]

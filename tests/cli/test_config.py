@@ -9,8 +9,8 @@ import pytest
 from zipmap_jax.cli.config import split_overrides
 from zipmap_jax.cli.main import main
 from zipmap_jax.config_io import from_json
+from zipmap_jax.train.config import registry as named
 from zipmap_jax.train.config.schema import TrainConfig
-from zipmap_jax.train.config.schema import registry as named
 from zipmap_jax.train.config.stages import STAGES, stage
 
 TINY = ("tiny_procedural", "tiny_query", "tiny_streaming", "tiny_twin")

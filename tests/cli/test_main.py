@@ -45,8 +45,8 @@ def run_failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
         ["run", "photos", "-o", "x", "--mode", "stretch"],
         ["convert"],
         ["demo", "stray"],
-        ["eval"],
-        ["eval", "nothing"],
+        ["bench"],
+        ["bench", "nothing"],
         ["config"],
         ["config", "print"],
     ],
@@ -65,7 +65,7 @@ def test_usage_errors_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture
     "verb",
     [
         *("run", "demo", "convert", "parity", "config", "doctor"),
-        *("eval loader", "eval runtime", "eval memory"),
+        *("bench loader", "bench runtime", "bench memory"),
     ],
 )
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,15 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from zipmap_jax.convert.checkpoint import (
-    CARD,
-    WEIGHTS,
-    config_from_dict,
-    config_to_dict,
-    make_card,
-    read,
-    save,
-)
+from zipmap_jax.convert.checkpoint import CARD, WEIGHTS, make_card, read, save
+from zipmap_jax.convert.model_config import config_from_dict, config_to_dict
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.convert.safetensors_file import read_safetensors, write_safetensors
 from zipmap_jax.models.config import ZipMapConfig

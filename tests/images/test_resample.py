@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from zipmap_jax.images.decode import Frame
+from zipmap_jax.images.preparation import CropOrPad, fit_all
 from zipmap_jax.images.resample import EDGE_RATIO, depth_to_original
-from zipmap_jax.images.resize import fit, fit_all
+from zipmap_jax.images.resize import fit
 
 
 def pixel_map_of(shape, mode="crop", size=56):
@@ -66,7 +67,7 @@ def test_everything_is_seen_when_nothing_is_cropped_and_padding_never_leaks_in()
         Frame(np.zeros((40, 100, 3), np.uint8), "a"),
         Frame(np.zeros((99, 99, 3), np.uint8), "b"),
     ]
-    pixel_map = fit_all(frames, size=56, patch=14)[1][0]
+    pixel_map = fit_all(CropOrPad(14), frames, 56, "crop")[1][0]
     network = np.full((56, 56), 1000.0)
     x0, y0, x1, y1 = pixel_map.visible
     network[y0:y1, x0:x1] = 3

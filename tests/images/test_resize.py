@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from zipmap_jax.images.decode import Frame
-from zipmap_jax.images.resize import fit, fit_all, network_shape, resized_shape
+from zipmap_jax.images.preparation import CropOrPad, fit_all
+from zipmap_jax.images.resize import fit, network_shape, resized_shape
 
 RNG = np.random.default_rng(0)
 
@@ -84,19 +85,21 @@ def test_pad_puts_the_picture_in_the_middle_of_white(height, width):
 
 def test_mixed_sizes_are_padded_with_white_to_the_largest():
     images = [noise(30, 60), noise(40, 60), noise(90, 60)]
-    out, maps = fit_all([Frame(image, "x") for image in images], size=56, patch=4)
-    assert (out.shape, out.dtype) == ((3, 56, 56, 3), np.float32)
+    out, maps = fit_all(CropOrPad(4), [Frame(image, "x") for image in images], 56, "crop")
+    assert (out.shape, out.dtype) == ((3, 56, 56, 3), np.uint8)
     assert [m.visible for m in maps] == [(0, 14, 56, 42), (0, 10, 56, 46), (0, 0, 56, 56)]
-    assert (out[0, :14] == 1).all()
-    assert (out[0, 42:] == 1).all()
-    np.testing.assert_array_equal(out[0, 14:42], pil(images[0], 56, 28).astype(np.float32) / 255)
+    assert (out[0, :14] == 255).all()
+    assert (out[0, 42:] == 255).all()
+    np.testing.assert_array_equal(out[0, 14:42], pil(images[0], 56, 28))
     assert network_shape([image.shape[:2] for image in images], 56, 4) == (56, 56)
     assert network_shape([(30, 60), (40, 60)], 56, 4) == (36, 56)
     assert network_shape([(30, 60)], 56, 4, "pad") == (56, 56)
 
 
 def test_odd_remainders_go_to_the_bottom():
-    _, maps = fit_all([Frame(noise(30, 45), "a"), Frame(noise(45, 45), "b")], size=45, patch=5)
+    _, maps = fit_all(
+        CropOrPad(5), [Frame(noise(30, 45), "a"), Frame(noise(45, 45), "b")], 45, "crop"
+    )
     assert maps[0].visible == (0, 7, 45, 37)
 
 
@@ -107,7 +110,7 @@ SHAPES = [(480, 640), (640, 480), (61, 40), (40, 61), (100, 100), (64, 250), (25
 @pytest.mark.parametrize("shape", SHAPES)
 def test_intrinsics_round_trip_and_keep_rays(shape, mode):
     frames = [Frame(np.zeros((*shape, 3), np.uint8), "a"), Frame(noise(200, 200), "b")]
-    pixel_map = fit_all(frames, size=112, patch=14, mode=mode)[1][0]
+    pixel_map = fit_all(CropOrPad(14), frames, 112, mode)[1][0]
     k = np.array([[100.0, 0, 57], [0, 90, 41], [0, 0, 1]])
     original = pixel_map.to_original(k)
     np.testing.assert_allclose(pixel_map.to_network(original), k, rtol=1e-12)
@@ -155,7 +158,7 @@ def test_visible_region_covers_the_original_exactly():
         (lambda: resized_shape(100, 100, 14), "at least 28, got 14: try 28"),
         (lambda: resized_shape(100, 100, -14), "got -14: try 28"),
         (lambda: resized_shape(100, 100, mode="fill"), "mode must be .* got 'fill'"),  # type: ignore[arg-type]
-        (lambda: fit_all([]), "no frames"),
+        (lambda: fit_all(CropOrPad(14), [], 56, "crop"), "no frames"),
     ],
 )
 def test_what_cannot_be_fitted(call, message):

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from zipmap_jax.geometry import encode_pose, quaternion_to_matrix, unproject_to_world
+from zipmap_jax.geometry import quaternion_to_matrix, unproject_to_world
 from zipmap_jax.images.decode import Frame
-from zipmap_jax.images.resize import fit_all
-from zipmap_jax.inference.assemble import MAX_FOV, MIN_FOV, assemble, guarded
+from zipmap_jax.images.preparation import CropOrPad, fit_all
+from zipmap_jax.inference.assemble import assemble
 from zipmap_jax.structs import Prediction
 
 RNG = np.random.default_rng(0)
@@ -27,14 +27,12 @@ def setting(shapes=((60, 80), (80, 60), (56, 56)), size=56, mode="crop"):
         Frame(RNG.integers(0, 256, (*shape, 3), dtype=np.uint8), f"{i}.jpg")
         for i, shape in enumerate(shapes)
     ]
-    images, maps = fit_all(frames, size, 14, mode)
+    images, maps = fit_all(CropOrPad(14), frames, size, mode)
     w2c = cameras(len(frames))
     k = np.array([[50.0, 0, images.shape[2] / 2], [0, 45, images.shape[1] / 2], [0, 0, 1]])
-    encoding = encode_pose(w2c, np.broadcast_to(k, (len(frames), 3, 3)), images.shape[1:3])
-    encoding[:, 3:7] *= 3  # quaternions need not have unit length
     depth = 3 + RNG.uniform(0, 0.1, images.shape[:3])
-    poses = np.stack([np.full_like(encoding, np.nan), encoding])[:, None]
-    prediction = Prediction(depth[None], 1 + depth[None], poses)
+    intrinsics = np.broadcast_to(k, (1, len(frames), 3, 3))
+    prediction = Prediction(depth[None], 1 + depth[None], w2c[None], intrinsics)
     return frames, maps, w2c, k, prediction
 
 
@@ -114,23 +112,14 @@ def test_times_are_kept_for_videos_only():
 
 def test_impossible_cameras_are_replaced_and_named():
     frames, maps, _, _, prediction = setting()
-    assert prediction.pose_enc is not None
-    poses = np.array(prediction.pose_enc)
-    poses[-1, 0, 1, 3:7] = 0
-    poses[-1, 0, 1, 8] = 0
+    w2c, intrinsics = np.array(prediction.w2c), np.array(prediction.intrinsics)
+    w2c[0, 1, :3, :3] = 0
+    intrinsics[0, 1, 0, 0] = np.inf
+    broken = dataclasses.replace(prediction, w2c=w2c, intrinsics=intrinsics)
     with pytest.warns(UserWarning, match=r"view 1\.jpg an impossible rotation and field of view"):
-        scene = assemble(dataclasses.replace(prediction, pose_enc=poses), frames, maps)
+        scene = assemble(broken, frames, maps)
     assert np.isfinite(scene.w2c).all()
     assert np.isfinite(scene.intrinsics).all()
-
-
-def test_guarded_values():
-    good = [0.0, 0, 0, 0, 0, 0, 2, 1, 1.5]
-    bad = [np.nan, 0, 0, np.inf, 0, 0, 2, 4, np.nan]
-    with pytest.warns(UserWarning, match="view b an impossible translation and rotation and field"):
-        out = guarded(np.array([good, bad]), ["a", "b"])
-    np.testing.assert_array_equal(out[0], good)
-    np.testing.assert_array_equal(out[1], [0, 0, 0, 0, 0, 0, 1, MAX_FOV, MIN_FOV])
 
 
 def test_depth_that_is_not_finite_is_left_out_with_a_warning():
@@ -146,7 +135,7 @@ def test_depth_that_is_not_finite_is_left_out_with_a_warning():
 def test_what_makes_no_scene():
     frames, maps, _, _, prediction = setting()
     with pytest.raises(ValueError, match="needs camera poses"):
-        assemble(dataclasses.replace(prediction, pose_enc=None), frames, maps)
+        assemble(dataclasses.replace(prediction, w2c=None), frames, maps)
     with pytest.raises(ValueError, match="3 frames and 2 pixel maps"):
         assemble(prediction, frames, maps[:2])
     with pytest.raises(ValueError, match="0 frames"):

@@ -61,7 +61,7 @@ def test_a_bucket_in_words():
 
 def test_what_is_missing_is_black_and_not_real():
     rng = np.random.default_rng(0)
-    scenes = [rng.uniform(size=(v, 2, 3, 3)).astype(np.float32) for v in (2, 3)]
+    scenes = [rng.integers(1, 256, (v, 2, 3, 3), np.uint8) for v in (2, 3)]
     images, valid = fill(scenes, Bucket(4, 2, 3, scenes=3))
     assert images.shape == (3, 4, 2, 3, 3)
     np.testing.assert_array_equal(valid.sum(1), [2, 3, 2])

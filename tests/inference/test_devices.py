@@ -21,7 +21,6 @@ from zipmap_jax.inference.memory import estimate_memory, workload_of
 from zipmap_jax.inference.offline_program import OfflineProgram, phases_of
 from zipmap_jax.inference.reconstruct import predict
 from zipmap_jax.models.config import ZipMapConfig
-from zipmap_jax.models.memory import plan_memory
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 
@@ -52,7 +51,7 @@ def received(text: str, operation: str) -> list[int]:
 
 def test_eight_devices_agree_with_one() -> None:
     model = LoadedModel(ZipMap(CONFIG), random_params(CONFIG), {})
-    images = np.random.default_rng(0).random((11, 28, 42, 3), np.float32)
+    images = np.random.default_rng(0).integers(0, 256, (11, 28, 42, 3), np.uint8)
     alone, shared = (predict(model, images, devices=n, rounded=False) for n in (1, DEVICES))
     for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(shared), strict=True):
         assert a.shape == b.shape
@@ -64,7 +63,7 @@ def test_devices_that_share_newton_schulz_agree_too(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(update, "sharing_pays", lambda shape, devices, steps: True)
     forget_programs()
     model = LoadedModel(ZipMap(CONFIG), random_params(CONFIG), {})
-    images = np.random.default_rng(0).random((11, 28, 42, 3), np.float32)
+    images = np.random.default_rng(0).integers(0, 256, (11, 28, 42, 3), np.uint8)
     alone, shared = (predict(model, images, devices=n, rounded=False) for n in (1, DEVICES))
     for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(shared), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
@@ -72,12 +71,12 @@ def test_devices_that_share_newton_schulz_agree_too(monkeypatch: pytest.MonkeyPa
     run = compiled_update(ZipMap(CONFIG), random_params(CONFIG), bucket).run
     assert isinstance(run, OfflineProgram)
     matrix = CONFIG.fast.hidden_multiple * CONFIG.width**2 * 4
-    assert received(run.zip.run.as_text(), "all-gather").count(DEVICES * matrix) == 1
+    assert received(run.mix.run.as_text(), "all-gather").count(DEVICES * matrix) == 1
     forget_programs()
 
 
 @pytest.mark.parametrize(
-    ("phase", "kinds"), [("zip", ("argument", "output")), ("heads", ("argument",))]
+    ("phase", "kinds"), [("mix", ("argument", "output")), ("decode", ("argument",))]
 )
 def test_each_device_needs_an_eighth_of_the_memory(
     program: OfflineProgram, phase: str, kinds: tuple[str, ...]
@@ -103,7 +102,7 @@ def test_the_plan_knows_of_devices() -> None:
     """What grows with the views is an eighth on each; all of it is the host's if they are fake."""
     whole = workload_of(ZipMap(CONFIG), random_params(CONFIG), [(28, 42)] * 64, (28, 42), 2)
     shared = dataclasses.replace(whole, devices=DEVICES)
-    one, eighth = plan_memory(whole), plan_memory(shared)
+    one, eighth = whole.plan, shared.plan
     for part in ("taps", "tokens"):
         assert getattr(eighth, part) == getattr(one, part) / DEVICES, part
     for part in ("images", "outputs"):  # of two chunks on every device
@@ -116,7 +115,7 @@ def test_the_plan_knows_of_devices() -> None:
 
 def test_what_devices_send(program: OfflineProgram) -> None:
     """A layer's three gradients at once, in a loop over the layers; then the camera tokens."""
-    text = program.zip.run.as_text()
+    text = program.mix.run.as_text()
     width, views = CONFIG.width, BUCKET.views
     gradients = 3 * CONFIG.fast.hidden_multiple * width**2 * 4
     counts = [n for n in received(text, "all-reduce") if n < gradients]
@@ -129,7 +128,7 @@ def test_what_devices_send(program: OfflineProgram) -> None:
         assert not received(text, other)
 
 
-@pytest.mark.parametrize("phase", ["embed", "heads"])
+@pytest.mark.parametrize("phase", ["encode", "decode"])
 def test_devices_go_through_their_own_chunks(program: OfflineProgram, phase: str) -> None:
     text = getattr(program, phase).run.as_text()
     for operation in ("all-reduce", "all-gather", *OTHERS):
@@ -162,10 +161,14 @@ def test_buckets_over_devices(views: int, chunk: int | None, expected: tuple[int
             "cannot be 9, as this machine has 8 cpu devices: choose 1 to 8, .*xla_force_host",
         ),
         (0, CONFIG, "cannot be 0, as"),
-        (2, micro("streaming"), "zips 1 views after the other cannot share views"),
+        (
+            2,
+            micro("streaming"),
+            "cannot share the views of a scene among devices: leave devices at 1",
+        ),
     ],
 )
 def test_devices_that_cannot_be(devices: int, config: ZipMapConfig, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_devices(devices, config)
-    check_devices(1, config)
+        check_devices(devices, ZipMap(config))
+    check_devices(1, ZipMap(config))

@@ -16,21 +16,18 @@ import pytest
 from tests.echo import echo_model
 from zipmap_jax.convert.hub import LoadedModel
 from zipmap_jax.geometry.depth import unproject_to_world
-from zipmap_jax.geometry.pose import decode_pose, rebase_poses
-from zipmap_jax.inference.assemble import guarded
-from zipmap_jax.inference.export_program import export_program, possible
+from zipmap_jax.geometry.pose import rebase_poses
+from zipmap_jax.inference.export_program import export_program
 from zipmap_jax.inference.program_file import load_program
 from zipmap_jax.inference.reconstruct import predict
+from zipmap_jax.models.api import in_stored_formats
 from zipmap_jax.models.config import ZipMapConfig
-from zipmap_jax.models.storage import as_multiplied
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import (
     BF16,
-    FP32,
     CameraHeadConfig,
     DenseHeadConfig,
     EmbedderConfig,
-    Policy,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -67,13 +64,8 @@ def micro() -> LoadedModel:
 
 
 @pytest.fixture
-def echo_as_zipmap() -> LoadedModel:
-    """The stand-in, with the attribute of a `ZipMap` that exporting sets."""
-    echo = echo_model()
-    kind = dataclasses.make_dataclass(
-        "Echo", [("policy", Policy, FP32)], bases=(type(echo.model),), frozen=True
-    )
-    return LoadedModel(kind(), echo.params, {})
+def echo() -> LoadedModel:
+    return echo_model()
 
 
 def test_a_server_gets_the_same_numbers_without_the_models(micro, tmp_path):
@@ -89,9 +81,8 @@ def test_a_server_gets_the_same_numbers_without_the_models(micro, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "out.npz")
-    expected = predict(micro, images.astype(np.float32) / 255)
-    w2c, intrinsics = decode_pose(np.asarray(expected.pose_enc)[-1, 0], (16, 16))
-    w2c = rebase_poses(w2c)
+    expected = predict(micro, images)
+    intrinsics, w2c = expected.intrinsics[0], rebase_poses(expected.w2c[0])
     wanted = {
         "depth": expected.depth[0],
         "confidence": expected.depth_conf[0],
@@ -109,15 +100,16 @@ def test_a_server_gets_the_same_numbers_without_the_models(micro, tmp_path):
 @pytest.mark.slow
 def test_programs_in_bf16_hold_their_matrices_so(micro, tmp_path):
     pytest.importorskip("flatbuffers")
-    images = RNG.uniform(size=(2, 16, 16, 3)).astype(np.float32)
+    pixels = RNG.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    images = pixels.astype(np.float32) / 255
     model = dataclasses.replace(micro.model, policy=BF16)
-    coarse = LoadedModel(model, as_multiplied(micro.params, BF16), micro.card)
+    coarse = LoadedModel(model, in_stored_formats(micro.params, model), micro.card)
     options = dict(views=2, size=(16, 16), input_type="float32", platforms=["cpu"])
     export_program(coarse, tmp_path / "bf16.program", **options)
     export_program(micro, tmp_path / "fp32.program", **options)
     program = load_program(tmp_path / "bf16.program")
     assert program.weights["frame_blocks/mlp/fc1/kernel"].dtype == "bfloat16"
-    expected = predict(coarse, images)
+    expected = predict(coarse, pixels)
     for name, value in (("depth", expected.depth[0]), ("confidence", expected.depth_conf[0])):
         np.testing.assert_allclose(program(images)[name], value, rtol=2e-2)
     with pytest.raises(ValueError, match=r"fp32\.program computes with .* in float32"):
@@ -127,9 +119,9 @@ def test_programs_in_bf16_hold_their_matrices_so(micro, tmp_path):
     np.testing.assert_array_equal(again(images)["depth"], program(images)["depth"])
 
 
-def test_programs_share_weights_and_check_what_they_get(echo_as_zipmap, tmp_path):
+def test_programs_share_weights_and_check_what_they_get(echo, tmp_path):
     pytest.importorskip("flatbuffers")
-    model = echo_as_zipmap
+    model = echo
     for views, input_type in ((2, "uint8"), (3, "float32")):
         path = tmp_path / f"{views}.program"
         export_program(model, path, views=views, size=(8, 12), input_type=input_type)
@@ -175,13 +167,13 @@ def test_several_scenes_go_through_one_program(micro, tmp_path):
             three(images, mask)
 
 
-def test_a_server_is_told_what_is_wrong_with_the_files(echo_as_zipmap, tmp_path):
+def test_a_server_is_told_what_is_wrong_with_the_files(echo, tmp_path):
     pytest.importorskip("flatbuffers")
     path = tmp_path / "a.program"
-    _, weights = export_program(echo_as_zipmap, path, views=2, size=(8, 8), platforms=("cuda",))
+    _, weights = export_program(echo, path, views=2, size=(8, 8), platforms=("cuda",))
     with pytest.raises(ValueError, match=r"exported for cuda, .* export it with --platforms cpu"):
         load_program(path)
-    export_program(echo_as_zipmap, path, views=2, size=(8, 8), platforms=("cpu",))
+    export_program(echo, path, views=2, size=(8, 8), platforms=("cpu",))
     with pytest.raises(ValueError, match=r"needs tail of shape \(6,\), and there is no such"):
         load_program(path, {})
     with pytest.raises(ValueError, match=r"needs tail .* a weight of shape \(3,\)"):
@@ -218,30 +210,17 @@ def test_a_server_is_told_what_is_wrong_with_the_files(echo_as_zipmap, tmp_path)
         (dict(platforms=()), "'' is no platform"),
     ],
 )
-def test_mistakes(echo_as_zipmap, tmp_path, options, words):
+def test_mistakes(echo, tmp_path, options, words):
     pytest.importorskip("flatbuffers")
     given = dict(views=2, size=(8, 8)) | options
     with pytest.raises(ValueError, match=words):
-        export_program(echo_as_zipmap, tmp_path / "x" / "a.program", **given)
+        export_program(echo, tmp_path / "x" / "a.program", **given)
     assert not (tmp_path / "x").exists()
 
 
-def test_without_flatbuffers_the_extra_is_named(echo_as_zipmap, tmp_path, monkeypatch):
+def test_without_flatbuffers_the_extra_is_named(echo, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "flatbuffers", None)
     with pytest.raises(ImportError, match=r"pip install 'zipmap-jax\[export\]'"):
-        export_program(echo_as_zipmap, tmp_path / "a.program", views=2, size=(8, 8))
+        export_program(echo, tmp_path / "a.program", views=2, size=(8, 8))
     with pytest.raises(ImportError, match=r"pip install 'zipmap-jax\[export\]'"):
         load_program(tmp_path / "a.program")
-
-
-@pytest.mark.filterwarnings("ignore:the model gave view")
-def test_impossible_cameras_are_replaced_as_elsewhere():
-    poses = RNG.normal(size=(6, 9)).astype(np.float32)
-    poses[:, 7:] = 1.0
-    poses[1, 7] = 0
-    poses[2, 3:7] = 0
-    poses[3, 4] = np.nan
-    poses[4, 0] = np.inf
-    poses[5, 8] = np.nan
-    expected = guarded(poses, [str(i) for i in range(6)])
-    np.testing.assert_allclose(possible(poses), expected, rtol=1e-6)

@@ -23,16 +23,18 @@ from zipmap_jax.inference.memory import (
     tree_bytes,
     workload_of,
 )
-from zipmap_jax.models.memory import Workload, plan_memory
+from zipmap_jax.models.api import Workload
+from zipmap_jax.models.memory import views_at_once
 from zipmap_jax.models.presets import preset
-from zipmap_jax.nn.config import BF16, FP32, Policy
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import BF16, Policy
 
 GB = 10**9
 ROOT = Path(__file__).parents[2]
 
 
 def workload(views=64, chunk: int | None = 16, size="small", variant="offline", **changes):
-    w = Workload(preset(size, variant), FP32, 0, ((480, 640),) * views, (392, 518), chunk)
+    w = Workload(ZipMap(preset(size, variant)), 0, ((480, 640),) * views, (392, 518), chunk)
     return dataclasses.replace(w, **changes)
 
 
@@ -83,7 +85,7 @@ def test_what_each_view_adds_is_what_the_compiler_reports_now():
 
 
 def test_the_parts_of_a_plan():
-    plan = plan_memory(workload(views=64, chunk=16, parameter_bytes=7))
+    plan = workload(views=64, chunk=16, parameter_bytes=7).plan
     tokens = 28 * 37 + 5
     assert plan.weights == 7
     assert plan.images == 2 * 16 * 392 * 518 * 3 * 4  # of two chunks
@@ -91,28 +93,28 @@ def test_the_parts_of_a_plan():
     assert plan.taps == 64 * 4 * tokens * 2 * 384 * 4
     assert plan.total == plan.weights + plan.taps + plan.heads + plan.outputs
     # Where chunks are small, the backbone needs more than the heads.
-    small = plan_memory(workload(64, 1, "tiny", network_size=(28, 28)))
+    small = workload(64, 1, "tiny", network_size=(28, 28)).plan
     assert small.total == sum(
         (small.weights, small.taps, small.tokens, small.backbone, small.mixer)
     )
     # All views at once: their images as well.
-    assert plan_memory(workload(views=8, chunk=None)).images == 8 * 392 * 518 * 3 * 4
+    assert workload(views=8, chunk=None).plan.images == 8 * 392 * 518 * 3 * 4
     assert plan.text.startswith("on the device, GB: weights 0.00, images 0.08, outputs 0.05, taps")
     # A chunk that does not divide the views is filled up.
-    assert plan_memory(workload(views=65, chunk=16)).taps == plan.taps * 80 // 64
+    assert workload(views=65, chunk=16).plan.taps == plan.taps * 80 // 64
     # Features of a chunk at a time wait for the heads of a streaming model.
-    streamed = plan_memory(workload(variant="streaming"))
+    streamed = workload(variant="streaming").plan
     assert streamed.taps == plan.taps // 4
     # Images and predictions of two chunks lie there; of all views, cut in parts, if it is one call.
     assert streamed.images == plan.images
     assert streamed.outputs == plan.outputs
-    called = plan_memory(workload(variant="streaming", whole=True))
+    called = workload(variant="streaming", whole=True).plan
     assert called.images == 2 * 64 * 392 * 518 * 3 * 4
     # Cameras that are compared with each other need all views in one call.
     comparing = dataclasses.replace(preset("small", "streaming"), camera=preset("small").camera)
-    assert plan_memory(workload(config=comparing)).images == called.images
+    assert workload(model=ZipMap(comparing)).plan.images == called.images
     # All at once are not cut, and leave features as those of an offline model do.
-    whole, offline = (plan_memory(workload(8, None, variant=v)) for v in ("streaming", "offline"))
+    whole, offline = (workload(8, None, variant=v).plan for v in ("streaming", "offline"))
     assert whole.images == offline.images
     assert whole.taps == offline.taps
     held = (streamed.weights, streamed.images, streamed.outputs, streamed.taps, streamed.mixer)
@@ -130,7 +132,9 @@ def test_a_larger_problem_takes_more():
     ]
     assert all(device_bytes(w) > device_bytes(base) for w in bigger)
     assert host_bytes(workload(original_sizes=((960, 1280),) * 64)) > host_bytes(base)
-    assert device_bytes(workload(policy=Policy(taps=jnp.bfloat16))) < device_bytes(base)
+    assert device_bytes(
+        workload(model=ZipMap(preset("small"), Policy(taps=jnp.bfloat16)))
+    ) < device_bytes(base)
 
 
 @pytest.mark.parametrize(
@@ -154,10 +158,10 @@ def test_streaming_estimate_is_close_to_what_the_compiler_reports(views, chunk, 
 
 
 def test_a_longer_stream_needs_no_more():
-    few, many = (plan_memory(workload(views, variant="streaming")) for views in (64, 4096))
+    few, many = (workload(views, variant="streaming").plan for views in (64, 4096))
     assert many == few
     # Also where the last chunk is filled up: it is the program that will run.
-    assert plan_memory(workload(65, variant="streaming")) == few
+    assert workload(65, variant="streaming").plan == few
 
 
 @pytest.mark.parametrize(
@@ -175,14 +179,13 @@ def test_chunks_that_are_tried(views, variant, chosen):
 
 def test_a_chunk_bounds_what_is_alive_when_streaming():
     streamed = workload(variant="streaming")
-    assert (streamed.together, streamed.live_chunk) == (16, 16)
+    assert views_at_once(preset("small", "streaming"), streamed)[1:] == (16, 16)
+    assert streamed.live_chunk == 16
     windows = dataclasses.replace(preset("small", "streaming"), window=3)
-    assert (workload(config=windows).together, workload(config=windows).live_chunk) == (15, 15)
-    assert (
-        workload(config=windows, chunk=2).together,
-        workload(config=windows, chunk=2).live_chunk,
-    ) == (3, 2)
-    many = [plan_memory(workload(views, variant="streaming", whole=True)) for views in (64, 128)]
+    model = ZipMap(windows)
+    assert views_at_once(windows, workload(model=model))[1:] == (15, 15)
+    assert (*views_at_once(windows, workload(model=model, chunk=2))[1:],) == (3, 2)
+    many = [workload(views, variant="streaming", whole=True).plan for views in (64, 128)]
     assert many[1].total - many[0].total == 64 * 392 * 518 * 4 * (
         2 * 3 + 2
     )  # of views, no features
@@ -191,7 +194,9 @@ def test_a_chunk_bounds_what_is_alive_when_streaming():
 def test_attention_among_all_views_grows_with_their_square():
     config = dataclasses.replace(preset("small"), mixer="attention")
     # Beyond linear growth: twice the scores of one head, of (28 x 37 + 5) tokens a view.
-    few, some, many = (device_bytes(workload(views, config=config)) for views in (32, 64, 128))
+    few, some, many = (
+        device_bytes(workload(views, model=ZipMap(config))) for views in (32, 64, 128)
+    )
     square = 1.15 * 2 * 4 * (28 * 37 + 5) ** 2
     assert many - some - 2 * (some - few) == pytest.approx(
         square * (128**2 - 3 * 64**2 + 2 * 32**2)
@@ -297,7 +302,7 @@ def test_tree_bytes_of_arrays_and_shapes():
 def test_workload_of(echo):
     model = echo()
     w = workload_of(model.model, model.params, [(3, 4)], (32, 32), 2)
-    assert (w.parameter_bytes, w.views, w.chunk, w.policy) == (24, 1, 2, FP32)
+    assert (w.parameter_bytes, w.views, w.chunk) == (24, 1, 2)
 
 
 def test_what_is_loaded_counts_as_free_where_it_is_counted_as_needed():

@@ -188,14 +188,14 @@ def test_padded_views_do_not_change_the_real_models_answer(echo):
     shapes = jax.eval_shape(model.init, jax.random.key(0))  # much faster than a real init
     params = jax.tree.map(lambda x: RNG.normal(0, 0.2, x.shape).astype(np.float32), shapes)
     loaded = dataclasses.replace(echo(), model=model, params=params)
-    images = RNG.uniform(size=(3, 16, 16, 3)).astype(np.float32)
+    images = RNG.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     programs = []
     whole, chunked = (
         predict(loaded, images, chunk=chunk, rounded=rounded, on_program=programs.append)
         for chunk, rounded in ((None, False), (2, True))
     )
     assert [(p.bucket.views, p.bucket.chunk) for p in programs] == [(3, None), (4, 2)]
-    for name in ("depth", "depth_conf", "pose_enc"):
+    for name in ("depth", "depth_conf", "w2c", "intrinsics"):
         a, b = getattr(whole, name), getattr(chunked, name)
         assert a.shape == b.shape
         assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a)

@@ -24,7 +24,7 @@ from zipmap_jax.parity.losses import (
     recorded_query,
     recorded_target,
 )
-from zipmap_jax.structs import Prediction
+from zipmap_jax.structs import HeadOutputs
 
 PUBLISHED = LossConfig(camera_kind="pairwise")
 SANE = dataclasses.replace(PUBLISHED, parity=False)
@@ -36,9 +36,9 @@ quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_l
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    prediction: Prediction
+    prediction: HeadOutputs
     target: Target
-    rendered: Prediction
+    rendered: HeadOutputs
     truth: QueryTarget
 
 

@@ -13,7 +13,7 @@ from zipmap_jax.losses import LossConfig, QueryTarget, Target, target_from_batch
 from zipmap_jax.losses.normalise import alignment_scale, prediction_unit
 from zipmap_jax.losses.target import normalise_target
 from zipmap_jax.parity.losses import parts_and_gradients
-from zipmap_jax.structs import Prediction
+from zipmap_jax.structs import HeadOutputs
 
 B, S, H, W = 2, 3, 28, 42
 RTOL = 1e-4  # An independent implementation in JAX reached 4e-5.
@@ -47,7 +47,7 @@ def batch() -> dict[str, jax.Array]:
 
 
 @functools.cache
-def prediction() -> Prediction:
+def prediction() -> HeadOutputs:
     depth = np.asarray(batch()["depth"])
     v, u = np.mgrid[:H, :W]
     points = np.stack([(u - 21) / 40 * depth, (v - 14) / 41 * depth, depth], -1)
@@ -57,7 +57,7 @@ def prediction() -> Prediction:
     poses = np.stack([uniform(20 + i, (B, S, 9)) for i in range(4)]) - 0.5
     poses[..., 6:] += 1
     arrays = (depth, 1 + 3 * uniform(13, (B, S, H, W)), poses, points)
-    return Prediction(*(jnp.asarray(a, jnp.float32) for a in arrays))
+    return HeadOutputs(*(jnp.asarray(a, jnp.float32) for a in arrays))
 
 
 @functools.cache
@@ -126,7 +126,7 @@ def test_pairwise_cameras():
 
 def test_single_iteration():
     last = prediction()
-    last = Prediction(last.depth, last.depth_conf, last.pose_enc[3:], last.local_points)
+    last = HeadOutputs(last.depth, last.depth_conf, last.pose_enc[3:], last.local_points)
     config = LossConfig(camera_kind="pairwise")
     parts, _ = parts_and_gradients((last, None), target(), None, config)
     check(parts, T=0.1533850, R=0.2471619, FL=0.2633040, camera=0.5321988, objective=2.717222)
@@ -135,7 +135,7 @@ def test_single_iteration():
 def test_queries():
     given, truth = prediction(), target()
     rgb = jnp.asarray(uniform(30, (B, S, H, W, 3)))
-    rendered = Prediction(depth=given.depth, depth_conf=given.depth_conf, rgb=rgb)
+    rendered = HeadOutputs(depth=given.depth, depth_conf=given.depth_conf, rgb=rgb)
     images = jnp.asarray(np.moveaxis(uniform(77, (B, S, 3, H, W)), 2, -1))
     query_truth = QueryTarget(images=images, depth=truth.depth, mask=truth.mask)
     config = LossConfig(camera_kind="absolute")

@@ -19,7 +19,7 @@ from zipmap_jax.losses.normalise import _weighted_median_scale, point_weights
 from zipmap_jax.losses.points import depth_edges, normal_loss
 from zipmap_jax.losses.target import normalise_target
 from zipmap_jax.parity.losses import parts_and_gradients, recorded_prediction, recorded_target
-from zipmap_jax.structs import Prediction
+from zipmap_jax.structs import HeadOutputs
 
 # Compiling takes longer than running, and running operation by operation compiles each.
 quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -173,7 +173,7 @@ def test_normals_of_equal_points():
 def test_objective_does_not_depend_on_the_unit_of_the_prediction():
     z = recorded.arrays("loss_plain")
     given, target = recorded_prediction(z), recorded_target(z)
-    scaled = Prediction(
+    scaled = HeadOutputs(
         depth=7 * given.depth,
         depth_conf=given.depth_conf,
         pose_enc=given.pose_enc.at[..., :3].multiply(7.0),

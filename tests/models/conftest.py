@@ -14,10 +14,11 @@ import pytest
 from zipmap_jax.convert.identify import expected_shapes, from_torch
 from zipmap_jax.models.config import Variant, ZipMapConfig
 from zipmap_jax.models.presets import VARIANTS
+from zipmap_jax.models.state import SceneState
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig
 from zipmap_jax.parity.synthetic import StateDict
-from zipmap_jax.structs import Prediction, SceneState, Views
+from zipmap_jax.structs import HeadOutputs, Views
 
 MICRO = ZipMapConfig(
     preset="micro",
@@ -47,13 +48,17 @@ def random_params(config: ZipMapConfig) -> Any:
 
 @functools.cache
 def compiled(model: ZipMap) -> Any:
-    """`model.update`, compiled once for all tests that give it the same shapes."""
-    return jax.jit(model.update, static_argnames="chunk")
+    """`model.forward`, compiled once for all tests that give it the same shapes."""
+
+    def forward(params: Any, state: SceneState, views: Views, chunk: int | None = None) -> Any:
+        return model.forward(params, state, views, chunk=chunk)[:2]
+
+    return jax.jit(forward, static_argnames="chunk")
 
 
 def run(
     variant: Any, images: jax.Array, chunk: int | None = None, **changes: Any
-) -> tuple[SceneState, Prediction]:
+) -> tuple[SceneState, HeadOutputs]:
     model = ZipMap(dataclasses.replace(micro(variant), **changes))
     params = random_params(micro(variant))
     state = model.init_state(params, images.shape[0])
@@ -75,7 +80,7 @@ def close(a: Any, b: Any, tolerance: float = 1e-5) -> None:
 STATE = 3e-4
 
 
-def same(a: tuple[SceneState, Prediction], b: tuple[SceneState, Prediction]) -> None:
+def same(a: tuple[SceneState, HeadOutputs], b: tuple[SceneState, HeadOutputs]) -> None:
     close(a[0], b[0], STATE)
     close(a[1], b[1])
 

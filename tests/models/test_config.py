@@ -78,7 +78,8 @@ def test_large_traces_at_full_size() -> None:
         lambda p, s, i: update(p, s, Views(i), chunk=16), params, state, images
     )
     assert prediction.depth.shape == (1, 48, 392, 518)
-    assert prediction.pose_enc.shape == (4, 1, 48, 9)
+    assert prediction.w2c.shape == (1, 48, 4, 4)
+    assert prediction.intrinsics.shape == (1, 48, 3, 3)
 
 
 def test_tiny_fits_the_package() -> None:

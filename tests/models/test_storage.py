@@ -12,8 +12,8 @@ import pytest
 from tests.models.conftest import micro, random_params
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.inference.memory import tree_bytes
+from zipmap_jax.models.api import in_stored_formats
 from zipmap_jax.models.presets import preset
-from zipmap_jax.models.storage import as_multiplied
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import BF16, FP32
 from zipmap_jax.structs import Views
@@ -32,7 +32,7 @@ def test_predictions_are_the_same_to_the_last_bit(variant: Any, images: jax.Arra
         rays = jnp.ones((*images.shape[:-1], model.config.ray_channels))
         return state, prediction, model.read(params, state, rays)
 
-    stored = as_multiplied(params, BF16)
+    stored = in_stored_formats(params, model)
     assert tree_bytes(stored) < 0.8 * tree_bytes(params)
     jax.tree.map(
         np.testing.assert_array_equal, jax.jit(everything)(stored), jax.jit(everything)(params)
@@ -40,21 +40,22 @@ def test_predictions_are_the_same_to_the_last_bit(variant: Any, images: jax.Arra
 
 
 def test_only_matrices_that_are_rounded_anyway_change() -> None:
-    shapes = jax.eval_shape(ZipMap(preset("tiny", "state_query")).init, jax.random.key(0))
+    rounded, exact = (ZipMap(preset("tiny", "state_query"), p) for p in (BF16, FP32))
+    shapes = jax.eval_shape(exact.init, jax.random.key(0))
     changed = {
         name
-        for name, leaf in flatten(as_multiplied(shapes, BF16)).items()
+        for name, leaf in flatten(in_stored_formats(shapes, rounded)).items()
         if leaf.dtype == jnp.bfloat16
     }
     assert {"embedder/patch_proj/kernel", "global_blocks/ttt/to_qkv/kernel"} < changed
     assert "ray_embed/proj/kernel" in changed
     assert not any("head" in name or "lr_fc" in name for name in changed)
     assert all(name.endswith("kernel") for name in changed)
-    assert as_multiplied(shapes, FP32) == shapes
+    assert in_stored_formats(shapes, exact) == shapes
 
 
 def test_the_large_model_takes_little_more_than_half() -> None:
-    model = ZipMap(preset("large", "offline"))
+    model = ZipMap(preset("large", "offline"), BF16)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     assert tree_bytes(shapes) > 5.0e9
-    assert tree_bytes(as_multiplied(shapes, BF16)) < 3.7e9
+    assert tree_bytes(in_stored_formats(shapes, model)) < 3.7e9

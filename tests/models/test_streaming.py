@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import pytest
 
 from tests.models.conftest import STATE, close, compiled, micro, random_params, run, same
+from zipmap_jax.models.state import SceneState
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.structs import SceneState, Views
+from zipmap_jax.structs import Views
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from tests.models.conftest import STATE, close, compiled, micro, random_params, run, same
+from zipmap_jax.errors import UserError
+from zipmap_jax.geometry import decode_pose
 from zipmap_jax.models.dense_heads import _turns
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import BF16
@@ -101,7 +103,7 @@ def test_rematerialisation_keeps_the_gradients(variant: Any, images: Any) -> Non
     def gradient(model: ZipMap, chunk: int | None) -> Any:
         def loss(params: Any) -> jax.Array:
             state = model.init_state(params, 2)
-            _, prediction = model.update(params, state, Views(images[:, :2]), chunk=chunk)
+            _, prediction, _ = model.forward(params, state, Views(images[:, :2]), chunk=chunk)
             return jnp.mean(prediction.depth) + jnp.mean(prediction.pose_enc**2)
 
         return jax.jit(jax.grad(loss))(params)
@@ -214,3 +216,22 @@ def test_only_a_query_model_can_be_read() -> None:
     model, params = ZipMap(micro("offline")), random_params(micro("offline"))
     with pytest.raises(ValueError, match=r"cannot be queried.*state_query"):
         model.read(params, model.init_state(params, 1), jnp.zeros((1, 1, 28, 42, 9)))
+
+
+def test_update_decodes_the_last_pose_encoding(images: Any) -> None:
+    model, params = ZipMap(micro("offline")), random_params(micro("offline"))
+    state = model.init_state(params, 2)
+    outputs = compiled(model)(params, state, Views(images))[1]
+    _, prediction = jax.jit(model.update)(params, state, Views(images))
+    w2c, intrinsics = decode_pose(np.asarray(outputs.pose_enc)[-1], (28, 42))
+    close(prediction.w2c, w2c)
+    close(prediction.intrinsics, intrinsics)
+    close(prediction.local_points, outputs.local_points)
+
+
+@pytest.mark.parametrize("flag", ["update", "reset", "masked"])
+def test_flags_that_zipmap_cannot_follow_are_refused(flag: str, images: Any) -> None:
+    model, params = ZipMap(micro("offline")), random_params(micro("offline"))
+    views = dataclasses.replace(Views(images), **{flag: jnp.ones((2, 5), bool)})
+    with pytest.raises(UserError, match=f"no views with {flag}: leave the flags out"):
+        model.update(params, model.init_state(params, 2), views)

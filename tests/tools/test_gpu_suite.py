@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from tools.gpu_suite import main, suite
+from tools.gpu_suite import suite
+from tools.gpu_suite.__main__ import main
 from tools.gpu_suite.suite import Item, SuiteConfig, run_suite
 
 # Stands for the process of an item: "good" writes its file, "bad" fails, "slow" hangs half done.
@@ -276,7 +277,7 @@ def test_mistakes_are_one_sentence(tmp_path, argv, sentence, capsys):
 def test_both_commands_have_the_same_defaults():
     from zipmap_jax.cli.eval_gpu_suite import EvalGpuSuite
 
-    from tools.gpu_suite import parse
+    from tools.gpu_suite.__main__ import parse
 
     ours = dataclasses.asdict(EvalGpuSuite(Path("x")))
     theirs = vars(parse(["-o", "x"]))

@@ -56,7 +56,7 @@ def test_queries_keys_and_probe_learn_from_them(mixer: Mixer) -> None:
     assert float(jnp.abs(kernel["kernel"]).max()) > 0
 
 
-def test_addresses_are_those_of_the_fast_weights() -> None:
+def test_queries_and_keys_are_those_of_the_fast_weights() -> None:
     """Unit vectors, one per patch; a query meets the key of the same patch of the same image."""
     model, params = ZipMap(micro("offline")), random_params(micro("offline"))
     ttt = params["global_blocks"]["ttt"]["to_qkv"]
@@ -68,10 +68,10 @@ def test_addresses_are_those_of_the_fast_weights() -> None:
 
     @jax.jit
     def patch_queries_and_keys(params: Any) -> tuple[jax.Array, jax.Array]:
-        taps = model.update_with_taps(params, model.init_state(params), Views(images))[2]
+        taps = model.forward(params, model.init_state(params), Views(images), keep_taps=True)[2]
         return model.patch_queries_and_keys(params, taps)
 
-    queries, keys = addresses(params)
+    queries, keys = patch_queries_and_keys(params)
     assert queries.shape == keys.shape == (1, 2, 4, 6, width)
     np.testing.assert_allclose(jnp.linalg.norm(keys, axis=-1), 1, atol=1e-3)
     np.testing.assert_allclose(queries[:, 0], keys[:, 1], atol=1e-5)

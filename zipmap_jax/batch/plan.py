@@ -124,7 +124,7 @@ def _plan(model: LoadedModel, scene: SceneInput, options: BatchOptions, free: Fr
         chunk=work.chunk,
         rounded=plan.rounded,
         # Scenes that go together must be rounded to one length.
-        streams=work.config.streams and options.batch_size == 1,
+        streams=work.model.streams and options.batch_size == 1,
     )
     return PlannedScene(scene, work, bucket)
 

@@ -34,8 +34,8 @@ from zipmap_jax.batch.plan import (
 from zipmap_jax.batch.scenes import SceneInput
 from zipmap_jax.errors import explain
 from zipmap_jax.export import OutputError, write_all
+from zipmap_jax.geometry.pixel_map import PixelMap
 from zipmap_jax.images.decode import Frame
-from zipmap_jax.images.resize import PixelMap
 from zipmap_jax.inference.assemble import assemble
 from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.memory import free_memory, host_bytes, smaller
@@ -197,8 +197,8 @@ class _Batch:
             try:
                 frames, images, pixel_maps = read_views(
                     sources_of(scene, o),
+                    self.model.model.preparation,
                     o.size,
-                    self.model.model.config.patch,
                     o.mode,
                     fps=o.fps,
                     exif=o.exif,
@@ -249,7 +249,7 @@ class _Batch:
             (height, width),
             chunk=item.bucket.chunk,
             scenes=scenes,
-            streams=self.model.model.config.streams and scenes == 1,
+            streams=self.model.model.streams and scenes == 1,
         )
 
     def _advice(self, planned: PlannedScene, bucket: Bucket) -> str:
@@ -264,7 +264,7 @@ class _Batch:
             self.since = now
 
     def _announce(self, program: Program) -> None:
-        known = one_call(self.model.model.config, program.bucket)
+        known = one_call(self.model.model, program.bucket)
         if known in self.programs:
             return
         self.programs.add(known)
@@ -277,12 +277,12 @@ class _Batch:
         folder = self.journal.working / name
         with about(name):
             try:
-                card, config = self.model.card, self.model.model.config
+                name_of_model = self.model.card.get("name", self.model.model.name)
                 scene = assemble(
                     prediction,
                     read.frames,
                     read.pixel_maps,
-                    model=str(card.get("name", config.preset)),
+                    model=str(name_of_model),
                 )
                 write_all(scene, folder, conf_threshold=self.options.conf_threshold)
                 self.journal.publish(name)

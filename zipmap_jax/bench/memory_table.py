@@ -21,9 +21,8 @@ from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.memory import STREAMED, device_bytes, free_memory, tree_bytes, workload_of
 from zipmap_jax.inference.offline_program import Phase, phases_of
 from zipmap_jax.inference.stream_program import one_call, stream_phase
-from zipmap_jax.models.config import Mixer, ZipMapConfig
-from zipmap_jax.models.storage import as_multiplied
-from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.models.api import Model, in_stored_formats
+from zipmap_jax.models.config import Mixer
 from zipmap_jax.nn.config import POLICIES, Policy
 
 Target = Literal["here", "h200"]
@@ -119,25 +118,20 @@ def memory_table(
         row = _row(task, compiled_task, sharding)
         result = dataclasses.replace(result, rows=(*result.rows, row))
         on_result(result)
-    if config.target == "h200" and config.mixer == "fast_weights":
-        result = _with_kernels(result, tasks[0].model.config)
+    kernels = tasks[0].model.kernels
+    if config.target == "h200" and kernels is not None:
+        result = _with_kernels(result, kernels)
         on_result(result)
     return result
 
 
-def _with_kernels(result: MemoryResult, config: ZipMapConfig) -> MemoryResult:
-    """Or with a note why there are none: the rows are worth having without them."""
+def _with_kernels(result: MemoryResult, shape: tuple[int, int, int]) -> MemoryResult:
+    """Add registers and spills of the kernels, or a note why they are unknown."""
     try:
-        return dataclasses.replace(result, kernels=_kernels(config))
+        return dataclasses.replace(result, kernels=compiled_kernels(*shape))
     except RuntimeError as error:
         note = f"Registers and spills of the kernels are unknown: {error}."
         return dataclasses.replace(result, notes=(*result.notes, note))
-
-
-def _kernels(config: ZipMapConfig) -> CompiledKernels:
-    """Of the three matrices of a layer."""
-    rows = config.width // config.fast.heads
-    return compiled_kernels(3 * config.fast.heads, rows, config.fast.hidden_multiple * rows)
 
 
 def _tasks(config: MemoryConfig, policy: Policy) -> list[Task]:
@@ -209,25 +203,25 @@ def _phases(task: Task, params: Any, sharding: Any) -> dict[str, ProgramMemory]:
     """Bytes on the device while each program of a reconstruction runs."""
     bucket, points = Bucket(task.padded, *task.size, chunk=task.chunk), "points" in task.heads
     if task.kind == "streaming":
-        call = one_call(task.model.config, bucket)
+        call = one_call(task.model, bucket)
         memory, images = _of_call(task.model, call, points, sharding)
         return {"stream": _beside_another(memory, images) if call.views < bucket.views else memory}
     phases = phases_of(task.model, params, bucket, points=points)
     if task.heads == ("camera",):
-        del phases["heads"]
+        del phases["decode"]
     found = {name: _while_it_runs(phase, params, sharding) for name, phase in phases.items()}
     if bucket.chunks > 1:
-        images = tree_bytes(phases["embed"].arguments[1])
-        found["embed"] = _beside_another(found["embed"], images, outputs=1)
-        if "heads" in found:
-            found["heads"] = _beside_another(found["heads"], 0)
+        images = tree_bytes(phases["encode"].arguments[1])
+        found["encode"] = _beside_another(found["encode"], images, outputs=1)
+        if "decode" in found:
+            found["decode"] = _beside_another(found["decode"], 0)
     return found
 
 
 @functools.lru_cache(maxsize=1)
-def _of_call(model: ZipMap, call: Bucket, points: bool, sharding: Any) -> tuple[ProgramMemory, int]:
+def _of_call(model: Model, call: Bucket, points: bool, sharding: Any) -> tuple[ProgramMemory, int]:
     """Of a call of a stream, and bytes of its images; the same for all streams that are longer."""
-    params = as_multiplied(jax.eval_shape(model.init, jax.random.key(0)), model.policy)
+    params = in_stored_formats(jax.eval_shape(model.init, jax.random.key(0)), model)
     phase = stream_phase(model, params, call, points=points)
     return _while_it_runs(phase, params, sharding), tree_bytes(phase.arguments[1])
 

@@ -28,7 +28,7 @@ from zipmap_jax.inference.memory import (
     workload_of,
 )
 from zipmap_jax.inference.scene_plan import chunk_for, padded
-from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.models.api import Model
 from zipmap_jax.structs import Views
 
 VIEWS = (25, 750, 1500, 5000)
@@ -82,7 +82,7 @@ def numbers_of_views(asked: Sequence[int]) -> tuple[int, ...]:
 
 
 def reconstructions(
-    model: ZipMap, size: tuple[int, int], views: Sequence[int], left: Callable[[], float]
+    model: Model, size: tuple[int, int], views: Sequence[int], left: Callable[[], float]
 ) -> Iterator[Reconstruction]:
     """Measure reconstructions of random images by random weights.
 
@@ -121,7 +121,7 @@ def reconstructions(
 
 
 def _plan(
-    model: ZipMap, params: Any, views: int, size: tuple[int, int]
+    model: Model, params: Any, views: int, size: tuple[int, int]
 ) -> tuple[Bucket, MemoryEstimate]:
     """The program that `reconstruct` chooses, and what it expects of it."""
     free = beside(free_memory(), params)
@@ -140,7 +140,7 @@ def _seconds_needed(row: Reconstruction, before: Reconstruction | None) -> float
 
 
 def _measured(
-    row: Reconstruction, model: ZipMap, params: Any, bucket: Bucket, left: Callable[[], float]
+    row: Reconstruction, model: Model, params: Any, bucket: Bucket, left: Callable[[], float]
 ) -> Reconstruction:
     mark = allocator_peak()
     program = compiled_update(model, params, bucket)

@@ -14,12 +14,11 @@ from jax.interpreters import partial_eval
 
 from zipmap_jax.compilation.flops import flops_of
 from zipmap_jax.errors import UserError
+from zipmap_jax.models.api import Model, State, in_stored_formats
 from zipmap_jax.models.config import Mixer, Variant
-from zipmap_jax.models.presets import preset
-from zipmap_jax.models.storage import as_multiplied
-from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.models.presets import build
 from zipmap_jax.nn.config import Policy
-from zipmap_jax.structs import Prediction, SceneState, Views
+from zipmap_jax.structs import Prediction, Views
 
 Kind = Literal["offline", "streaming", "query"]
 
@@ -29,7 +28,7 @@ _VARIANTS: dict[Kind, Variant] = {
     "query": "state_query",
 }
 _HEADS: dict[str, Callable[[Prediction], Any]] = {
-    "camera": lambda p: None if p.pose_enc is None else p.pose_enc[-1],
+    "camera": lambda p: (p.w2c, p.intrinsics),
     "depth": lambda p: (p.depth, p.depth_conf),
     "points": lambda p: p.local_points,
 }
@@ -67,7 +66,7 @@ class Task:
             raise UserError(
                 f"unknown heads {', '.join(unknown) or '(none)'}: choose from {', '.join(HEADS)}"
             )
-        patch = self.model.config.patch
+        patch = self.model.preparation.patch
         if any(side < patch or side % patch for side in self.size):
             raise UserError(
                 f"images of {self.size[0]}x{self.size[1]} are not made of patches: make height and "
@@ -79,11 +78,9 @@ class Task:
             )
 
     @property
-    def model(self) -> ZipMap:
-        config = preset(self.preset, _VARIANTS[self.kind])
-        if self.kind == "offline":
-            config = dataclasses.replace(config, mixer=self.mixer)
-        return ZipMap(config, self.policy)
+    def model(self) -> Model:
+        mixer: Mixer = self.mixer if self.kind == "offline" else "fast_weights"
+        return build(self.preset, _VARIANTS[self.kind], self.policy, mixer)
 
     @property
     def padded(self) -> int:
@@ -109,11 +106,11 @@ class Task:
             views = Views(images, valid if self.padded > self.views else None)
             return chosen(model.update(params, state, views, chunk=chunk)[1])
 
-        def streaming(params: Any, state: SceneState, images: jax.Array) -> Any:
+        def streaming(params: Any, state: State, images: jax.Array) -> Any:
             state, prediction = model.update(params, state, Views(images))
             return state, chosen(prediction)
 
-        def query(params: Any, state: SceneState, rays: jax.Array) -> Any:
+        def query(params: Any, state: State, rays: jax.Array) -> Any:
             return model.read(params, state, rays)
 
         functions = {"offline": offline, "streaming": streaming, "query": query}
@@ -122,8 +119,8 @@ class Task:
     @property
     def shapes(self) -> tuple[Any, ...]:
         """Shapes of the arguments, parameters first."""
-        params = as_multiplied(jax.eval_shape(self.model.init, jax.random.key(0)), self.policy)
-        channels = self.model.config.ray_channels if self.kind == "query" else 3
+        params = in_stored_formats(jax.eval_shape(self.model.init, jax.random.key(0)), self.model)
+        channels = self.model.query_channels if self.kind == "query" else 3
         images = jax.ShapeDtypeStruct((1, self.padded, *self.size, channels), jnp.float32)
         if self.kind == "offline":
             return params, images

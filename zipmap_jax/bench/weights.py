@@ -8,20 +8,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from zipmap_jax.models.storage import as_multiplied
-from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.models.api import Model, in_stored_formats
 
 _NUMBERS = 2**20 - 3  # odd, so that rows of a matrix begin at different places
 
 
-def random_params(model: ZipMap) -> Any:
+def random_params(model: Model) -> Any:
     """Parameters on the default device, of the size of trained ones, in the formats of inference.
 
     `model.init` draws what to train from, by a program that takes longer to compile than the model
     itself. Here a few normal numbers are dealt out again and again.
     """
     normal = np.random.default_rng(0).standard_normal(_NUMBERS, np.float32)
-    shapes = as_multiplied(jax.eval_shape(model.init, jax.random.key(0)), model.policy)
+    shapes = in_stored_formats(jax.eval_shape(model.init, jax.random.key(0)), model)
 
     def drawn(path: tuple[Any, ...], leaf: Any) -> jax.Array:
         offset, scale = _offset_and_scale(path[-1].key, leaf.shape)

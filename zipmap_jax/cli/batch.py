@@ -133,11 +133,10 @@ class Batch:
 
     def _options(self, model: LoadedModel) -> BatchOptions:
         from zipmap_jax.batch.plan import BatchOptions
-        from zipmap_jax.images.resize import resized_shape
         from zipmap_jax.inference.reconstruct import default_size
 
         size = default_size(model) if self.size is None else self.size
-        resized_shape(size, size, size, model.model.config.patch, self.mode)
+        model.model.preparation.resized_shape((size, size), size, self.mode)
         return BatchOptions(
             size=size,
             mode=self.mode,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -14,12 +13,12 @@ import ml_dtypes
 import numpy as np
 
 from zipmap_jax.convert.base import with_base
-from zipmap_jax.convert.rules import Params, Shape, check, flatten, nest, our_shapes, shapes_of
+from zipmap_jax.convert.model_config import config_to_dict
+from zipmap_jax.convert.registry import ZIPMAP, kind_of
+from zipmap_jax.convert.rules import Params, Shape, check, flatten, nest, shapes_of
 from zipmap_jax.convert.safetensors_file import read_safetensors, write_safetensors
-from zipmap_jax.convert.table import rules
 from zipmap_jax.errors import UserError
 from zipmap_jax.models.config import ZipMapConfig
-from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig, FastWeightConfig
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 FORMAT = 1
@@ -27,46 +26,6 @@ DTYPES: dict[str, np.dtype] = {
     "float32": np.dtype(np.float32),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
-_PARTS = {
-    "embedder": EmbedderConfig,
-    "fast": FastWeightConfig,
-    "camera": CameraHeadConfig,
-    "dense": DenseHeadConfig,
-}
-
-
-def config_to_dict(config: ZipMapConfig) -> dict[str, Any]:
-    """Configuration -> nested dictionary of JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def config_from_dict(data: Mapping[str, Any]) -> ZipMapConfig:
-    """The inverse of `config_to_dict`; absent entries take their defaults.
-
-    Raises:
-      UserError: for an unknown entry or a value that no model can have.
-    """
-    values = dict(data)
-    for name, part in _PARTS.items():
-        if name in values:
-            values[name] = _build(part, values[name], f"{name}.")
-    return _build(ZipMapConfig, values, "")
-
-
-def _build(cls: type, data: Any, prefix: str) -> Any:
-    if not isinstance(data, Mapping):
-        raise UserError(f"{prefix or 'config'} must be a table of values, got {data!r}")
-    known = {field.name for field in dataclasses.fields(cls)}
-    unknown = [prefix + name for name in data if name not in known]
-    if unknown:
-        raise UserError(
-            f"the configuration has unknown entries {', '.join(unknown)}: it may come from a "
-            "newer version of zipmap-jax, so update"
-        )
-    try:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
-    except (TypeError, ZeroDivisionError) as error:
-        raise UserError(f"the configuration cannot be used ({error}): fix its values") from error
 
 
 def make_card(
@@ -89,6 +48,7 @@ def make_card(
     return {
         "format": FORMAT,
         "created_by": created_by(),
+        "model": ZIPMAP,
         "preset": config.preset,
         "variant": config.variant,
         "dtype": dtype,
@@ -124,7 +84,7 @@ def save(
       OSError: when the folder cannot be written.
     """
     flat = flatten(params)
-    expected = our_shapes(rules(config_from_dict(card["config"])))
+    expected = _expected_shapes(card)
     check(shapes_of(flat), expected, subject="the parameter tree", remedy="fix the card's config")
     save_leaves(folder, ((name, np.asarray(flat[name])) for name in expected), card, force=force)
 
@@ -143,7 +103,7 @@ def save_leaves(
         raise UserError(
             f"weights cannot be stored as {card['dtype']!r}: choose {' or '.join(DTYPES)}"
         )
-    shapes = our_shapes(rules(config_from_dict(card["config"])))
+    shapes = _expected_shapes(card)
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / WEIGHTS, shapes, leaves, DTYPES[card["dtype"]])
     write_card(folder, card)
@@ -187,9 +147,12 @@ def read(folder: str | Path) -> tuple[Params, dict[str, Any]]:
     return nest(copies), card
 
 
-def map_folder(
-    folder: str | Path,
-) -> tuple[dict[str, np.ndarray], ZipMapConfig, dict[str, Any]]:
+def _expected_shapes(card: Mapping[str, Any]) -> dict[str, Shape]:
+    kind = kind_of(card)
+    return kind.parameter_shapes(kind.read_config(card["config"]))
+
+
+def map_folder(folder: str | Path) -> tuple[dict[str, np.ndarray], Any, dict[str, Any]]:
     """Map a checkpoint folder without reading the parameters.
 
     Returns:
@@ -206,18 +169,24 @@ def map_folder(
                 "download it again"
             )
     card = _read_card(folder / CARD)
-    config = config_from_dict(card["config"])
+    kind = kind_of(card, folder / CARD)
+    config = kind.read_config(card["config"])
     flat = read_safetensors(folder / WEIGHTS)
-    expected: dict[str, Shape] = our_shapes(rules(config))
+    expected = kind.parameter_shapes(config)
     if base := card.get("base"):
         flat = with_base(flat, expected, base, folder / WEIGHTS)
     check(
         shapes_of(flat),
         expected,
-        subject=f"{folder / WEIGHTS}, a {config.preset} {config.variant} model by its card,",
+        subject=f"{folder / WEIGHTS}, {_described(card)} by its card,",
         remedy="convert or download it again",
     )
     return flat, config, card
+
+
+def _described(card: Mapping[str, Any]) -> str:
+    names = [str(card[name]) for name in ("preset", "variant") if name in card]
+    return f"a {' '.join(names or [card.get('model', ZIPMAP)])} model"
 
 
 def _read_card(path: Path) -> dict[str, Any]:

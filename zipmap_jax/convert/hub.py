@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.convert.checkpoint import CARD, WEIGHTS, make_card, map_folder
+from zipmap_jax.convert.registry import kind_of
 from zipmap_jax.convert.rules import Params, nest
 from zipmap_jax.convert.torch_state import open_zipmap
 from zipmap_jax.errors import UserError
-from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.nn.config import Policy
 
 if TYPE_CHECKING:
-    from zipmap_jax.models.zipmap import ZipMap
+    from zipmap_jax.models.api import Model
 
 ASSETS = Path(__file__).parents[1] / "assets"
 _SCHEME = "hf://"
@@ -36,11 +36,11 @@ class LoadedModel:
     Attributes:
       model: architecture and number formats.
       params: nested parameter tree on the default device; fp32, but for matrices that the model's
-        policy rounds whenever it uses them (see `zipmap_jax.models.storage`).
+        policy rounds whenever it uses them (see `Model.stored_format`).
       card: where the parameters come from, their licence, their configuration.
     """
 
-    model: ZipMap
+    model: Model
     params: Params
     card: dict[str, Any]
 
@@ -65,9 +65,13 @@ def _beginnings(params: Params) -> Params:
 class CheckpointSource:
     """A checkpoint that was found and checked, but not read yet."""
 
-    config: ZipMapConfig
+    config: Any
     card: dict[str, Any]
     leaves: Iterator[tuple[str, np.ndarray]]
+
+    def model(self, policy: Policy) -> Model:
+        """The model of the card, without parameters."""
+        return kind_of(self.card).build(self.config, policy)
 
 
 def load(
@@ -92,18 +96,15 @@ def load(
       OSError: when a file cannot be read or downloaded.
       ImportError: when the Hub is asked for and `huggingface_hub` is not installed.
     """
-    from zipmap_jax.models.storage import stored_format
-    from zipmap_jax.models.zipmap import ZipMap
     from zipmap_jax.nn.config import FP32
 
     source = find(name_or_path, ema=ema)
     for note in source.card["notes"]:
         warnings.warn(f"{name_or_path}: {note}", stacklevel=2)
-    policy = policy or FP32
+    model = source.model(policy or FP32)
     params = nest(
-        {name: jnp.asarray(leaf, stored_format(name, policy)) for name, leaf in source.leaves}
+        {name: jnp.asarray(leaf, model.stored_format(name)) for name, leaf in source.leaves}
     )
-    model = ZipMap(source.config, policy=policy)
     return LoadedModel(model, params, source.card)
 
 

@@ -96,9 +96,9 @@ def convert_leaves(
     """
     for rule in table:
         leaf = np.empty(rule.our_shape, dtype)
-        microbatches = [leaf] if rule.layers is None else leaf
-        for microbatch, name in zip(microbatches, rule.names, strict=True):
-            _copy(microbatch, np.asarray(state[name]).transpose(rule.axes))
+        targets = [leaf] if rule.layers is None else leaf
+        for target, name in zip(targets, rule.names, strict=True):
+            _copy(target, np.asarray(state[name]).transpose(rule.axes))
         yield rule.ours, leaf
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zipmap_jax.images.resize import PixelMap
+from zipmap_jax.geometry.pixel_map import PixelMap
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int

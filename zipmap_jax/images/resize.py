@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -10,69 +9,13 @@ import numpy as np
 from PIL import Image
 
 from zipmap_jax.errors import UserError
-from zipmap_jax.images.decode import Frame
+from zipmap_jax.geometry.pixel_map import PixelMap
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import UInt8
 
 Mode = Literal["crop", "pad"]
 _MIN_PATCHES = 2  # fewer patches than this along a side carry no geometry
-
-
-@dataclasses.dataclass(frozen=True)
-class PixelMap:
-    """How the pixels of a network image lie on the upright original image.
-
-    With pixel centres at integer coordinates, network pixel (u, v) shows the original image at
-
-        x = scale_x u + offset_x,    y = scale_y v + offset_y.
-
-    Attributes:
-      scale_x, scale_y: original pixels per network pixel.
-      offset_x, offset_y: original coordinates of the centre of network pixel (0, 0).
-      visible: (left, top, right, bottom) of the picture within the network image in network
-        pixels, right and bottom exclusive; what lies outside is padding.
-      network_size, original_size: (height, width).
-    """
-
-    scale_x: float
-    scale_y: float
-    offset_x: float
-    offset_y: float
-    visible: tuple[int, int, int, int]
-    network_size: tuple[int, int]
-    original_size: tuple[int, int]
-
-    @property
-    def matrix(self) -> Float[np.ndarray, "3 3"]:
-        """Homogeneous map from network to original pixel coordinates."""
-        return np.array(
-            [[self.scale_x, 0, self.offset_x], [0, self.scale_y, self.offset_y], [0, 0, 1]]
-        )
-
-    def to_original(self, network_k: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 3 3"]:
-        """Intrinsics in network pixels as intrinsics in original pixels.
-
-        A network pixel and the place it shows in the original image have the same ray, hence the
-        principal point moves with the pixel centres: `W/2` becomes `scale (W/2 + 1/2) - 1/2` where
-        nothing is cropped.
-        """
-        return self.matrix @ network_k
-
-    def to_network(self, original_k: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 3 3"]:
-        """Inverse of `to_original`."""
-        return np.linalg.inv(self.matrix) @ original_k
-
-    def shifted(self, left: int, top: int, network_size: tuple[int, int]) -> PixelMap:
-        """The map after the network image is placed at (left, top) of a larger one."""
-        x0, y0, x1, y1 = self.visible
-        return dataclasses.replace(
-            self,
-            offset_x=self.offset_x - left * self.scale_x,
-            offset_y=self.offset_y - top * self.scale_y,
-            visible=(x0 + left, y0 + top, x1 + left, y1 + top),
-            network_size=network_size,
-        )
 
 
 def resized_shape(
@@ -157,32 +100,7 @@ def fit(
         network_size=(resized.shape[0], new_w),
         original_size=(height, width),
     )
-    return _centred(resized, pixel_map, (size, size)) if mode == "pad" else (resized, pixel_map)
-
-
-def fit_all(
-    frames: Sequence[Frame], size: int = 518, patch: int = 14, mode: Mode = "crop"
-) -> tuple[Float[np.ndarray, "v h w 3"], list[PixelMap]]:
-    """Frames as network images of one size: each fitted, then padded with white to the largest.
-
-    Returns:
-      float32 images in [0, 1], and one map per frame.
-
-    Raises:
-      UserError: no frames, or as `resized_shape`.
-
-    Source: ZipMap's demonstration, image preprocessing.
-    """
-    if not frames:
-        raise UserError("there are no frames to resize: give at least one image")
-    fitted = [fit(frame.image, size, patch, mode) for frame in frames]
-    height = max(image.shape[0] for image, _ in fitted)
-    width = max(image.shape[1] for image, _ in fitted)
-    centred = [_centred(image, pixel_map, (height, width)) for image, pixel_map in fitted]
-    images = np.empty((len(centred), height, width, 3), np.float32)
-    for out, (image, _) in zip(images, centred, strict=True):
-        np.divide(image, np.float32(255), out=out)
-    return images, [pixel_map for _, pixel_map in centred]
+    return centred(resized, pixel_map, (size, size)) if mode == "pad" else (resized, pixel_map)
 
 
 def network_shape(
@@ -199,7 +117,7 @@ def network_shape(
     return max(min(h, size) for h, _ in shapes), max(w for _, w in shapes)
 
 
-def _centred(
+def centred(
     image: UInt8[np.ndarray, "h w 3"], pixel_map: PixelMap, size: tuple[int, int]
 ) -> tuple[UInt8[np.ndarray, "h2 w2 3"], PixelMap]:
     """`image` in the middle of white; an odd remainder goes to the bottom and the right."""

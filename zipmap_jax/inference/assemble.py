@@ -1,4 +1,4 @@
-"""From what the network says to a `Scene` on the host: everything at the original size."""
+"""From a prediction to a `Scene` on the host: everything at the original size."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from zipmap_jax.errors import UserError
-from zipmap_jax.geometry.pose import decode_pose, rebase_poses
+from zipmap_jax.geometry.pixel_map import PixelMap
+from zipmap_jax.geometry.plausible import PARTS, plausible_cameras
+from zipmap_jax.geometry.pose import rebase_poses
 from zipmap_jax.images.decode import Frame
 from zipmap_jax.images.resample import depth_to_original
-from zipmap_jax.images.resize import PixelMap
 from zipmap_jax.scene.scene import Scene
 from zipmap_jax.structs import Prediction, Progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-MIN_FOV = np.radians(1.0)
-MAX_FOV = np.radians(179.0)
 
 
 def assemble(
@@ -33,8 +31,6 @@ def assemble(
     progress: Progress | None = None,
 ) -> Scene:
     """The scene that a prediction of one batch entry describes.
-
-    Poses are those of the camera head's last iteration.
 
     Args:
       prediction: batch of one scene; views beyond `frames` are padding and are dropped.
@@ -55,8 +51,7 @@ def assemble(
     confidences = np.asarray(prediction.depth_conf[0, :count])
     network_size = (depths.shape[1], depths.shape[2])
     names = [frame.name for frame in frames]
-    encoding: Any = guarded(np.asarray(prediction.pose_enc)[-1, 0, :count], names)
-    w2c, network_k = map(np.asarray, decode_pose(encoding, network_size))
+    w2c, network_k = _with_plausible_cameras(prediction, count, network_size, names)
     if align_first_view:
         w2c = np.array(rebase_poses(cast("Any", w2c)))
         w2c[0] = np.eye(4)  # exactly, without the rounding
@@ -85,37 +80,27 @@ def assemble(
     )
 
 
-def guarded(encoding: Float[np.ndarray, "v 9"], names: Sequence[str]) -> Float[np.ndarray, "v 9"]:
-    """Pose encodings that decode to finite cameras.
-
-    Fields of view are clamped to [1, 179] degrees (the camera head's ReLU can give 0), quaternions
-    that are zero or not finite become the identity, translations that are not finite become 0.
-    Each view that is changed is named in a warning.
-    """
-    encoding = np.array(encoding, np.float64)
-    for pose, name in zip(encoding, names, strict=True):
-        broken = []
-        if not np.isfinite(pose[:3]).all():
-            broken.append("translation")
-            pose[:3] = 0
-        if not np.isfinite(pose[3:7]).all() or np.linalg.norm(pose[3:7]) < 1e-6:
-            broken.append("rotation")
-            pose[3:7] = (0, 0, 0, 1)
-        fov = np.nan_to_num(pose[7:], nan=0.0).clip(MIN_FOV, MAX_FOV)
-        if not np.array_equal(fov, pose[7:]):
-            broken.append("field of view")
-            pose[7:] = fov
-        if broken:
+def _with_plausible_cameras(
+    prediction: Prediction, count: int, size: tuple[int, int], names: Sequence[str]
+) -> tuple[Float[np.ndarray, "v 4 4"], Float[np.ndarray, "v 3 3"]]:
+    """Cameras in float64; a warning names each view whose camera had to be replaced."""
+    w2c, intrinsics = (
+        np.asarray(x, np.float64)[0, :count]  # type: ignore[index]
+        for x in (prediction.w2c, prediction.intrinsics)
+    )
+    w2c, intrinsics, replaced = plausible_cameras(w2c, intrinsics, size)
+    for name, flags in zip(names, replaced, strict=True):
+        if broken := [part for part, flag in zip(PARTS, flags, strict=True) if flag]:
             warnings.warn(
                 f"the model gave view {name} an impossible {' and '.join(broken)}, which is "
                 "replaced: do not trust this camera",
                 stacklevel=3,
             )
-    return encoding
+    return w2c, intrinsics
 
 
 def _check(prediction: Prediction, frames: Sequence[Frame], pixel_maps: Sequence[PixelMap]) -> None:
-    if prediction.pose_enc is None:
+    if prediction.w2c is None or prediction.intrinsics is None:
         raise UserError(
             "a scene needs camera poses, and the prediction has none (rays were read): "
             "assemble the prediction of an update"

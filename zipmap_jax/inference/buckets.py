@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool, UInt8
 
 _FIRST = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 
@@ -116,17 +116,19 @@ def steps() -> Iterator[int]:
 
 
 def fill(
-    scenes: Sequence[Float[np.ndarray, "v h w 3"]], bucket: Bucket
-) -> tuple[Float[np.ndarray, "b n h w 3"], Bool[np.ndarray, "b n"]]:
+    scenes: Sequence[UInt8[np.ndarray, "v h w 3"]], bucket: Bucket
+) -> tuple[UInt8[np.ndarray, "b n h w 3"], Bool[np.ndarray, "b n"]]:
     """Scenes in the shape of a bucket, and which views are real.
 
     Missing views are black. A missing scene repeats the first, as one without a single view would
     give NaN, which debugging modes of JAX stop at.
     """
     shape = (bucket.scenes, bucket.views, bucket.height, bucket.width, 3)
-    images, valid = np.zeros(shape, np.float32), np.zeros(shape[:2], bool)
+    images, valid = np.zeros(shape, np.uint8), np.zeros(shape[:2], bool)
     for i in range(bucket.scenes):
         scene = scenes[i] if i < len(scenes) else scenes[0]
+        if scene.dtype != np.uint8:
+            raise ValueError(f"network images are uint8, got {scene.dtype}")
         images[i, : len(scene)] = scene
         valid[i, : len(scene)] = True
     return images, valid

@@ -61,20 +61,20 @@ class Program:
 def compiled_update(model: Any, params: Any, bucket: Bucket) -> Program:
     """The program that reconstructs scenes that fill a bucket.
 
-    It starts from the initial state and returns only what a scene is made of: depth, confidence and
-    the last pose encoding, so the compiler removes the local-point head. It is in three parts, see
-    `zipmap_jax.inference.offline_program`, unless the model zips one window after the other, see
+    It starts from the initial state and returns only what a scene is made of, cameras, depth and
+    confidence, so the compiler removes other heads. It is in three parts, see
+    `zipmap_jax.inference.offline_program`, unless the model takes views in one after the other, see
     `zipmap_jax.inference.stream_program`. Programs are kept for the life of the process, per model
     and bucket; those of streams do not depend on the number of chunks.
 
     Args:
-      model: a `ZipMap`, or anything hashable with its config and methods.
+      model: any `Model`.
       params: its parameters, or their shapes.
       bucket: shape of the views, how many are handled at a time, and by how many devices.
     """
     leaves, tree = jax.tree.flatten(params)
     shapes = tuple((tuple(leaf.shape), jnp.dtype(leaf.dtype).name) for leaf in leaves)
-    few = one_call(model.config, bucket)
+    few = one_call(model, bucket)
     program = _compile(_Key(model, tree, shapes), few)
     return program if few == bucket else dataclasses.replace(program, bucket=bucket)
 
@@ -85,7 +85,7 @@ def _compile(key: _Key, bucket: Bucket) -> Program:
     params = jax.tree.unflatten(key.tree, leaves)
     count = _cache_count()
     before, began = count.copy(), time.monotonic()
-    make = compile_phases if key.model.config.window is None else compile_stream
+    make = compile_phases if key.model.phased else compile_stream
     run = make(key.model, params, bucket)
     seconds, asked = time.monotonic() - began, count["asked"] - before["asked"]
     return Program(run, bucket, seconds, 0 < asked == count["found"] - before["found"])

@@ -17,13 +17,13 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from zipmap_jax.models.config import ZipMapConfig
+    from zipmap_jax.models.api import Model
 
 VIEWS = "views"
-"""The mesh axis; `ZipMap.views_axis` of a model that is split."""
+"""The mesh axis that splits the views; see `PhasedModel.sharded`."""
 
 
-def check_devices(devices: int, config: ZipMapConfig) -> None:
+def check_devices(devices: int, model: Model) -> None:
     """Refuse a number of devices that there are not, or that the model cannot use.
 
     Raises:
@@ -42,9 +42,11 @@ def check_devices(devices: int, config: ZipMapConfig) -> None:
             f"devices cannot be {devices}, as this machine has {count} {platform} "
             f"device{'s' * (count > 1)}: choose {choice}{trial}"
         )
-    if devices > 1 and (config.window is not None or config.mixer == "attention"):
-        kind = "attends" if config.window is None else f"zips {config.window} views after the other"
-        raise UserError(f"a model that {kind} cannot share views among devices: leave devices at 1")
+    if devices > 1 and not model.shares_views:
+        raise UserError(
+            f"the model {model.name} cannot share the views of a scene among devices: leave "
+            "devices at 1"
+        )
 
 
 def split(
@@ -57,7 +59,7 @@ def split(
     """A function of whole scenes, made of one that works on a share of the views.
 
     Args:
-      function: of a model with `views_axis` set to `VIEWS`.
+      function: of a model sharded over the axis `VIEWS`.
       devices: the first so many of this process.
       places: along which axes they share each argument.
       outputs: the same of what is returned.

@@ -6,7 +6,6 @@ server wants one copy for its programs of all shapes.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import secrets
 import zipfile
@@ -24,8 +23,8 @@ from zipmap_jax.convert.rules import flatten, nest, shapes_of
 from zipmap_jax.convert.safetensors_file import write_safetensors
 from zipmap_jax.errors import UserError
 from zipmap_jax.geometry.depth import unproject_to_world
-from zipmap_jax.geometry.pose import decode_pose, rebase_poses
-from zipmap_jax.inference.assemble import MAX_FOV, MIN_FOV
+from zipmap_jax.geometry.plausible import plausible_cameras
+from zipmap_jax.geometry.pose import rebase_poses
 from zipmap_jax.inference.program_file import BINARY, FACTS, FORMAT, require_flatbuffers
 from zipmap_jax.structs import Views
 
@@ -50,7 +49,7 @@ def reconstruction(model: Any, chunk: int | None, scenes: int = 1) -> Callable[.
     """The function `(weights, images, valid) -> outputs` that is exported.
 
     Args:
-      model: a `ZipMap`.
+      model: any model.
       chunk: views worked on at a time; None = all.
       scenes: worked on together.
 
@@ -62,12 +61,10 @@ def reconstruction(model: Any, chunk: int | None, scenes: int = 1) -> Callable[.
 
     def reconstruct(weights: dict[str, Any], images: Array, valid: Array) -> dict[str, Any]:
         params = nest(weights)
-        if images.dtype == jnp.uint8:
-            images = images.astype(jnp.float32) / 255
+        images = model.preparation.normalise(images)
         views = Views(images, valid) if scenes > 1 else Views(images[None], valid[None])
-        _, prediction = model.update(params, model.init_state(params), views, chunk=chunk)
-        assert prediction.pose_enc is not None
-        parts = (prediction.pose_enc[-1], prediction.depth, prediction.depth_conf)
+        _, p = model.update(params, model.init_state(params), views, chunk=chunk)
+        parts = (p.w2c, p.intrinsics, p.depth, p.depth_conf)
         if scenes > 1:
             return jax.vmap(_outputs)(*parts)
         return _outputs(*(part[0] for part in parts))
@@ -76,12 +73,16 @@ def reconstruction(model: Any, chunk: int | None, scenes: int = 1) -> Callable[.
 
 
 def _outputs(
-    encoding: Float[Array, "v 9"], depth: Float[Array, "v h w"], confidence: Float[Array, "v h w"]
+    w2c: Float[Array, "v 4 4"],
+    intrinsics: Float[Array, "v 3 3"],
+    depth: Float[Array, "v h w"],
+    confidence: Float[Array, "v h w"],
 ) -> dict[str, Array]:
-    """What is said of one scene, see `OUTPUTS`."""
+    """The arrays of `OUTPUTS` of one scene."""
     depth = depth.astype(jnp.float32)
-    height, width = depth.shape[1:]
-    w2c, intrinsics = decode_pose(possible(encoding.astype(jnp.float32)), (height, width))
+    w2c, intrinsics, _ = plausible_cameras(
+        w2c.astype(jnp.float32), intrinsics.astype(jnp.float32), depth.shape[1:]
+    )
     w2c = rebase_poses(w2c)
     return {
         "w2c": w2c,
@@ -90,23 +91,6 @@ def _outputs(
         "confidence": confidence.astype(jnp.float32),
         "points": unproject_to_world(depth, intrinsics, w2c),
     }
-
-
-def possible(encoding: Float[Array, "v 9"]) -> Float[Array, "v 9"]:
-    """Pose encodings that decode to finite cameras, replaced as `scene.guarded` does, silently."""
-    translation, rotation, fov = encoding[:, :3], encoding[:, 3:7], encoding[:, 7:]
-    here = jnp.isfinite(translation).all(1, keepdims=True)
-    norm = jnp.linalg.norm(rotation, axis=1, keepdims=True)
-    turned = jnp.isfinite(norm) & (norm >= 1e-6)
-    identity = jnp.broadcast_to(jnp.asarray([0.0, 0.0, 0.0, 1.0]), rotation.shape)
-    return jnp.concatenate(
-        [
-            jnp.where(here, translation, 0.0),
-            jnp.where(turned, rotation, identity),
-            jnp.nan_to_num(fov, nan=0.0).clip(MIN_FOV, MAX_FOV),
-        ],
-        axis=1,
-    )
 
 
 def export_program(
@@ -144,11 +128,9 @@ def export_program(
     """
     require_flatbuffers()
     path = Path(path)
-    _check(views, scenes, size, chunk, loaded.model.config.patch, platforms)
+    model = loaded.model.portable()
+    _check(views, scenes, size, chunk, model.preparation.patch, platforms)
     chunk = chunk or _WHOLE_CHUNK
-    # cuDNN's attention runs on one platform only.
-    policy = dataclasses.replace(loaded.model.policy, attention="xla")
-    model = dataclasses.replace(loaded.model, policy=policy)
     flat = flatten(loaded.params)
     shape = (scenes, views) if scenes > 1 else (views,)
     arguments = (
@@ -164,8 +146,8 @@ def export_program(
         "format": FORMAT,
         "created_by": created_by(),
         "jax": jax.__version__,
-        "model": str(loaded.card.get("name", model.config.preset)),
-        "variant": model.config.variant,
+        "model": str(loaded.card.get("name", model.name)),
+        "variant": loaded.card.get("variant", ""),
         "licence": loaded.card.get("licence", ""),
         "views": views,
         "scenes": scenes,
@@ -173,7 +155,7 @@ def export_program(
         "width": size[1],
         "input": input_type,
         "chunk": min(chunk, views),
-        "compute": jnp.dtype(policy.compute).name,
+        "compute": jnp.dtype(model.policy.compute).name,
         "platforms": list(platforms),
         "weights": weights.name,
         "outputs": OUTPUTS if scenes == 1 else _OF_SCENES,

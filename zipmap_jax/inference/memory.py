@@ -13,8 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from zipmap_jax.models.memory import Workload, plan_memory
-from zipmap_jax.nn.config import FP32
+from zipmap_jax.models.api import Workload
 
 # Interpreter, JAX and compiler; measured on the CPU.
 _RUNTIME_BYTES = 400_000_000
@@ -87,7 +86,7 @@ class MemoryEstimate:
     @property
     def parts(self) -> str:
         """What the device's share is made of, in one line."""
-        return plan_memory(self.workload).text
+        return self.workload.plan.text
 
 
 def estimate_memory(
@@ -95,7 +94,7 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """Estimate of peak memory, with a suggestion if it exceeds what is free.
 
-    See `plan_memory` for the device's share.
+    See `Model.memory` for the device's share.
 
     Args:
       workload: the model and the views.
@@ -112,7 +111,7 @@ def estimate_memory(
 
 def device_bytes(w: Workload) -> int:
     """Expected peak bytes where the network runs."""
-    return plan_memory(w).total
+    return w.plan.total
 
 
 def host_bytes(w: Workload) -> int:
@@ -156,7 +155,7 @@ def chunks(workload: Workload) -> tuple[int | None, ...]:
     As many as 16, and as many as fit. Of a stream 8: every view that fills up the last chunk costs
     a step of its own.
     """
-    if workload.config.streams:
+    if workload.model.streams:
         return (None if workload.share <= STREAMED else STREAMED, 4, 2, 1)
     return (None if workload.share <= 16 else 16, 8, 4, 2, 1)
 
@@ -243,7 +242,7 @@ def workload_of(
     chunk: int | None = None,
     platform: str | None = None,
 ) -> Workload:
-    """The workload of running a `ZipMap` on images of these sizes.
+    """The workload of running a model on images of these sizes.
 
     Args:
       model, params: the model.
@@ -251,8 +250,7 @@ def workload_of(
       platform: that it runs on, "cpu" or another; None = the default.
     """
     return Workload(
-        config=model.config,
-        policy=getattr(model, "policy", FP32),
+        model=model,
         parameter_bytes=tree_bytes(params),
         original_sizes=tuple(original_sizes),
         network_size=network_size,

@@ -1,8 +1,8 @@
 """A reconstruction in three programs, so that images and predictions need not lie on the device.
 
-1. embed: a chunk of images goes to the device and becomes tokens, for one chunk after the other;
-2. zip: the tokens of all views become tapped features, and cameras;
-3. heads: the features of a chunk become depth and confidence, which go to the host while the next
+1. encode: a chunk of images goes to the device and becomes tokens, for one chunk after the other;
+2. mix: the tokens of all views become features, and cameras;
+3. decode: the features of a chunk become depth and confidence, which go to the host while the next
    chunk is computed.
 
 The device holds weights and features of all views, besides these their tokens (1, 2) or temporaries
@@ -27,7 +27,7 @@ from zipmap_jax.models.loops import put
 from zipmap_jax.structs import Prediction
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
+    from jaxtyping import Array, Float, UInt8
 
     from zipmap_jax.inference.buckets import Bucket
     from zipmap_jax.structs import Views
@@ -72,37 +72,43 @@ class CompiledPhase:
 
 
 def phases_of(model: Any, params: Any, bucket: Bucket, *, points: bool = False) -> dict[str, Phase]:
-    """The three programs of a bucket: "embed", "zip" and "heads".
+    """The three programs of a bucket: "encode", "mix" and "decode".
 
     Args:
-      model: a `ZipMap` without a window.
+      model: a `PhasedModel`.
       params: its parameters, or their shapes.
       bucket: shape of the views, which are whole chunks.
       points: whether the heads give local points as well.
     """
     if bucket.devices > 1:
-        model = dataclasses.replace(model, views_axis=VIEWS)
+        model = model.sharded(VIEWS)
     size = (bucket.height, bucket.width)
 
-    def embed(params: Any, tokens: Array, images: Array, first: Array, i: Array) -> Any:
+    def encode(params: Any, tokens: Array, images: Array, first: Array, i: Array) -> Any:
         # Its successor tells the host that the images are used up; itself would be there at once.
-        return put(tokens, model.embed(params, images[0], first[0]), i), i + 1
+        images = model.preparation.normalise(images[0])
+        return put(tokens, model.encode(params, images, first[0]), i), i + 1
 
-    def zip_all(params: Any, tokens: Array, valid: Array) -> Any:
+    def mix(params: Any, tokens: Array, valid: Array) -> Any:
         state = model.init_state(params)
-        _, taps, poses, tokens = model.zip_tokens(params, state, tokens, valid, size)
-        return taps, poses[-1:].astype(jnp.float32), tokens
+        _, features, cameras, tokens = model.mix(params, state, tokens, valid, size)
+        return features, cameras, tokens
 
-    def heads(params: Any, taps: Array, i: Array) -> tuple[Array, ...]:
-        some = lax.dynamic_index_in_dim(taps, i, 0)
-        found = model.dense(params, some, size, bucket.chunk)
-        return tuple(x.astype(jnp.float32) for x in found[: 3 if points else 2])
+    def decode(params: Any, features: Any, i: Array) -> tuple[Array, ...]:
+        some = jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, 0), features)
+        dense = model.decode(params, some, size, bucket.chunk)
+        return tuple(x.astype(jnp.float32) for x in dense[: 3 if points else 2])
 
     shape, index = bucket.chunk_shape, jax.ShapeDtypeStruct((), jnp.int32)
-    images: Any = jax.ShapeDtypeStruct((*shape, *size, 3), jnp.float32)
+    images: Any = jax.ShapeDtypeStruct((*shape, *size, 3), jnp.uint8)
     first: Any = jax.ShapeDtypeStruct(shape, jnp.bool_)
     valid: Any = jax.ShapeDtypeStruct((bucket.scenes, bucket.views), jnp.bool_)
-    one = jax.eval_shape(lambda p, x, f: model.embed(p, x[0], f[0]), params, images, first)
+    one = jax.eval_shape(
+        lambda p, x, f: model.encode(p, model.preparation.normalise(x[0]), f[0]),
+        params,
+        images,
+        first,
+    )
     tokens: Any = jax.ShapeDtypeStruct((bucket.devices * bucket.chunks, *one.shape), one.dtype)
 
     def phase(
@@ -116,14 +122,14 @@ def phases_of(model: Any, params: Any, bucket: Bucket, *, points: bool = False) 
         return Phase(jitted, arguments, places, bucket.devices)
 
     spread, same = PartitionSpec(VIEWS), PartitionSpec()
-    of_views, of_poses = PartitionSpec(None, VIEWS), PartitionSpec(None, None, VIEWS)
+    of_views = PartitionSpec(None, VIEWS)
     each = (spread, spread, spread, same)
     phases = {
-        "embed": phase(embed, (tokens, images, first, index), each, (spread, same), 1),
-        "zip": phase(zip_all, (tokens, valid), (spread, of_views), (spread, of_poses, spread), 1),
+        "encode": phase(encode, (tokens, images, first, index), each, (spread, same), 1),
+        "mix": phase(mix, (tokens, valid), (spread, of_views), (spread, of_views, spread), 1),
     }
-    taps, *_ = phases["zip"].jitted.eval_shape(params, tokens, valid)
-    return {**phases, "heads": phase(heads, (taps, index), (spread, same), spread)}
+    features, *_ = phases["mix"].jitted.eval_shape(params, tokens, valid)
+    return {**phases, "decode": phase(decode, (features, index), (spread, same), spread)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,14 +137,14 @@ class OfflineProgram:
     """The three programs, ready to run.
 
     Attributes:
-      embed, zip, heads: see `phases_of`.
+      encode, mix, decode: see `phases_of`.
       tokens: shape of the tokens of all views.
       bucket: shape of the views.
     """
 
-    embed: CompiledPhase
-    zip: CompiledPhase
-    heads: CompiledPhase
+    encode: CompiledPhase
+    mix: CompiledPhase
+    decode: CompiledPhase
     tokens: jax.ShapeDtypeStruct
     bucket: Bucket
 
@@ -148,10 +154,10 @@ class OfflineProgram:
         Args:
           params: the parameters; they stay where they are if that is on the device.
           views: host arrays in the shape of the bucket.
-          step: told of each chunk three times: once it is embedded, zipped and predicted.
+          step: called three times for each chunk: after it is encoded, mixed and decoded.
 
         Returns:
-          Host arrays: depth, confidence and the last pose encoding.
+          Host arrays: cameras, depth and confidence.
         """
         chunks = self.bucket.chunks
 
@@ -159,29 +165,29 @@ class OfflineProgram:
             step(count, 3 * chunks)
 
         done(0)
-        params = jax.device_put(params, self.zip.places[0])
-        tokens = self._embed(params, np.asarray(views.images), done)
-        valid = jax.device_put(views.valid, self.zip.places[2])
-        taps, poses, tokens = self.zip.run(params, tokens, valid)
-        cameras = jax.device_get(poses)
+        params = jax.device_put(params, self.mix.places[0])
+        tokens = self._encode(params, np.asarray(views.images), done)
+        valid = jax.device_put(views.valid, self.mix.places[2])
+        features, cameras, tokens = self.mix.run(params, tokens, valid)
+        w2c, intrinsics = jax.device_get(cameras)
         del tokens  # no program uses their place any more: it is free for the heads
         done(2 * chunks)
-        depth, confidence = self._predict(params, taps, done)
-        return Prediction(depth=depth, depth_conf=confidence, pose_enc=cameras)  # type: ignore[arg-type]
+        depth, confidence = self._decode(params, features, done)
+        return Prediction(depth, confidence, w2c, intrinsics)  # type: ignore[arg-type]
 
-    def _embed(
-        self, params: Any, images: Float[np.ndarray, "b v h w 3"], done: Callable[[int], None]
+    def _encode(
+        self, params: Any, images: UInt8[np.ndarray, "b v h w 3"], done: Callable[[int], None]
     ) -> Array:
         """The tokens of all views. No more than two chunks of images lie on the device."""
         b = self.bucket
         first = np.zeros((b.chunks, *b.chunk_shape), bool)
         first[0, 0, :, 0] = True
         of_chunks = _in_chunks(images, b)
-        tokens = jnp.zeros(self.tokens.shape, self.tokens.dtype, device=self.embed.places[1])
+        tokens = jnp.zeros(self.tokens.shape, self.tokens.dtype, device=self.encode.places[1])
         before = None
         for i in range(b.chunks):
-            chunk = jax.device_put((of_chunks[i], first[i]), self.embed.places[2:4])
-            tokens, used = self.embed.run(params, tokens, *chunk, np.int32(i))
+            chunk = jax.device_put((of_chunks[i], first[i]), self.encode.places[2:4])
+            tokens, used = self.encode.run(params, tokens, *chunk, np.int32(i))
             if before is not None:
                 jax.block_until_ready(before)
                 done(i)
@@ -190,8 +196,8 @@ class OfflineProgram:
         done(b.chunks)
         return tokens
 
-    def _predict(
-        self, params: Any, taps: Array, done: Callable[[int], None]
+    def _decode(
+        self, params: Any, features: Any, done: Callable[[int], None]
     ) -> list[Float[np.ndarray, "b v h w"]]:
         """Depth and confidence; those of a chunk go to the host while the next is computed."""
         b = self.bucket
@@ -199,22 +205,22 @@ class OfflineProgram:
         results = [np.empty(shape, np.float32) for _ in range(2)]
 
         def dispatch(i: int) -> tuple[Array, ...]:
-            coming = self.heads.run(params, taps, np.int32(i))
-            for x in coming:
+            pending = self.decode.run(params, features, np.int32(i))
+            for x in pending:
                 x.copy_to_host_async()
-            return coming
+            return pending
 
-        def keep(i: int, coming: tuple[Array, ...]) -> None:
-            for result, x in zip(results, coming, strict=True):
+        def keep(i: int, pending: tuple[Array, ...]) -> None:
+            for result, x in zip(results, pending, strict=True):
                 _in_chunks(result, b)[i] = x
             done(2 * b.chunks + i + 1)
 
-        coming = dispatch(0)
+        pending = dispatch(0)
         for i in range(1, b.chunks):
-            before, coming = coming, dispatch(i)
+            before, pending = pending, dispatch(i)
             keep(i - 1, before)
             del before
-        keep(b.chunks - 1, coming)
+        keep(b.chunks - 1, pending)
         return results
 
 
@@ -222,7 +228,7 @@ def compile_phases(model: Any, params: Any, bucket: Bucket) -> OfflineProgram:
     """Compile all three; see `phases_of`."""
     phases = phases_of(model, params, bucket)
     ready = {name: phase.compile(params) for name, phase in phases.items()}
-    return OfflineProgram(**ready, tokens=phases["embed"].arguments[0], bucket=bucket)
+    return OfflineProgram(**ready, tokens=phases["encode"].arguments[0], bucket=bucket)
 
 
 def _in_chunks(x: Float[np.ndarray, "b v ..."], bucket: Bucket) -> Float[np.ndarray, "n k b c ..."]:

@@ -11,8 +11,10 @@ import jax
 import numpy as np
 
 from zipmap_jax.errors import UserError, is_out_of_memory
+from zipmap_jax.geometry.pixel_map import PixelMap
 from zipmap_jax.images.decode import Frame
-from zipmap_jax.images.resize import Mode, PixelMap, fit_all, resized_shape
+from zipmap_jax.images.preparation import fit_all
+from zipmap_jax.images.resize import Mode
 from zipmap_jax.images.sources import (
     ImageSource,
     evenly_spaced,
@@ -32,11 +34,12 @@ from zipmap_jax.inference.memory import (
     workload_of,
 )
 from zipmap_jax.inference.scene_plan import plan_scene
+from zipmap_jax.models.api import Preparation
 from zipmap_jax.scene.scene import Scene
 from zipmap_jax.structs import Prediction, Progress, Views
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import UInt8
 
     from zipmap_jax.convert.hub import LoadedModel
 
@@ -87,9 +90,9 @@ def reconstruct(
       UserError: bad input or options, or not enough memory; one sentence with the remedy.
     """
     size = default_size(model) if size is None else size
-    patch = model.model.config.patch
-    _check_options(size, patch, mode, chunk)
-    check_devices(devices, model.model.config)
+    preparation = model.model.preparation
+    _check_options(preparation, size, mode, chunk)
+    check_devices(devices, model.model)
     sources = evenly_spaced(list_sources(inputs, fps, strict), max_views)
     plan = plan_scene(
         model,
@@ -106,7 +109,7 @@ def reconstruct(
     elif not plan.estimate.fits:
         warnings.warn(plan.estimate.text, stacklevel=2)
     frames, images, pixel_maps = read_views(
-        sources, size, patch, mode, fps=fps, exif=exif, strict=strict, progress=progress
+        sources, preparation, size, mode, fps=fps, exif=exif, strict=strict, progress=progress
     )
     prediction = predict(
         model,
@@ -122,7 +125,7 @@ def reconstruct(
         prediction,
         frames,
         pixel_maps,
-        model=str(model.card.get("name", model.model.config.preset)),
+        model=str(model.card.get("name", model.model.name)),
         align_first_view=align_first_view,
         progress=progress,
     )
@@ -130,15 +133,15 @@ def reconstruct(
 
 def read_views(
     sources: Sequence[ImageSource],
+    preparation: Preparation,
     size: int,
-    patch: int,
-    mode: Mode,
+    mode: str,
     *,
     fps: float = 1.0,
     exif: bool = True,
     strict: bool = False,
     progress: Progress | None = None,
-) -> tuple[list[Frame], Float[np.ndarray, "v h w 3"], list[PixelMap]]:
+) -> tuple[list[Frame], UInt8[np.ndarray, "v h w 3"], list[PixelMap]]:
     """Frames at their original size, as network images, and how the two grids lie on each other.
 
     Raises:
@@ -148,19 +151,19 @@ def read_views(
     def large_enough(frame: Frame) -> None:
         try:
             height, width = frame.image.shape[:2]
-            resized_shape(height, width, size, patch, mode)
-        except ValueError as error:
+            preparation.resized_shape((height, width), size, mode)
+        except UserError as error:
             raise UserError(f"{frame.name}: {error}") from error
 
     frames = read_sources(
         sources, fps, exif=exif, strict=strict, check=large_enough, progress=progress
     )
-    return frames, *fit_all(frames, size, patch, mode)
+    return frames, *fit_all(preparation, frames, size, mode)
 
 
 def predict(
     model: LoadedModel,
-    images: Float[np.ndarray, "v h w 3"],
+    images: UInt8[np.ndarray, "v h w 3"],
     *,
     chunk: int | None = None,
     workload: Workload | None = None,
@@ -173,7 +176,7 @@ def predict(
 
     Args:
       model: from `zipmap_jax.load`.
-      images: RGB in [0, 1] at network size, as `fit_all` makes them.
+      images: RGB at network size, see `fit_all`.
       chunk: views worked on at a time; None = all.
       workload: what to base advice on if memory runs out; None = derived from `images`.
       devices: as in `reconstruct`.
@@ -183,7 +186,7 @@ def predict(
       on_program: as in `reconstruct`.
 
     Returns:
-      Host arrays for a batch of one: depth, confidence and the last pose encoding of each view.
+      Host arrays for a batch of one: cameras, depth and confidence of each view.
 
     Raises:
       UserError: memory ran out.
@@ -195,7 +198,7 @@ def predict(
         chunk=chunk,
         devices=devices,
         rounded=rounded,
-        streams=model.model.config.streams,
+        streams=model.model.streams,
     )
     if workload is None:
         sizes = [images.shape[1:3]] * views
@@ -208,7 +211,7 @@ def predict(
 
 def predict_scenes(
     model: LoadedModel,
-    scenes: Sequence[Float[np.ndarray, "v h w 3"]],
+    scenes: Sequence[UInt8[np.ndarray, "v h w 3"]],
     bucket: Bucket,
     advice: str,
     *,
@@ -243,24 +246,19 @@ def predict_scenes(
         if not is_out_of_memory(error):
             raise
         raise UserError(f"memory ran out: {advice}") from error
-    assert prediction.pose_enc is not None
     return [
-        Prediction(
-            depth=prediction.depth[i : i + 1, : len(scene)],
-            depth_conf=prediction.depth_conf[i : i + 1, : len(scene)],
-            pose_enc=prediction.pose_enc[:, i : i + 1, : len(scene)],
-        )
-        for i, scene in enumerate(scenes)
+        jax.tree.map(lambda x, i=i, n=n: x[i : i + 1, :n], prediction)
+        for i, n in enumerate(map(len, scenes))
     ]
 
 
 def default_size(model: LoadedModel) -> int:
-    """Network image size a model was made for: its card's "size", else its position embedding's."""
-    return int(model.card.get("size") or model.model.config.embedder.image_size)
+    """Network image size a model was made for: its card's "size", else its default."""
+    return int(model.card.get("size") or model.model.default_size)
 
 
-def _check_options(size: int, patch: int, mode: Mode, chunk: int | None) -> None:
-    resized_shape(size, size, size, patch, mode)
+def _check_options(preparation: Preparation, size: int, mode: str, chunk: int | None) -> None:
+    preparation.resized_shape((size, size), size, mode)
     if chunk is not None and chunk < 1:
         raise UserError(f"chunk must be at least 1 view, got {chunk}: leave it out to choose it")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zipmap_jax.errors import UserError
-from zipmap_jax.images.resize import Mode, network_shape, resized_shape
+from zipmap_jax.images.resize import Mode
 from zipmap_jax.images.sources import ImageSource, probe_sizes
 from zipmap_jax.inference.buckets import padded_count
 from zipmap_jax.inference.memory import (
@@ -18,6 +18,7 @@ from zipmap_jax.inference.memory import (
     estimate_memory,
     workload_of,
 )
+from zipmap_jax.models.api import Preparation, Size
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.hub import LoadedModel
@@ -65,10 +66,10 @@ def plan_scene(
     Raises:
       UserError: there is by far not enough memory, and no chunk was given.
     """
-    patch = model.model.config.patch
-    sizes = [s for s in probe_sizes(sources, exif) if _usable(s, size, patch, mode)]
+    preparation = model.model.preparation
+    sizes = [s for s in probe_sizes(sources, exif) if _usable(preparation, s, size, mode)]
     sizes = sizes or [(size, size)]  # reading will say why there are none
-    network_size = network_shape(sizes, size, patch, mode)
+    network_size = preparation.network_shape(sizes, size, mode)
     work = workload_of(model.model, model.params, sizes, network_size, chunk)
     work = dataclasses.replace(work, devices=devices)
     if chunk is None:
@@ -99,7 +100,7 @@ def chunk_for(workload: Workload, scenes: int, free: Free) -> int | None:
 
 def padded(workload: Workload) -> Workload:
     """The work with its views rounded up; views that fill up need no memory for originals."""
-    share = padded_count(workload.share, workload.chunk, streams=workload.config.streams)
+    share = padded_count(workload.share, workload.chunk, streams=workload.model.streams)
     count = workload.devices * share
     extra = max(0, count - workload.views)
     return dataclasses.replace(
@@ -107,9 +108,9 @@ def padded(workload: Workload) -> Workload:
     )
 
 
-def _usable(shape: tuple[int, int], size: int, patch: int, mode: Mode) -> bool:
+def _usable(preparation: Preparation, shape: Size, size: int, mode: str) -> bool:
     try:
-        resized_shape(*shape, size, patch, mode)
+        preparation.resized_shape(shape, size, mode)
     except ValueError:
         return False
     return True

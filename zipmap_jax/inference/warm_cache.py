@@ -10,14 +10,13 @@ import jax
 
 from zipmap_jax.convert.hub import find
 from zipmap_jax.errors import UserError
-from zipmap_jax.images.resize import Mode, network_shape
+from zipmap_jax.images.resize import Mode
 from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.compile import compiled_update, forget_programs
 from zipmap_jax.inference.memory import free_memory, workload_of
 from zipmap_jax.inference.scene_plan import chunk_for
 from zipmap_jax.inference.stream_program import one_call
-from zipmap_jax.models.storage import as_multiplied
-from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.models.api import Model, in_stored_formats
 
 if TYPE_CHECKING:
     from zipmap_jax.nn.config import Policy
@@ -41,17 +40,17 @@ class WarmupResult:
     kept: bool
 
 
-def shapes_of_model(name: str, policy: Policy) -> tuple[ZipMap, Any, int]:
+def shapes_of_model(name: str, policy: Policy) -> tuple[Model, Any, int]:
     """A model, the shapes of its parameters and its image size, without reading the parameters."""
     source = find(name)
-    model = ZipMap(source.config, policy=policy)
-    size = int(source.card.get("size") or source.config.embedder.image_size)
+    model = source.model(policy)
+    size = int(source.card.get("size") or model.default_size)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
-    return model, as_multiplied(shapes, policy), size
+    return model, in_stored_formats(shapes, model), size
 
 
 def buckets_for(
-    model: ZipMap,
+    model: Model,
     params: Any,
     views: Sequence[int],
     ratios: Sequence[tuple[int, int]],
@@ -78,20 +77,20 @@ def buckets_for(
     """
     if min(views, default=0) < 1:
         raise UserError(f"views must be at least 1, got {list(views)}: try 8 16 32")
-    found = []
+    buckets = []
     for width, height in ratios:
         original = (1000 * height, 1000 * width)
-        shape = network_shape([original], size, model.config.patch, mode)
+        shape = model.preparation.network_shape([original], size, mode)
         for count in views:
             work = workload_of(model, params, [shape] * count, shape, chunk)
             own = chunk or chunk_for(work, scenes, free_memory())
-            streams = model.config.streams
+            streams = model.streams
             bucket = bucket_of(count, shape, chunk=own, scenes=scenes, streams=streams)
-            found.append(one_call(model.config, bucket))
-    return list(dict.fromkeys(found))
+            buckets.append(one_call(model, bucket))
+    return list(dict.fromkeys(buckets))
 
 
-def warm(model: ZipMap, params: Any, buckets: Sequence[Bucket]) -> Iterator[WarmupResult]:
+def warm(model: Model, params: Any, buckets: Sequence[Bucket]) -> Iterator[WarmupResult]:
     """Compile programs into the cache on disk, each twice: the second time shows what it saves."""
     for bucket in buckets:
         forget_programs()

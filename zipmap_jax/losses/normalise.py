@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from zipmap_jax.errors import UserError
 from zipmap_jax.losses.robust import clamp, safe_norm
-from zipmap_jax.structs import Prediction
+from zipmap_jax.structs import HeadOutputs
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float, Int
@@ -120,8 +120,8 @@ def alignment_scale(
 
 
 def normalise_prediction(
-    prediction: Prediction, target: Target, *, parity: bool = True
-) -> tuple[Prediction, Scales]:
+    prediction: HeadOutputs, target: Target, *, parity: bool = True
+) -> tuple[HeadOutputs, Scales]:
     """Bring a prediction into the unit of the ground truth.
 
     Args:
@@ -146,7 +146,7 @@ def normalise_prediction(
     return rescale(prediction, scales), scales
 
 
-def rescale(prediction: Prediction, scales: Scales) -> Prediction:
+def rescale(prediction: HeadOutputs, scales: Scales) -> HeadOutputs:
     """Bring every length of a prediction into the unit of the ground truth."""
     points, pose = prediction.local_points, prediction.pose_enc
     if points is not None:

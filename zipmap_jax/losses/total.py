@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
     from zipmap_jax.losses.target import QueryTarget, Target
-    from zipmap_jax.structs import Prediction
+    from zipmap_jax.structs import HeadOutputs
 
 
 @jax.tree_util.register_dataclass
@@ -69,10 +69,10 @@ def term_weights(config: LossConfig) -> dict[str, float]:
 
 
 def total_loss(
-    prediction: Prediction,
+    prediction: HeadOutputs,
     target: Target,
     config: LossConfig,
-    query: tuple[Prediction, QueryTarget] | None = None,
+    query: tuple[HeadOutputs, QueryTarget] | None = None,
     perceptual: Mapping[str, Any] | None = None,
     patches: PatchPredictions | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
@@ -148,7 +148,7 @@ def _reference_parts(terms: Terms, config: LossConfig) -> Terms:
     return parts
 
 
-def _point_terms(aligned: Prediction, target: Target, config: LossConfig) -> Terms:
+def _point_terms(aligned: HeadOutputs, target: Target, config: LossConfig) -> Terms:
     assert aligned.local_points is not None  # normalise_prediction has checked
     return {
         "local_pts": point_loss(aligned.local_points, target),
@@ -165,7 +165,7 @@ def _patch_terms(patches: PatchPredictions, target: Target, config: LossConfig) 
     return terms
 
 
-def _camera_terms(aligned: Prediction, target: Target, config: LossConfig) -> Terms:
+def _camera_terms(aligned: HeadOutputs, target: Target, config: LossConfig) -> Terms:
     if aligned.pose_enc is None:
         raise UserError(
             "The camera loss needs pose encodings, got a prediction without; "
@@ -182,7 +182,7 @@ def _camera_terms(aligned: Prediction, target: Target, config: LossConfig) -> Te
 
 def _depth_terms(
     prefix: str,
-    aligned: Prediction,
+    aligned: HeadOutputs,
     depth: Float[Array, "b v h w"],
     mask: Array,
     valid: Array,
@@ -202,7 +202,7 @@ def _depth_terms(
 
 
 def _query_terms(
-    aligned: Prediction,
+    aligned: HeadOutputs,
     target: QueryTarget,
     config: LossConfig,
     perceptual: Mapping[str, Any] | None,

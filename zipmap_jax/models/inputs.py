@@ -11,7 +11,18 @@ from zipmap_jax.errors import UserError
 if TYPE_CHECKING:
     from jaxtyping import Array
 
-    from zipmap_jax.structs import SceneState
+    from zipmap_jax.models.state import SceneState
+    from zipmap_jax.structs import Views
+
+
+def check_flags(views: Views) -> None:
+    """Raise UserError for flags of views that ZipMap cannot follow."""
+    flags = {"update": views.update, "reset": views.reset, "masked": views.masked}
+    if given := [name for name, flag in flags.items() if flag is not None]:
+        raise UserError(
+            f"ZipMap has no views with {' or '.join(given)}: leave the flags out, or mark padded "
+            "views with valid"
+        )
 
 
 def check_inputs(

@@ -7,76 +7,16 @@ import math
 
 import numpy as np
 
+from zipmap_jax.models.api import Workload
+from zipmap_jax.models.backbone import Backbone, bytes_of_scores
 from zipmap_jax.models.config import ZipMapConfig
-from zipmap_jax.nn.config import Policy
 
-# Above this size, the scores of attention are made one head at a time (zipmap_jax.nn.attention).
-_SCORE_BYTES = 512 * 2**20
 # Of temporaries, which the compiler arranges as it likes; what holds data is counted exactly.
 _MARGIN = 1.15
 
 
 @dataclasses.dataclass(frozen=True)
-class Workload:
-    """What the memory of a reconstruction depends on.
-
-    Attributes:
-      config, policy: the model.
-      parameter_bytes: size of its weights on the device, see `tree_bytes`.
-      original_sizes: (height, width) of every original image.
-      network_size: (height, width) at which the network works.
-      chunk: views worked on at a time; None = all.
-      devices: that share the views.
-      in_place: whether the compiler keeps one copy of their token stream while it loops over chunks
-        within a loop over layers, as it does for GPUs; on the CPU it keeps two.
-      whole: whether it is one call, all images and predictions on the device, as `ZipMap.update`
-        in a `jax.jit` of one's own and `zipmap bench runtime` make it, and neither three programs
-        that follow each other nor one that is called with some views after the other.
-    """
-
-    config: ZipMapConfig
-    policy: Policy
-    parameter_bytes: int
-    original_sizes: tuple[tuple[int, int], ...]
-    network_size: tuple[int, int]
-    chunk: int | None = None
-    devices: int = 1
-    in_place: bool = False
-    whole: bool = False
-
-    @property
-    def views(self) -> int:
-        return len(self.original_sizes)
-
-    @property
-    def share(self) -> int:
-        """Views of a device."""
-        return math.ceil(self.views / self.devices)
-
-    @property
-    def together(self) -> int:
-        """Views of a device that go through the network together, see `ZipMapConfig.at_once`."""
-        return self._at_once[0]
-
-    @property
-    def live_chunk(self) -> int:
-        return self._at_once[1]
-
-    @property
-    def one_call(self) -> bool:
-        """Whether all views of a model with a window come in one call."""
-        return self.whole or not self.config.streams
-
-    @property
-    def _at_once(self) -> tuple[int, int]:
-        if self.one_call or self.chunk is None or self.chunk >= self.share:
-            return self.config.at_once(self.share, self.chunk)
-        views = self.config.per_call(self.chunk)
-        return views, min(self.chunk, views)
-
-
-@dataclasses.dataclass(frozen=True)
-class MemoryPlan:
+class ZipMapMemory:
     """Bytes on a device during a reconstruction.
 
     Attributes:
@@ -91,6 +31,7 @@ class MemoryPlan:
       mixer: a step of the fast weights; where they are carried from some views to the next, those
         of all layers as well, before and after.
       cameras: temporaries of the camera head, which sees all views of a call at once.
+      live_chunk: views worked on at a time.
       phased: whether programs follow each other, see `zipmap_jax.inference.offline_program`; else
         one does everything, for all views or for some after the other.
     """
@@ -105,6 +46,7 @@ class MemoryPlan:
     mixer: int
     cameras: int
     phased: bool = True
+    live_chunk: int = 1
 
     @property
     def total(self) -> int:
@@ -119,12 +61,23 @@ class MemoryPlan:
     @property
     def text(self) -> str:
         """One line for people, in GB."""
-        names = [f.name for f in dataclasses.fields(self) if f.name != "phased"]
+        names = [f.name for f in dataclasses.fields(self) if f.name not in ("phased", "live_chunk")]
         parts = (f"{name} {getattr(self, name) / 1e9:.2f}" for name in names)
         return f"on the device, GB: {', '.join(parts)}"
 
 
-def plan_memory(w: Workload) -> MemoryPlan:
+def views_at_once(c: ZipMapConfig, w: Workload) -> tuple[bool, int, int]:
+    """Whether all views of a model with a window come in one call; views of a device that go
+    through the network together, and in chunks of how many; see `ZipMapConfig.at_once`.
+    """
+    one_call = w.whole or not c.streams
+    if one_call or w.chunk is None or w.chunk >= w.share:
+        return one_call, *c.at_once(w.share, w.chunk)
+    views = c.per_call(w.chunk)
+    return one_call, views, min(w.chunk, views)
+
+
+def plan_memory(backbone: Backbone, w: Workload) -> ZipMapMemory:
     """Bytes of each part of a reconstruction.
 
     What grows with the number of views is counted exactly: tapped features and, where it is more
@@ -133,36 +86,39 @@ def plan_memory(w: Workload) -> MemoryPlan:
     images. For a GPU the whole is too high by 11, 4 and 2 % at 750, 3000 and 5000 views of `large`
     (docs/results/h200-memory.md).
     """
-    c = w.config
+    c = backbone.config
+    one_call, together, live_chunk = views_at_once(c, w)
     height, width = w.network_size
     pixels = height * width
     tokens = (height // c.patch) * (width // c.patch) + c.special_tokens
-    padded = math.ceil(w.share / w.live_chunk) * w.live_chunk
-    live = math.ceil(w.together / w.live_chunk) * w.live_chunk
+    padded = math.ceil(w.share / live_chunk) * live_chunk
+    live = math.ceil(together / live_chunk) * live_chunk
     stream = tokens * c.width * 4
-    taps = 4 * tokens * 2 * c.width * np.dtype(w.policy.taps).itemsize
+    taps = 4 * tokens * 2 * c.width * np.dtype(backbone.policy.taps).itemsize
     attention = c.heads * tokens**2 * 4 * 2
     mlp = tokens * c.mlp_ratio * c.width * 4 * 2
     # Before the last upsampling (8 pixels a patch side), and twice after it.
     half = pixels * (8 / c.patch) ** 2
     dense = 4 * (half * c.dense.features + pixels * (c.dense.features + c.dense.hidden))
     phased = c.window is None and not w.whole
-    whole = not phased and w.one_call
+    whole = not phased and one_call
     # Some are computed while those before or after them come or go.
-    there = padded if whole else min(padded, 2 * (w.live_chunk if phased else live))
-    cut = 2 if whole and w.together < w.share else 1  # into parts that follow each other
-    copies = 2 if not phased and live > w.live_chunk and not w.in_place else 1
-    return MemoryPlan(
+    there = padded if whole else min(padded, 2 * (live_chunk if phased else live))
+    cut = 2 if whole and together < w.share else 1  # into parts that follow each other
+    copies = 2 if not phased and live > live_chunk and not w.in_place else 1
+    mixer, scene = backbone.mixing_bytes(w.views, tokens)
+    return ZipMapMemory(
         weights=w.parameter_bytes,
         images=cut * there * pixels * 4 * 3,
         outputs=there * pixels * 4 * 2,
         taps=live * taps,
         tokens=copies * live * stream,
-        backbone=int(_MARGIN * (w.live_chunk * (attention + mlp) + _scene_bytes(w, tokens))),
-        heads=int(_MARGIN * w.live_chunk * dense),
-        mixer=_mixer_bytes(c),
-        cameras=int(_MARGIN * _camera_bytes(c, w.views if phased or whole else w.together)),
+        backbone=int(_MARGIN * (live_chunk * (attention + mlp) + scene)),
+        heads=int(_MARGIN * live_chunk * dense),
+        mixer=mixer,
+        cameras=int(_MARGIN * _camera_bytes(c, w.views if phased or whole else together)),
         phased=phased,
+        live_chunk=live_chunk,
     )
 
 
@@ -171,27 +127,4 @@ def _camera_bytes(c: ZipMapConfig, views: int) -> int:
     hidden = views * 4 * 2 * c.width * 4
     if c.camera.kind == "mlp":
         return hidden
-    return hidden + 2 * _at_once(c.camera.heads, views**2 * 4)
-
-
-def _mixer_bytes(c: ZipMapConfig) -> int:
-    """Fast weights of a layer: before and after a step, gradients and three of the step's own."""
-    if c.mixer == "attention":
-        return 0
-    layer = 3 * (c.width // c.fast.heads) ** 2 * c.fast.hidden_multiple * c.fast.heads * 4
-    return 6 * layer if c.window is None else (6 + 2 * c.depth) * layer
-
-
-def _scene_bytes(w: Workload, tokens: int) -> int:
-    """Temporaries of attention among the tokens of all views."""
-    c = w.config
-    if c.mixer != "attention":
-        return 0
-    scene = w.views * tokens
-    scores = _at_once(c.heads, scene**2 * 4)
-    return 2 * (scores + scene * c.mlp_ratio * c.width * 4)
-
-
-def _at_once(heads: int, scores: int) -> int:
-    """Bytes of the scores that are made together, of those of a head."""
-    return min(heads * scores, max(scores, _SCORE_BYTES))
+    return hidden + 2 * bytes_of_scores(c.camera.heads, views**2 * 4)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zipmap_jax.errors import UserError
-from zipmap_jax.models.config import Variant, ZipMapConfig
-from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig, FastWeightConfig
+from zipmap_jax.models.config import Mixer, Variant, ZipMapConfig
+from zipmap_jax.nn.config import (
+    FP32,
+    CameraHeadConfig,
+    DenseHeadConfig,
+    EmbedderConfig,
+    FastWeightConfig,
+    Policy,
+)
+
+if TYPE_CHECKING:
+    from zipmap_jax.models.zipmap import ZipMap
 
 SIZES: dict[str, ZipMapConfig] = {
     # The released checkpoints.
@@ -67,4 +77,22 @@ def preset(size: str = "large", variant: Variant = "offline") -> ZipMapConfig:
     return dataclasses.replace(base, variant=variant, **changes)
 
 
-__all__ = ["DINOV2", "SIZES", "VARIANTS", "FastWeightConfig", "preset"]
+def build(
+    size: str, variant: Variant = "offline", policy: Policy = FP32, mixer: Mixer = "fast_weights"
+) -> ZipMap:
+    """A model of one of the presets.
+
+    Args:
+      size, variant: as of `preset`.
+      policy: number formats.
+      mixer: how global blocks mix views.
+
+    Raises:
+      UserError: for an unknown name, or a mixer that the variant cannot have.
+    """
+    from zipmap_jax.models.zipmap import ZipMap
+
+    return ZipMap(dataclasses.replace(preset(size, variant), mixer=mixer), policy)
+
+
+__all__ = ["DINOV2", "SIZES", "VARIANTS", "FastWeightConfig", "build", "preset"]

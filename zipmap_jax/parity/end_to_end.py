@@ -14,11 +14,12 @@ import numpy as np
 from zipmap_jax.convert.identify import expected_shapes, from_torch
 from zipmap_jax.models.config import Variant, ZipMapConfig
 from zipmap_jax.models.presets import preset
+from zipmap_jax.models.state import SceneState
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import FP32, Policy
 from zipmap_jax.parity.report import TensorComparison, Tolerance, compare, thin
 from zipmap_jax.parity.synthetic import StateDict, digest
-from zipmap_jax.structs import Prediction, SceneState, Views
+from zipmap_jax.structs import HeadOutputs, Views
 
 # fp32: worst noise of the reference itself is 1.2e-5 on outputs and 4.7e-5 on states.
 OUTPUTS = Tolerance(5e-5)
@@ -99,7 +100,7 @@ def _tolerance(flavour: str, name: str, meta: Mapping[str, Any]) -> Tolerance:
 def _run(model: ZipMap, params: Any, arrays: Arrays, config: Mapping[str, Any]) -> dict[str, Any]:
     images = np.moveaxis(arrays["in.images_u8"], 2, -1).astype(np.float32) / 255
     state = model.init_state(params, images.shape[0])
-    update = jax.jit(model.update_with_taps)
+    update = jax.jit(functools.partial(model.forward, keep_taps=True))
     split = config.get("first_call_views")
     if split:
         outputs = {}
@@ -112,7 +113,9 @@ def _run(model: ZipMap, params: Any, arrays: Arrays, config: Mapping[str, Any]) 
     if "in.ray_conditions" not in arrays:
         return _named(model, params, images, prediction, taps, state)
     rays = np.moveaxis(arrays["in.ray_conditions"], 2, -1)
-    queried, query_taps = jax.jit(model.read_with_taps)(params, state, rays)
+    queried, query_taps = jax.jit(functools.partial(model.forward_rays, keep_taps=True))(
+        params, state, rays
+    )
     render = {
         "nvs_pred": np.concatenate([queried.rgb, queried.depth[..., None]], -1),
         "nvs_depth_conf": np.asarray(queried.depth_conf),
@@ -128,7 +131,7 @@ def _named(
     model: ZipMap,
     params: Any,
     images: np.ndarray,
-    prediction: Prediction,
+    prediction: HeadOutputs,
     taps: Any,
     state: SceneState,
 ) -> dict[str, np.ndarray]:

@@ -139,7 +139,9 @@ def _model_rows(
 
     def loss(params: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
         state = model.init_state(params, images.shape[0])
-        _, prediction, taps = model.update_with_taps(params, state, Views(jnp.asarray(images)))
+        _, prediction, taps = model.forward(
+            params, state, Views(jnp.asarray(images)), keep_taps=True
+        )
         if case == "stage3_loss":
             return total_loss(prediction, _target(arrays, case), LossConfig(camera_kind="pairwise"))
         outputs = {

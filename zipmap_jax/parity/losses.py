@@ -16,7 +16,7 @@ from zipmap_jax.losses import LossConfig, QueryTarget, Target, total_loss
 from zipmap_jax.losses.config import CameraKind
 from zipmap_jax.losses.normalise import alignment_scale, prediction_unit
 from zipmap_jax.parity.report import TensorComparison, Tolerance, compare
-from zipmap_jax.structs import Prediction
+from zipmap_jax.structs import HeadOutputs
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -51,9 +51,9 @@ def recorded_target(arrays: Arrays) -> Target:
     )
 
 
-def recorded_prediction(arrays: Arrays, poses: str = "pose_enc_list") -> Prediction:
-    """Prediction of the input views, with the poses of one of the camera heads."""
-    return Prediction(
+def recorded_prediction(arrays: Arrays, poses: str = "pose_enc_list") -> HeadOutputs:
+    """Predictions of the input views, with the poses of one of the camera heads."""
+    return HeadOutputs(
         depth=jnp.asarray(arrays["in.pred.depth"][..., 0]),
         depth_conf=jnp.asarray(arrays["in.pred.depth_conf"]),
         pose_enc=jnp.asarray(arrays[f"in.pred.{poses}"]),
@@ -61,9 +61,9 @@ def recorded_prediction(arrays: Arrays, poses: str = "pose_enc_list") -> Predict
     )
 
 
-def recorded_query(arrays: Arrays) -> tuple[Prediction, QueryTarget]:
-    """Prediction and ground truth of the queried views."""
-    rendered = Prediction(
+def recorded_query(arrays: Arrays) -> tuple[HeadOutputs, QueryTarget]:
+    """HeadOutputs and ground truth of the queried views."""
+    rendered = HeadOutputs(
         depth=jnp.asarray(arrays["in.pred.nvs_pred"][..., 3]),
         depth_conf=jnp.asarray(arrays["in.pred.nvs_depth_conf"]),
         rgb=jnp.asarray(arrays["in.pred.nvs_pred"][..., :3]),
@@ -83,14 +83,14 @@ def recorded_query(arrays: Arrays) -> tuple[Prediction, QueryTarget]:
     compiler_options={"xla_backend_optimization_level": 0},
 )
 def parts_and_gradients(
-    predicted: tuple[Prediction, Prediction | None],
+    predicted: tuple[HeadOutputs, HeadOutputs | None],
     truth: Target,
     query_truth: QueryTarget | None,
     config: LossConfig,
-) -> tuple[dict[str, jax.Array], tuple[Prediction, Prediction | None]]:
+) -> tuple[dict[str, jax.Array], tuple[HeadOutputs, HeadOutputs | None]]:
     """Parts of the loss, and its gradient by the prediction and, if any, the rendered one."""
 
-    def objective(predicted: tuple[Prediction, Prediction | None]) -> Any:
+    def objective(predicted: tuple[HeadOutputs, HeadOutputs | None]) -> Any:
         rendered = predicted[1]
         queries = None if rendered is None or query_truth is None else (rendered, query_truth)
         return total_loss(predicted[0], truth, config, queries)

@@ -15,8 +15,8 @@ from pallas_kernels import newton_schulz
 from zipmap_jax.convert.identify import expected_shapes
 from zipmap_jax.convert.rules import from_state
 from zipmap_jax.convert.table import rules
-from zipmap_jax.models.aggregator import Aggregator
 from zipmap_jax.models.dense_heads import HEADS
+from zipmap_jax.models.fast_weight_backbone import FastWeightBackbone
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.activations import activate
@@ -88,7 +88,7 @@ def check_rope(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
 def check_frame_block(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
     """A frame block, with its first norm and its attention."""
     config = preset("small")
-    block = Aggregator(config, FP32).frame_block
+    block = FastWeightBackbone(config, FP32).frame_block
     params = layer_params(meta["config"]["prefix"], meta["config"]["seed"])
     rope = rope_tables(arrays["in.pos"][0], config.width // config.heads, config.rope_base)
     rows = []

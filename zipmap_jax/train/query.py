@@ -81,15 +81,14 @@ def query_scene_loss(
         images, state = Views(batch["images"]), model.init_state(params)
         whole = gather_views(batch, axis)
         rays = query_rays({**batch, "w2c": whole["w2c"]})
-        patches = None
-        if config.matching or config.rays or config.views:
-            state, prediction, zipped = model.update_with_taps(params, state, images, chunk=chunk)
-            rendered, taps = model.read_with_taps(params, state, rays, chunk=chunk)
+        patches, probed = None, bool(config.matching or config.rays or config.views)
+        state, prediction, zipped = model.forward(
+            params, state, images, chunk=chunk, keep_taps=probed
+        )
+        rendered, taps = model.forward_rays(params, state, rays, chunk=chunk, keep_taps=probed)
+        if probed:
             said = _said(model, params, zipped, taps, config)
             patches = _answers(gather_views(said, axis), whole)
-        else:
-            state, prediction = model.update(params, state, images, chunk=chunk)
-            rendered = model.read(params, state, rays, chunk=chunk)
         prediction, rendered = gather_views((prediction, rendered), axis)
         target, truth = query_targets_from_batch(whole)
         return total_loss(prediction, target, config, (rendered, truth), perceptual, patches)
@@ -97,7 +96,7 @@ def query_scene_loss(
     return loss
 
 
-def _said(model: ZipMap, params: Any, zipped: Array, rendered: Array, config: LossConfig) -> Any:
+def _said(model: ZipMap, params: Any, zipped: Any, rendered: Any, config: LossConfig) -> Any:
     """Addresses of zipped and rendered patches, rays of the former and what the latter show.
 
     Only what the objective asks for; everything else is None.

@@ -72,12 +72,13 @@ def scene_loss(model: ZipMap, config: LossConfig, chunk: int | None = None) -> L
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
         images = batch["images"]
         state = model.init_state(params)
+        probed = bool(config.matching or config.rays)
+        _, prediction, taps = model.forward(
+            params, state, Views(images), chunk=chunk, keep_taps=probed
+        )
         patches = None
-        if config.matching or config.rays:
-            _, prediction, taps = model.update_with_taps(params, state, Views(images), chunk=chunk)
+        if probed:
             patches = gather_views(_patch_answers(model, params, taps, config), axis)
-        else:
-            _, prediction = model.update(params, state, Views(images), chunk=chunk)
         truth = {name: x for name, x in batch.items() if name != "images"}
         return total_loss(
             gather_views(prediction, axis),

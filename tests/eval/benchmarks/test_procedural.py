@@ -10,11 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.models.conftest import MICRO
 from zipmap_jax.eval.benchmarks.procedural import Batch, evaluate, held_out_scenes
 from zipmap_jax.eval.report import MEANING, Numbers
-from zipmap_jax.geometry import encode_pose
-from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.structs import Prediction, Views
 
 
@@ -23,7 +20,7 @@ class Oracle:
     """Knows the answer, and gives it in another unit and another world frame."""
 
     scale: float = 3.0
-    config: ZipMapConfig = MICRO
+    query_channels: int = 0
 
     def init_state(self, params: Any, batch: int) -> None:
         return None
@@ -32,9 +29,8 @@ class Oracle:
         turn = jnp.asarray([[0.0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]])
         w2c = params["w2c"] @ turn
         w2c = w2c.at[..., :3, 3].multiply(self.scale)
-        poses = encode_pose(w2c, params["intrinsics"], views.images.shape[2:4])
         depth = self.scale * params["depth"] + 1e-6
-        return None, Prediction(depth, jnp.ones_like(depth), poses[None])
+        return None, Prediction(depth, jnp.ones_like(depth), w2c, params["intrinsics"])
 
 
 def answers(batch: Batch) -> Numbers:

@@ -12,7 +12,7 @@ from zipmap_jax.train.config.command_line import FLAGS, leaf_help, parse
 from zipmap_jax.train.config.overrides import leaves
 from zipmap_jax.train.config.stages import stage
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_leaves_and_options() -> None:

@@ -30,7 +30,7 @@ from zipmap_jax.train.state import initial_state
 from zipmap_jax.train.step import train_step
 from zipmap_jax.tree import path_name
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAMES = list(STAGES)
 
 

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 
-from zipmap_jax.geometry import encode_pose
 from zipmap_jax.structs import Prediction
 from zipmap_jax.train.log.pictures import CELL, painter, rendered_sheet, sheet
 from zipmap_jax.train.state import TrainState
@@ -44,7 +43,7 @@ def perfect(batch: dict[str, np.ndarray], scale: float = 3.0) -> Prediction:
     w2c = batch["w2c"].copy()
     w2c[..., :3, 3] *= scale
     depth = np.where(batch["valid"], scale * batch["depth"], 1.0)
-    return Prediction(depth, depth, encode_pose(w2c, batch["intrinsics"], SIZE)[None])
+    return Prediction(depth, depth, w2c, batch["intrinsics"])
 
 
 def cells(picture: np.ndarray, column: int) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from tests.train.test_plan import TINY
 
+from tests.train.plan.test_plan import TINY
 from zipmap_jax.data.config import BatchShape
 from zipmap_jax.train.plan.compiled_memory import target_device, training_memory
 from zipmap_jax.train.plan.plan import plan

@@ -10,7 +10,6 @@ import numpy as np
 
 from zipmap_jax.eval.comparison import Comparison
 from zipmap_jax.eval.rendered import RenderedComparison
-from zipmap_jax.geometry import decode_pose
 from zipmap_jax.procedural import ProceduralConfig, held_out_batch
 from zipmap_jax.structs import Views
 
@@ -55,14 +54,14 @@ def evaluate(model: ZipMap, params: Any, batches: Iterable[Batch]) -> Numbers:
     comparison, rendered = Comparison(), RenderedComparison()
     for batch in batches:
         prediction = jax.device_get(predict(model, params, batch["images"]))
-        w2c, _ = decode_pose(prediction.pose_enc[-1], batch["images"].shape[2:4])
+        w2c = prediction.w2c
         for i, (depth, poses) in enumerate(zip(prediction.depth, np.asarray(w2c), strict=True)):
             truth = {name: array[i] for name, array in batch.items()}
             comparison = comparison.with_scene(depth, poses, truth)
-        if model.config.ray_channels:
+        if model.query_channels:
             rendered = rendered.with_batch(model, params, batch)
     numbers = comparison.numbers()
-    if model.config.ray_channels:
+    if model.query_channels:
         more = rendered.numbers()
         numbers = {answer: row | more[answer] for answer, row in numbers.items()}
     return numbers

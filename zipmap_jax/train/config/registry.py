@@ -14,7 +14,7 @@ from zipmap_jax.errors import UserError, nearest
 from zipmap_jax.train.config.schema import TrainConfig
 from zipmap_jax.train.config.stages import STAGES, stage
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def available() -> dict[str, str]:

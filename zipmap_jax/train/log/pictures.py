@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from zipmap_jax.geometry import decode_pose, rebase_poses, unproject_to_world
+from zipmap_jax.geometry import rebase_poses, unproject_to_world
+from zipmap_jax.geometry.plausible import plausible_cameras
 from zipmap_jax.viz.colormaps import apply_colormap, view_colors
 from zipmap_jax.viz.splat import overview, splat
 
@@ -141,13 +142,10 @@ def _answer(prediction: Prediction, scene: int, truth: Mapping[str, np.ndarray])
     depth = np.asarray(prediction.depth[scene], np.float64)
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)
     ratio = _ratio(depth, truth)
-    assert prediction.pose_enc is not None
-    encoding = np.array(prediction.pose_enc[-1, scene], np.float64)
-    encoding[~np.isfinite(encoding)] = 0
-    lost = np.linalg.norm(encoding[:, 3:7], axis=-1) < 1e-6
-    encoding[lost, 3:7] = (0, 0, 0, 1)
-    encoding[:, 7:] = encoding[:, 7:].clip(np.radians(1), np.radians(179))
-    w2c, intrinsics = decode_pose(encoding, depth.shape[-2:])
+    w2c, intrinsics = (
+        np.array(x, np.float64)[scene] for x in (prediction.w2c, prediction.intrinsics)
+    )
+    w2c, intrinsics, _ = plausible_cameras(w2c, intrinsics, depth.shape[-2:])
     w2c = rebase_poses(w2c)
     w2c[:, :3, 3] *= ratio
     return _Answer(depth * ratio, w2c, intrinsics)

@@ -1,81 +1,63 @@
-"""The backbone: alternating frame blocks and fast-weight (global) blocks over a token stream.
+"""The backbone of ZipMap: global blocks are fast weights that take one gradient step per window.
 
-The stream lives as `[n, b, c, p, d]`: n chunks of c views for each of b scenes, p tokens a view.
-Every loop runs over chunks, in place, so temporaries never exceed one chunk. The views of a window
-share one fast-weight step per layer, whatever the chunking: the gradient is a sum. A window is all
-views of a call to `zip_views`, or (streaming) some views of a chunk: what a layer says of a view
-hangs on earlier views alone, so that a layer may be done with all of them before the next begins.
+The views of a window share one fast-weight step per layer, whatever the chunking: the gradient is a
+sum. A window is all views of a call to `zip_views`, or (streaming) some views of a chunk. A view's
+features depend only on earlier views, so a layer can finish the whole chunk before the next begins.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
+from zipmap_jax.models.backbone import Backbone
 from zipmap_jax.models.global_block import GlobalBlock
 from zipmap_jax.models.loops import fori_chunks, get, put
-from zipmap_jax.models.shared_views import SharedViews
-from zipmap_jax.nn.blocks import TransformerBlock, init_stacked
 from zipmap_jax.nn.fast_weights import ColumnNorms, FastWeights, Gradients, step
 from zipmap_jax.nn.layers import apply
-from zipmap_jax.nn.rope import rope_tables, token_positions
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
 
-    from zipmap_jax.models.config import ZipMapConfig
-    from zipmap_jax.nn.config import Policy
-
-_T = TypeVar("_T")
-
 
 @dataclasses.dataclass(frozen=True)
-class Aggregator:
-    """Pure functions of stacked block parameters; see the module docstring for the layout.
-
-    Attributes:
-      remat: recompute each layer in the backward pass instead of keeping its activations.
-      views_axis: mesh axis over which the views of the stream are split; see `ZipMap`.
-    """
-
-    config: ZipMapConfig
-    policy: Policy
-    remat: bool = False
-    views_axis: str | None = None
-
-    @property
-    def frame_block(self) -> TransformerBlock:
-        return TransformerBlock(
-            heads=self.config.heads,
-            epsilon=1e-5,
-            qk_norm=True,
-            mlp_ratio=self.config.mlp_ratio,
-            layer_scale_init=self.config.layer_scale_init,
-            dtype=self.policy.compute,
-            precision=self.policy.precision,
-            attention=self.policy.attention,
-        )
+class FastWeightBackbone(Backbone):
+    """See the module docstring; the layout of the stream is that of `Backbone`."""
 
     @property
     def global_block(self) -> nn.Module:
         return GlobalBlock(self.config, self.policy)
 
-    def init(self, key: Array) -> dict[str, Any]:
-        """Random block parameters, stacked over layers."""
-        keys = jax.random.split(key)
-        c = self.config
-        tokens = jnp.zeros((1, 1, c.width))
-        return {
-            "frame_blocks": init_stacked(self.frame_block, keys[0], c.depth, tokens),
-            "global_blocks": init_stacked(self.global_block, keys[1], c.depth, tokens),
-        }
+    @property
+    def layers(self) -> tuple[int, int, int, int]:
+        fast = self.config.fast
+        d = self.config.width // fast.heads
+        return self.config.depth, fast.heads, d, fast.hidden_multiple * d
+
+    def initial_weights(self, params: Any, batch: int) -> FastWeights:
+        """The learned initial weights, for every scene."""
+        ttt = params["global_blocks"]["ttt"]
+        return FastWeights(
+            *(
+                jnp.broadcast_to(w[:, None], (w.shape[0], batch, *w.shape[1:]))
+                for w in (ttt["w0"], ttt["w1"], ttt["w2"])
+            )
+        )
+
+    def mixing_bytes(self, views: int, tokens: int) -> tuple[int, int]:
+        """Fast weights of a layer before and after a step, gradients and the step's temporaries.
+
+        Where weights are carried from window to window, those of all layers as well.
+        """
+        del views, tokens
+        layers, heads, d, m = self.layers
+        layer = 3 * heads * d * m * 4
+        return (6 if self.config.window is None else 6 + 2 * layers) * layer, 0
 
     def zip_views(
         self,
@@ -115,14 +97,14 @@ class Aggregator:
             carry: tuple[Array, Array], xs: Any
         ) -> tuple[tuple[Array, Array], FastWeights]:
             stream, taps = carry
-            block, w, n, microbatch = xs
+            block, w, n, tap = xs
             frame = self._frame(block, stream[0], grid)
             w, y = self._stream(block, w, n, frame, valid[0] if padded else None, windows)
-            return (put(stream, y, 0), put(taps, self._features(frame, y), 0, microbatch)), w
+            return (put(stream, y, 0), put(taps, self._features(frame, y), 0, tap)), w
 
         def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], FastWeights]:
             stream, taps = carry
-            block, w, n, microbatch = xs
+            block, w, n, tap = xs
 
             def write(i: Any, carry: tuple[Array, Gradients]) -> tuple[Array, Gradients]:
                 stream, total = carry
@@ -134,7 +116,7 @@ class Aggregator:
                 stream, taps = carry
                 frame = get(stream, i)
                 y = self._read(block, w, frame)
-                return put(stream, y, i), put(taps, self._features(frame, y), i, microbatch)
+                return put(stream, y, i), put(taps, self._features(frame, y), i, tap)
 
             zero = Gradients(*[jnp.zeros((b, *w.w0.shape[1:]))] * 3)
             stream, total = fori_chunks(chunks, write, (stream, zero))
@@ -146,7 +128,7 @@ class Aggregator:
         init = (x, self._empty_taps(x))
         body = layer if windows == 1 else in_windows
         (x, taps), weights = lax.scan(
-            self._recomputed(body), init, (blocks, weights, norms, self._microbatches)
+            self._recomputed(body), init, (blocks, weights, norms, self._tap_indices)
         )
         return weights, taps, x
 
@@ -161,14 +143,14 @@ class Aggregator:
 
         def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], None]:
             stream, taps = carry
-            block, w, microbatch = xs
+            block, w, tap = xs
             frame = self._frame(block, stream[0], grid)
             y = self._read(block, w, frame)
-            return (y[None], put(taps, self._features(frame, y), 0, microbatch)), None
+            return (y[None], put(taps, self._features(frame, y), 0, tap)), None
 
         blocks = (params["frame_blocks"], params["global_blocks"])
         init = (x, self._empty_taps(x))
-        return lax.scan(self._recomputed(layer), init, (blocks, weights, self._microbatches))[0][1]
+        return lax.scan(self._recomputed(layer), init, (blocks, weights, self._tap_indices))[0][1]
 
     def patch_queries_and_keys(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
         """Queries and keys of tokens in one global block, of unit length."""
@@ -176,39 +158,6 @@ class Aggregator:
         found = apply(self.global_block, block, tokens, method="patch_queries_and_keys")
         queries, keys = (y.reshape(x.shape) for y in found)
         return queries, keys
-
-    @property
-    def _devices(self) -> SharedViews:
-        return SharedViews(self.views_axis)
-
-    @property
-    def _microbatches(self) -> Array:
-        """Tap buffer each layer writes to: that of the next tap, which itself writes last."""
-        layers = np.arange(self.config.depth)
-        return jnp.asarray(np.searchsorted(self.config.taps, layers))
-
-    def _empty_taps(self, x: Array) -> Array:
-        return jnp.zeros((x.shape[0], 4, *x.shape[1:-1], 2 * x.shape[-1]), self.policy.taps)
-
-    def _features(self, frame: Array, y: Array) -> Array:
-        return jnp.concatenate([frame, y], -1).astype(self.policy.taps)
-
-    def _recomputed(self, layer: Callable[..., _T]) -> Callable[..., _T]:
-        """A layer of which the backward pass keeps the input alone, if asked for.
-
-        The layer as a whole: weights and gradients of every scene take more memory than tokens.
-        """
-        return jax.checkpoint(layer, prevent_cse=False) if self.remat else layer
-
-    def _frame(self, block: Any, x: Float[Array, "b c p d"], grid: tuple[int, int]) -> Array:
-        images = x.reshape(-1, *x.shape[2:])
-        return apply(self.frame_block, block[0], images, self._rope(grid)).reshape(x.shape)
-
-    def _rope(self, grid: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Rotary tables of the tokens of one view."""
-        positions = token_positions(self.config.special_tokens, *grid)
-        head_dim = self.config.width // self.config.heads
-        return rope_tables(positions, head_dim, self.config.rope_base)
 
     def _stream(
         self,

@@ -16,9 +16,10 @@ from tests.models.conftest import MICRO, micro, random_params
 from tests.models.test_zipmap import close
 from zipmap_jax.compilation.flops import flops_of
 from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.models.state import SceneState
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import BF16, CameraHeadConfig
-from zipmap_jax.structs import Prediction, SceneState, Views
+from zipmap_jax.structs import HeadOutputs, Views
 
 TWIN = dataclasses.replace(MICRO, mixer="attention")
 REF_VIEW = dataclasses.replace(micro("ref_view"), mixer="attention")
@@ -26,8 +27,13 @@ REF_VIEW = dataclasses.replace(micro("ref_view"), mixer="attention")
 
 @functools.cache
 def program(config: ZipMapConfig) -> Any:
-    """`update`, compiled once for every shape."""
-    return jax.jit(ZipMap(config).update, static_argnames="chunk")
+    """`forward`, compiled once for every shape."""
+    model = ZipMap(config)
+
+    def forward(params: Any, state: SceneState, views: Views, chunk: int | None = None) -> Any:
+        return model.forward(params, state, views, chunk=chunk)[:2]
+
+    return jax.jit(forward, static_argnames="chunk")
 
 
 def run(
@@ -35,7 +41,7 @@ def run(
     chunk: int | None = None,
     valid: jax.Array | None = None,
     config: ZipMapConfig = TWIN,
-) -> tuple[SceneState, Prediction]:
+) -> tuple[SceneState, HeadOutputs]:
     model, params = ZipMap(config), random_params(config)
     state = model.init_state(params, images.shape[0])
     return program(config)(params, state, Views(images, valid), chunk=chunk)
@@ -109,7 +115,7 @@ def test_the_place_within_a_view_counts() -> None:
     tokens = jnp.asarray(np.random.default_rng(4).normal(size=(2, 1, 1, 11, 32)), jnp.float32)
 
     def mix(x: jax.Array) -> jax.Array:
-        return model.aggregator._mix((None, block), x, None, (2, 3))
+        return model.backbone._mix((None, block), x, None, (2, 3))
 
     swapped = jnp.arange(11).at[jnp.array([5, 9])].set(jnp.array([9, 5]))
     moved = mix(tokens[..., swapped, :])
@@ -183,8 +189,8 @@ def test_impossible_configurations_are_refused(changes: Any, message: str) -> No
 def test_there_is_nothing_to_read_or_to_share(images: Any) -> None:
     model, params = ZipMap(TWIN), random_params(TWIN)
     state, rays = model.init_state(params, 1), jnp.zeros((1, 1, 28, 42, 9))
-    for read in (model.read, model.read_with_taps):
-        with pytest.raises(ValueError, match="no state that could be read: load a state_query"):
+    for read in (model.read, model.forward_rays):
+        with pytest.raises(ValueError, match="cannot be queried: load a state_query"):
             read(params, state, rays)
     with pytest.raises(ValueError, match=r"leave mesh\.views at 1"):
         ZipMap(TWIN, views_axis="views")
