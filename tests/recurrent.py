@@ -85,7 +85,7 @@ class RecurrentModel:
             mixed = state["mean"] + (mean - state["mean"]) / new[:, None]
             difference = image[..., 0] - state["mean"][:, None, None, 0]
             depth = 3 + params["gain"] * jnp.abs(difference)
-            place = state["count"][:, None] * params["step"]["kernel"]
+            place = state["count"][:, None] * params["step"]["kernel"][None]
             state = {
                 "mean": jnp.where(valid[:, None], mixed, state["mean"]),
                 "count": jnp.where(valid, new, state["count"]),

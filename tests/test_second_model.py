@@ -44,7 +44,7 @@ def checkpoint(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Five photographs of 64x48, of which a network of 48 sees 48x40 (patches of 8)."""
+    """Five photographs of 64x48, of which a network of 48 sees 48x32 (patches of 8)."""
     rng, folder = np.random.default_rng(0), tmp_path / "photos"
     folder.mkdir()
     for i in range(5):
@@ -75,11 +75,11 @@ def test_reconstruct(checkpoint: Path, photos: Path) -> None:
         scene = zipmap_jax.reconstruct(model, photos, chunk=chunk, on_program=programs.append)
         depth, places = expected(photos)
         assert scene.model == "running mean"
-        assert scene.network_size == (40, 48)
+        assert scene.network_size == (32, 48)
         np.testing.assert_allclose(scene.w2c[:, :3, 3], places, atol=1e-6)
-        # Square pixels: 64 original pixels across, and 48 of 40 network rows down.
+        # Square pixels: 64 original pixels across, and 48 for 32 network rows.
         np.testing.assert_allclose(scene.intrinsics[0, 0, 0], FOCAL * 64, rtol=1e-6)
-        np.testing.assert_allclose(scene.intrinsics[0, 1, 1], FOCAL * 48 * 48 / 40, rtol=1e-6)
+        np.testing.assert_allclose(scene.intrinsics[0, 1, 1], FOCAL * 48 * 48 / 32, rtol=1e-6)
         middle = scene.depth[3][24, 32]
         assert depth[3].min() - 1e-5 <= middle <= depth[3].max() + 1e-5
     assert [program.bucket.chunk for program in programs] == [None, 2]
@@ -97,13 +97,13 @@ def test_batch(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
 
 def test_compile_ahead_of_time(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compile", "--model", str(checkpoint), "--views", "3", "--ratio", "4:3"]) == 0
-    assert "of 48x40" in capsys.readouterr().out
+    assert "of 48x32" in capsys.readouterr().out
 
 
 def test_exported_program(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
     pytest.importorskip("flatbuffers")
     path = tmp_path / "p.program"
-    arguments = f"--model {checkpoint} --views 5 --size 40x48 --platforms cpu -o {path}"
+    arguments = f"--model {checkpoint} --views 5 --size 32x48 --platforms cpu -o {path}"
     assert main(["export-program", *arguments.split()]) == 0
     program = load_program(path)
     assert program.facts["model"] == "running mean"
