@@ -61,6 +61,14 @@ EXTRA: dict[str, set[str]] = {
 }
 """Single files that may import more than their part."""
 
+PROTOCOL_ONLY = {
+    "inference": {"api"},
+    "batch": {"api"},
+    "export": set(),
+    "bench": {"api", "presets", "config", "zipmap"},  # bench/training.py trains a ZipMap
+}
+"""Parts that serve every model, and the modules of `models` they may import."""
+
 JAX_FREE = {"data", "export", "viz", "scene", "images"}
 """Parts that work on host arrays and never call JAX."""
 
@@ -142,8 +150,14 @@ def complaints(name: str, source: str) -> list[str]:
     out = []
     if here != "cli":
         allowed = ALLOWED.get(here, set()) | EXTRA.get(name, set()) | {here}
-        every = imports(tree, inside_functions=True, types=True)
+        every = list(imports(tree, inside_functions=True, types=True))
         out += [f"{here} must not import {m}" for m in every if (p := part(m)) and p not in allowed]
+    if here in PROTOCOL_ONLY:
+        of_models = {m.split(".")[2] for m in every if m.startswith("zipmap_jax.models.")}
+        out += [
+            f"{here} serves every model and must not import models.{m}"
+            for m in of_models - PROTOCOL_ONLY[here]
+        ]
     out += [
         f"{m} belongs inside the function that needs it"
         for m in imports(tree, inside_functions=False)
@@ -175,6 +189,7 @@ def test_file_keeps_the_import_rules(path: Path) -> None:
         ("zipmap_jax/geometry/pose.py", "from zipmap_jax.structs import Scene"),
         ("zipmap_jax/nn/layers.py", "import zipmap_jax.models.config"),
         ("zipmap_jax/models/zipmap.py", "def f():\n    from zipmap_jax import ttt3r"),
+        ("zipmap_jax/inference/compile.py", "from zipmap_jax.models.zipmap import ZipMap"),
         ("zipmap_jax/export/ply.py", "import jax.numpy as jnp"),
         ("zipmap_jax/images/decode.py", "import av"),
         ("zipmap_jax/nn/layers.py", "from jax._src import core"),

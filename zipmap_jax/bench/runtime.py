@@ -28,7 +28,7 @@ from zipmap_jax.inference.memory import (
     free_memory,
     workload_of,
 )
-from zipmap_jax.models.memory import Workload
+from zipmap_jax.models.api import Workload
 
 OUT_OF_TIME = "not measured: no time left"
 

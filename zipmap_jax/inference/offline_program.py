@@ -23,7 +23,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from zipmap_jax.inference.devices import VIEWS, placed, split
-from zipmap_jax.models.loops import put
+from zipmap_jax.nn.loops import put
 from zipmap_jax.structs import Prediction
 
 if TYPE_CHECKING:

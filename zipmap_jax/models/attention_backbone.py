@@ -17,9 +17,9 @@ from jax import lax
 
 from zipmap_jax.errors import UserError
 from zipmap_jax.models.backbone import Backbone, bytes_of_scores
-from zipmap_jax.models.loops import map_chunks
 from zipmap_jax.nn.fast_weights import FastWeights, normalise
 from zipmap_jax.nn.layers import apply, layer_norm, over_channels
+from zipmap_jax.nn.loops import map_chunks
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from zipmap_jax.models.config import ZipMapConfig
-from zipmap_jax.models.loops import map_chunks
 from zipmap_jax.nn.activations import activate
 from zipmap_jax.nn.config import Policy
 from zipmap_jax.nn.dpt import DenseHead
 from zipmap_jax.nn.layers import apply
+from zipmap_jax.nn.loops import map_chunks
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float

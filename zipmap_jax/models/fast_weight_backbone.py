@@ -17,9 +17,9 @@ from jax import lax
 
 from zipmap_jax.models.backbone import Backbone
 from zipmap_jax.models.global_block import GlobalBlock
-from zipmap_jax.models.loops import fori_chunks, get, put
 from zipmap_jax.nn.fast_weights import ColumnNorms, FastWeights, Gradients, step
 from zipmap_jax.nn.layers import apply
+from zipmap_jax.nn.loops import fori_chunks, get, put
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float

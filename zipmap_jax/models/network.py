@@ -20,11 +20,11 @@ from zipmap_jax.models.dense_heads import DenseHeads
 from zipmap_jax.models.fast_weight_backbone import FastWeightBackbone
 from zipmap_jax.models.first_tokens import FirstTokens
 from zipmap_jax.models.inputs import check_flags, check_inputs, from_windows, to_windows
-from zipmap_jax.models.loops import map_chunks, scan_windows
 from zipmap_jax.models.shared_views import SharedViews
 from zipmap_jax.models.state import SceneState
 from zipmap_jax.nn.config import FP32, Policy
 from zipmap_jax.nn.fast_weights import FastWeights, column_norms
+from zipmap_jax.nn.loops import map_chunks, scan_windows
 from zipmap_jax.structs import HeadOutputs, Views
 
 if TYPE_CHECKING:
