@@ -210,7 +210,7 @@ def test_angle_is_steep_down_to_zero() -> None:
 
 
 def test_short_quaternions_have_bounded_gradients() -> None:
-    gradient = jax.jacobian(functools.partial(quaternion_to_matrix, smallest=1e-12))
+    gradient = jax.jacobian(functools.partial(quaternion_to_matrix, min_square=1e-12))
     for length in (0.0, 1e-25, 1e-20, 1e-9, 0.9e-6, 1.1e-6, 1.0):
         found = gradient(length * jnp.asarray([0.5, 0.5, -0.5, 0.5]))
         assert bool(jnp.isfinite(found).all()), length

@@ -1,7 +1,8 @@
-"""Pure geometry on NumPy or JAX arrays: what comes in decides which library computes.
+"""Rotations, rigid poses, pinhole cameras, depth maps and rays, as pure functions.
 
-Conventions: OpenCV axes (x right, y down, z forward), world-to-camera poses `w2c`, intrinsics in
-pixels, integer pixel centres, z-depth, quaternions (x, y, z, w).
+Every function accepts NumPy or JAX arrays and returns arrays of the same library. Conventions:
+OpenCV axes (x right, y down, z forward), world-to-camera poses `w2c`, intrinsics in pixels, integer
+pixel centres, z-depth, quaternions (x, y, z, w).
 """
 
 from zipmap_jax.geometry.align import Similarity, umeyama

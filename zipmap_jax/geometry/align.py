@@ -1,4 +1,4 @@
-"""Closed-form alignment of corresponding point sets (host, NumPy float64)."""
+"""Closed-form alignment of corresponding point sets, in NumPy float64 on the host."""
 
 from __future__ import annotations
 
@@ -16,25 +16,45 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Similarity:
-    """The map `x -> scale R x + t`."""
+    """The similarity transform `x -> scale R x + t`.
+
+    Attributes:
+      scale: length in the target frame per length in the source frame.
+      rotation: R.
+      translation: t, in the unit of the target frame.
+    """
 
     scale: float
     rotation: Float[np.ndarray, "3 3"]
     translation: Float[np.ndarray, "3"]
 
     def apply(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
-        """Map points."""
+        """Maps points from the source frame to the target frame.
+
+        Args:
+          points: coordinates in the source frame.
+
+        Returns:
+          Coordinates in the target frame.
+        """
         return self.scale * (points @ self.rotation.T) + self.translation
 
     def apply_to_poses(self, c2w: Float[np.ndarray, "*n 4 4"]) -> Float[np.ndarray, "*n 4 4"]:
-        """Map camera-to-world poses: rotations are turned, centres mapped like points."""
+        """Maps camera-to-world poses: rotates the orientations and maps the centres as points.
+
+        Args:
+          c2w: camera-to-world poses in the source frame.
+
+        Returns:
+          Camera-to-world poses in the target frame, in float64.
+        """
         moved = np.array(c2w, np.float64)
         moved[..., :3, :3] = self.rotation @ moved[..., :3, :3]
         moved[..., :3, 3] = self.apply(moved[..., :3, 3])
         return moved
 
     def inverse(self) -> Similarity:
-        """The map that undoes this one."""
+        """The similarity transform from the target frame to the source frame."""
         rotation = self.rotation.T
         return Similarity(1 / self.scale, rotation, -(rotation @ self.translation) / self.scale)
 
@@ -42,18 +62,20 @@ class Similarity:
 def umeyama(
     source: Float[np.ndarray, "n 3"], target: Float[np.ndarray, "n 3"], with_scale: bool = True
 ) -> Similarity:
-    """Similarity that moves `source` onto `target` with the least sum of squared distances.
+    """Similarity transform of `source` onto `target` in the least-squares sense.
+
+    Minimises `sum_i |target_i - (scale R source_i + t)|^2`.
 
     Args:
-      source: points to move; n >= 1.
-      target: where they should go, one to one.
-      with_scale: False for a rigid motion (scale 1).
+      source: n >= 1 points in the source frame.
+      target: the corresponding points in the target frame.
+      with_scale: whether the scale is estimated; False fixes it to 1 (a rigid motion).
 
     Returns:
-      The best map. Points that all coincide get scale 1.
+      The minimiser; its scale is 1 if all source points coincide.
 
     Raises:
-      UserError: shapes differ, or a coordinate is not finite.
+      UserError: the shapes differ, or a coordinate is not finite.
 
     Source: Umeyama, Least-squares estimation of transformation parameters between two point
       patterns, PAMI 1991.

@@ -1,7 +1,8 @@
-"""Pinhole intrinsics in pixels, zero skew.
+"""Pinhole intrinsics in pixels, with zero skew.
 
 Pixel (u, v) = (column, row) has its centre at integer coordinates, so an image of width W covers
-[-0.5, W - 0.5]. Fields of view take the principal point to be (W / 2, H / 2) all the same.
+[-0.5, W - 0.5]. Parity: fields of view nevertheless assume a principal point of (W / 2, H / 2), as
+the reference does.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
 def intrinsics_from(
     fx: Float[Array, "*b"], fy: Float[Array, "*b"], cx: Float[Array, "*b"], cy: Float[Array, "*b"]
 ) -> Float[Array, "*b 3 3"]:
-    """Intrinsic matrices of focal lengths and principal points in pixels."""
+    """Intrinsic matrices from focal lengths and principal points.
+
+    Args:
+      fx, fy: horizontal and vertical focal lengths in pixels.
+      cx, cy: column and row of the principal point in pixels.
+
+    Returns:
+      `[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]`, in pixels.
+    """
     xp = array_namespace(fx, fy, cx, cy)
     zero, one = xp.zeros_like(fx), xp.ones_like(fx)
     rows = ((fx, zero, cx), (zero, fy, cy), (zero, zero, one))
@@ -27,7 +36,7 @@ def intrinsics_from(
 
 
 def intrinsics_from_fov(fov: Float[Array, "*b 2"], size: tuple[int, int]) -> Float[Array, "*b 3 3"]:
-    """Intrinsics of an image whose principal point is its middle, `f = (n / 2) / tan(fov / 2)`.
+    """Intrinsics of a camera with a centred principal point, `f = (n / 2) / tan(fov / 2)`.
 
     Args:
       fov: vertical and horizontal field of view in radians.
@@ -49,7 +58,7 @@ def fov_from_intrinsics(
     """Vertical and horizontal field of view in radians, `2 atan((n / 2) / f)`.
 
     Args:
-      intrinsics: in pixels of images of `size`.
+      intrinsics: intrinsic matrices, in pixels of images of `size`.
       size: (height, width) in pixels.
 
     Returns:
@@ -65,15 +74,15 @@ def fov_from_intrinsics(
 def scale_intrinsics(
     intrinsics: Float[Array, "*b 3 3"], scale: tuple[float, float], half_pixel: bool = True
 ) -> Float[Array, "*b 3 3"]:
-    """Intrinsics of an image resized by `scale`.
+    """Intrinsics of an image resized by `scale`, `f' = f s` and `c' = (c + 0.5) s - 0.5`.
 
-    Pixel edges, not centres, keep their place: `c' = (c + 0.5) s - 0.5`.
+    The outer edges of the image, not the centres of its corner pixels, are mapped to each other.
 
     Args:
-      intrinsics: in pixels of the original image.
+      intrinsics: intrinsic matrices, in pixels of the original image.
       scale: new size / old size, (vertical, horizontal).
-      half_pixel: False for `c' = c s`, which keeps a principal point of (W / 2, H / 2) in the
-        middle, as fields of view assume.
+      half_pixel: whether the half-pixel shift is applied; False computes `c' = c s`, which keeps a
+        principal point of (W / 2, H / 2) centred.
 
     Returns:
       Intrinsics in pixels of the resized image.
@@ -91,7 +100,15 @@ def scale_intrinsics(
 def crop_intrinsics(
     intrinsics: Float[Array, "*b 3 3"], top: float, left: float
 ) -> Float[Array, "*b 3 3"]:
-    """Intrinsics of a crop whose first pixel is (`top`, `left`); negative values mean padding."""
+    """Intrinsics of a crop of an image.
+
+    Args:
+      intrinsics: intrinsic matrices, in pixels of the whole image.
+      top, left: row and column of the first pixel of the crop; negative values pad the image.
+
+    Returns:
+      Intrinsics in pixels of the crop.
+    """
     return intrinsics_from(
         intrinsics[..., 0, 0],
         intrinsics[..., 1, 1],
@@ -103,14 +120,14 @@ def crop_intrinsics(
 def project(
     points: Float[Array, "*b *n 3"], intrinsics: Float[Array, "*b 3 3"]
 ) -> tuple[Float[Array, "*b *n 2"], Float[Array, "*b *n"]]:
-    """Pixels of points in the camera frame, `u = fx x / z + cx`, `v = fy y / z + cy`.
+    """Pixel coordinates of camera-frame points, `u = fx x / z + cx`, `v = fy y / z + cy`.
 
     Args:
       points: camera-frame points; their leading axes are those of `intrinsics`.
-      intrinsics: in pixels.
+      intrinsics: intrinsic matrices in pixels.
 
     Returns:
-      (u, v) = (column, row), NaN behind the camera (z <= 0), and the depth z.
+      (u, v) = (column, row) in pixels, NaN where z <= 0, and the depth z in the unit of `points`.
     """
     xp = array_namespace(points, intrinsics)
     extra = points.ndim - 1 - (intrinsics.ndim - 2)

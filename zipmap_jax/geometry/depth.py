@@ -1,4 +1,4 @@
-"""From z-depth to points."""
+"""Unprojection of depth maps to points."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ def unproject(
 ) -> Float[Array, "*b h w 3"]:
     """Camera-frame points of a depth map, `((u - cx) z / fx, (v - cy) z / fy, z)`.
 
-    Parity: (u, v) are integer column and row indices, without half a pixel, as the reference.
+    Parity: (u, v) are integer column and row indices without a half-pixel shift, as in the
+    reference.
 
     Args:
-      depth: depth along the optical axis (not along the ray).
-      intrinsics: in pixels of the depth map.
+      depth: z-depth, measured along the optical axis and not along the ray.
+      intrinsics: intrinsic matrices, in pixels of the depth map.
 
     Returns:
       Points in the unit of `depth`; the origin where the depth is 0.
@@ -46,8 +47,8 @@ def unproject_to_world(
     """World points of a depth map, `R^T (x_camera - t)`.
 
     Args:
-      depth: depth along the optical axis.
-      intrinsics: in pixels of the depth map.
+      depth: z-depth, measured along the optical axis.
+      intrinsics: intrinsic matrices, in pixels of the depth map.
       w2c: world-to-camera poses, in the unit of `depth`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Which array library a function should compute with."""
+"""The array library of a function's arguments."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 Array = Any
-"""A NumPy or a JAX array: results are of the kind of the arguments."""
+"""A NumPy or a JAX array; a function returns arrays of the library of its arguments."""
 
 
 def array_namespace(*arrays: object) -> ModuleType:
-    """`numpy` if every argument is host data, else `jax.numpy`.
+    """Returns `numpy` if every argument is host data, else `jax.numpy`.
 
-    JAX is imported only when a JAX array arrives, so data workers never load it.
+    JAX is imported only for a JAX array, so data workers never load it.
 
     Args:
       *arrays: NumPy arrays, Python numbers, JAX arrays or tracers.
 
     Returns:
-      The module whose functions accept all of them.
+      The module whose functions accept all arguments.
     """
     if all(isinstance(a, np.ndarray | np.generic | int | float) for a in arrays):
         return np

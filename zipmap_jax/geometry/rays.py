@@ -1,6 +1,6 @@
-"""Ray conditions: what a query camera is to the network, one vector per pixel.
+"""Ray conditions: per-pixel vectors that describe a query camera to the network.
 
-With o the camera centre and d the unit direction of a pixel's ray, in world coordinates, the
+With o the camera centre and d the unit direction of a pixel's ray, both in world coordinates, the
 channels are
 
     default_plucker              o x d, d
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zipmap_jax.geometry.namespace import Array
 
 RayKind = Literal["default_plucker", "custom_plucker", "aug_plucker", "plucker_and_common_origin"]
+"""Names of the ray conditions, as in the reference."""
 
 
 def ray_directions(
@@ -31,15 +32,16 @@ def ray_directions(
 ) -> tuple[Float[Array, "*b h w 3"], Float[Array, "*b h w 3"]]:
     """Origins and unit directions of the rays through all pixels, in world coordinates.
 
-    Parity: a ray passes through (u + 0.5, v + 0.5), unlike unprojection, as the reference.
+    Parity: rays pass through (u + 0.5, v + 0.5), as in the reference, whereas unprojection uses
+    (u, v).
 
     Args:
       w2c: world-to-camera poses.
-      intrinsics: in pixels of images of `size`.
-      size: (height, width) of the grid.
+      intrinsics: intrinsic matrices, in pixels of images of `size`.
+      size: (height, width) of the grid in pixels.
 
     Returns:
-      Ray origins (one value per camera, repeated) and unit directions.
+      Ray origins, which are equal for all pixels of a camera, and unit directions.
     """
     xp = array_namespace(w2c, intrinsics)
     height, width = size
@@ -71,19 +73,19 @@ def ray_conditions(
 
     Args:
       w2c: world-to-camera poses, in the frame and unit of `query_frame`.
-      intrinsics: in pixels of images of `intrinsics_size`.
-      size: (height, width) of the query.
-      kind: which channels, see above.
-      intrinsics_size: (height, width) the intrinsics belong to; None = `size`. (The reference
-        guesses it from the principal points, which is off by a pixel for odd crops.)
+      intrinsics: intrinsic matrices, in pixels of images of `intrinsics_size`.
+      size: (height, width) of the queried view in pixels.
+      kind: the channels, see the module's docstring.
+      intrinsics_size: (height, width) of the images that the intrinsics belong to; None = `size`.
+        The reference infers it from the principal points, with an error of one pixel for odd crops.
 
     Returns:
-      6 or 9 channels per pixel, channel last.
+      6 or 9 channels per pixel.
 
     Raises:
-      UserError: unknown `kind`.
+      UserError: `kind` is unknown.
 
-    Source: ZipMap, section on querying the scene state.
+    Source: ZipMap (arXiv 2603.04385), querying the scene state.
     """
     if intrinsics_size is not None and intrinsics_size != size:
         scale = (size[0] / intrinsics_size[0], size[1] / intrinsics_size[1])
@@ -113,19 +115,20 @@ def ray_conditions(
 def query_frame(
     input_w2c: Float[Array, "*b v r 4"], query_w2c: Float[Array, "*b q r 4"]
 ) -> tuple[Float[Array, "*b v 4 4"], Float[Array, "*b q 4 4"], Float[Array, "*b"]]:
-    """Express cameras in the frame and unit that query rays were trained with.
+    """Transforms cameras to the frame and unit in which the model was trained on query rays.
 
-    The world becomes the first input camera's frame; lengths are divided by the largest absolute
+    The world frame becomes the first input camera's; lengths are divided by the largest absolute
     coordinate of the input camera centres, clipped to [1e-6, 1e6].
 
     Args:
-      input_w2c: cameras of the input views; the first one defines the frame.
-      query_w2c: cameras to query, in the same world.
+      input_w2c: world-to-camera poses of the input views; the first view defines the frame.
+      query_w2c: world-to-camera poses of the queried views, in the same world.
 
     Returns:
-      Rebased input cameras, rebased query cameras, and the length that became 1.
+      The transformed poses of the input views, those of the queried views, and the divisor of
+      lengths, in the unit of `input_w2c`.
 
-    Source: ZipMap, section on querying the scene state.
+    Source: ZipMap (arXiv 2603.04385), querying the scene state.
     """
     xp = array_namespace(input_w2c, query_w2c)
     first = input_w2c[..., :1, :, :]
@@ -138,8 +141,8 @@ def query_frame(
 
 
 def _rescale(pose: Float[Array, "*b v 4 4"], unit: Float[Array, "*b"]) -> Float[Array, "*b v 4 4"]:
-    """Divide translations by the length `unit`."""
+    """Divides translations by the length `unit`."""
     xp = array_namespace(pose, unit)
-    moved = pose[..., :3, 3:] / unit[..., None, None, None]
-    top = xp.concatenate([pose[..., :3, :3], moved], axis=-1)
+    translation = pose[..., :3, 3:] / unit[..., None, None, None]
+    top = xp.concatenate([pose[..., :3, :3], translation], axis=-1)
     return xp.concatenate([top, pose[..., 3:, :]], axis=-2)

@@ -1,4 +1,4 @@
-"""Rotations: quaternions (x, y, z, w: scalar last), matrices, nearest rotation."""
+"""Rotations as matrices and as quaternions (x, y, z, w), scalar last."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ if TYPE_CHECKING:
 
 
 def quaternion_to_matrix(
-    quaternion: Float[Array, "*b 4"], smallest: float = 0.0
+    quaternion: Float[Array, "*b 4"], min_square: float = 0.0
 ) -> Float[Array, "*b 3 3"]:
     """Rotation matrix of a quaternion of any non-zero length.
 
-    `R = I + s [..]` with `s = 2 / (q . q)`: the length cancels. The zero quaternion, where the
-    reference yields NaN, gives the identity, with a finite gradient.
+    `R = I + s [..]` with `s = 2 / (q . q)`, in which the length cancels. The zero quaternion, for
+    which the reference returns NaN, yields the identity with a finite gradient.
 
     Args:
       quaternion: (x, y, z, w).
-      smallest: squared length below which the length no longer cancels, which bounds the gradient;
-        the matrix then shrinks towards the identity and is no exact rotation.
+      min_square: squared length below which `s = 2 / min_square`. This bounds the gradient; the
+        result then lies between the identity and the rotation and is not an exact rotation.
 
     Returns:
       Rotation matrices.
 
-    Source: ZipMap, decoding of pose encodings.
+    Source: ZipMap (arXiv 2603.04385), camera head.
     """
     xp = array_namespace(quaternion)
     x, y, z, w = (quaternion[..., i] for i in range(4))
     square = x * x + y * y + z * z + w * w
-    s = 2.0 / xp.where(square > smallest, square, smallest or 1.0)
+    s = 2.0 / xp.where(square > min_square, square, min_square or 1.0)
     rows = (
         (1 - s * (y * y + z * z), s * (x * y - z * w), s * (x * z + y * w)),
         (s * (x * y + z * w), 1 - s * (x * x + z * z), s * (y * z - x * w)),
@@ -45,16 +45,16 @@ def quaternion_to_matrix(
 def matrix_to_quaternion(rotation: Float[Array, "*b 3 3"]) -> Float[Array, "*b 4"]:
     """Quaternion (x, y, z, w) with `w >= 0` of a rotation matrix.
 
-    Each component q_n can be found from the diagonal, the other three from q_n; the candidate
-    with the largest q_n is the numerically safe one.
+    Each component q_n follows from the diagonal, and the other three from q_n. Of the four
+    candidates the one with the largest q_n is numerically stable.
 
     Args:
       rotation: rotation matrices.
 
     Returns:
-      Unit quaternions (up to rounding).
+      Quaternions of unit length up to rounding.
 
-    Source: ZipMap, encoding of poses.
+    Source: ZipMap (arXiv 2603.04385), camera head.
     """
     xp = array_namespace(rotation)
     m = [[rotation[..., i, j] for j in range(3)] for i in range(3)]
@@ -65,7 +65,7 @@ def matrix_to_quaternion(rotation: Float[Array, "*b 3 3"]) -> Float[Array, "*b 4
         1 - m[0][0] - m[1][1] + m[2][2],
     )
     square = xp.stack(diagonal, axis=-1)
-    # sqrt has no gradient at 0, and only the largest of the four (>= 1) is ever used.
+    # sqrt has no gradient at 0; the result depends only on the largest of the four, which is >= 1.
     magnitude = xp.sqrt(xp.where(square > 0, square, 0.01)) * (square > 0)
     wx, wy, wz = m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]
     xy, xz, yz = m[1][0] + m[0][1], m[0][2] + m[2][0], m[1][2] + m[2][1]
@@ -89,13 +89,14 @@ def matrix_to_quaternion(rotation: Float[Array, "*b 3 3"]) -> Float[Array, "*b 4
 def nearest_rotation(
     matrix: Float[Array, "*b 3 3"], normalise_rows: bool = False
 ) -> Float[Array, "*b 3 3"]:
-    """Rotation closest to a matrix in the Frobenius norm.
+    """Rotation closest to a matrix in the Frobenius norm, `R = U diag(1, 1, det(U V^T)) V^T`.
 
-    With the singular value decomposition `M = U S V^T`: `R = U diag(1, 1, det(U V^T)) V^T`.
+    U and V are those of the singular value decomposition `M = U S V^T`.
 
     Args:
-      matrix: any 3 x 3 matrices of rank 2 at least.
-      normalise_rows: scale the rows to unit length first, as nine-number rotation heads do.
+      matrix: M, 3 x 3 matrices of rank 2 or 3.
+      normalise_rows: whether the rows are first scaled to unit length, as for heads that predict
+        nine-number rotations.
 
     Returns:
       Rotation matrices.
@@ -113,9 +114,16 @@ def nearest_rotation(
 
 
 def multiply(a: Float[Array, "*b i k"], b: Float[Array, "*b k j"]) -> Float[Array, "*b i j"]:
-    """Matrix product of small matrices in the full precision of their type.
+    """Product of small matrices in the full precision of their type.
 
-    Written as a sum of products: on GPUs a float32 `matmul` may silently run in TensorFloat32.
+    The product is a sum of products, because a float32 `matmul` may run in TensorFloat32 on GPUs.
+
+    Args:
+      a: left factors.
+      b: right factors.
+
+    Returns:
+      The products `a @ b`.
     """
     xp = array_namespace(a, b)
     return xp.sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)

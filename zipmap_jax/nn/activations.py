@@ -26,13 +26,14 @@ def _norm_exp(x: Array) -> Array:
     return direction * jnp.expm1(length)
 
 
-def _xy_scaled(x: Array, depth: Array) -> Array:
-    return jnp.concatenate([x[..., :2] * depth, depth], -1)
+
+def _depth_scaled(xy: Array, depth: Array) -> Array:
+    return jnp.concatenate([xy * depth, depth], -1)
 
 
 VALUES: dict[str, Callable[[Array], Array]] = {
     "exp": jnp.exp,
-    "xy_exp": lambda x: _xy_scaled(x, jnp.exp(x[..., 2:3])),
+    "xy_exp": lambda x: _depth_scaled(x[..., :2], jnp.exp(x[..., 2:3])),
     "sigmoid_exp": lambda x: jnp.concatenate([jax.nn.sigmoid(x[..., :3]), jnp.exp(x[..., 3:])], -1),
     "sigmoid": jax.nn.sigmoid,
     "relu": jax.nn.relu,
@@ -40,23 +41,33 @@ VALUES: dict[str, Callable[[Array], Array]] = {
     "norm": lambda x: _unit(x)[0],
     "norm_exp": _norm_exp,
     "inv_log": _inverse_log,
-    "xy_inv_log": lambda x: _xy_scaled(x, _inverse_log(x[..., 2:3])),
+    "xy_inv_log": lambda x: _depth_scaled(x[..., :2], _inverse_log(x[..., 2:3])),
 }
+"""Activations of the value channels by name."""
 
 CONFIDENCES: dict[str, Callable[[Array], Array]] = {
     "expp1": lambda c: 1 + jnp.exp(c),
     "expp0": jnp.exp,
     "sigmoid": jax.nn.sigmoid,
 }
+"""Activations of the confidence channel by name."""
 
 
 def activate(
     raw: Float[Array, "... o"], value: str, confidence: str | None
 ) -> tuple[Float[Array, "... c"], Float[Array, "..."] | None]:
-    """Values and confidence from raw head channels; the confidence is the last channel.
+    """Values and confidence of the raw channels of a dense head, in fp32.
+
+    Args:
+      raw: output channels of the head; the last one is the confidence, if there is any.
+      value: key of `VALUES`.
+      confidence: key of `CONFIDENCES`; None = every channel is a value.
+
+    Returns:
+      The values, and the confidence or None.
 
     Raises:
-      KeyError: for an unknown activation name.
+      KeyError: an activation is unknown.
     """
     raw = raw.astype(jnp.float32)
     if confidence is None:

@@ -17,18 +17,19 @@ from zipmap_jax.nn.rope import apply_rope
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
 
-# Score matrices above this size are made one head at a time.
+# Score matrices above this size are computed one head at a time.
 _SCORE_BYTES = 512 * 2**20
 
 
 class SelfAttention(nn.Module):
-    """Softmax attention among the tokens of one sequence.
+    """Multi-head softmax attention within one sequence, with its projections.
 
     Attributes:
       heads: number of heads.
-      qk_norm: layer norm (eps 1e-5) of queries and keys, shared by the heads.
-      dtype, precision: format of the matmul operands.
-      implementation: "auto", "xla" or "cudnn".
+      qk_norm: whether queries and keys pass a layer norm (epsilon 1e-5), shared by the heads.
+      dtype, precision: dtype of the matmul operands, and `jax.lax` precision of the products.
+      implementation: "auto", "xla" or "cudnn", see `Policy.attention`.
+      kernel_init: initialiser of the projections.
     """
 
     heads: int
@@ -45,6 +46,16 @@ class SelfAttention(nn.Module):
         rope: tuple[Array, Array] | None = None,
         valid: Bool[Array, "n t"] | None = None,
     ) -> Float[Array, "n t c"]:
+        """Attention output after the projection.
+
+        Args:
+          x: tokens of n sequences.
+          rope: cosines and sines of `rope_tables`, [t, d]; None = no rotary embedding.
+          valid: tokens that are attended to; None = all.
+
+        Returns:
+          Updates of the tokens in `dtype`, without the residual.
+        """
         n, t, c = x.shape
         dense = functools.partial(
             nn.Dense, dtype=self.dtype, precision=self.precision, kernel_init=self.kernel_init
@@ -72,7 +83,17 @@ def attend(
     precision: Any = "highest",
     implementation: str = "auto",
 ) -> Float[Array, "n k t d"]:
-    """`softmax(q k^T / sqrt(d)) v`; keys where `valid` is False are not attended to."""
+    """Scaled dot-product attention, `softmax(q k^T / sqrt(d)) v`.
+
+    Args:
+      q, k, v: queries, keys and values.
+      valid: tokens that are attended to; None = all.
+      precision: `jax.lax` precision of the products.
+      implementation: "auto", "xla" or "cudnn", see `Policy.attention`; a mask needs XLA.
+
+    Returns:
+      One value per query.
+    """
     if _use_cudnn(implementation, q.dtype) and valid is None:
         return _cudnn_attend(q, k, v)
     score_bytes = q.shape[0] * q.shape[1] * q.shape[2] ** 2 * 4
@@ -98,7 +119,7 @@ def _xla_attend(
 
 
 def _cudnn_attend(q: Array, k: Array, v: Array) -> Array:
-    """cuDNN flash attention; tokens are padded to a multiple of 8, which its backward needs."""
+    """cuDNN flash attention; its backward pass needs a multiple of 8 tokens, hence the padding."""
     n, _, t, _ = q.shape
     pad = -t % 8
     q, k, v = (
@@ -119,7 +140,7 @@ def _use_cudnn(implementation: str, dtype: Any) -> bool:
 
 @functools.cache
 def _cudnn_works() -> bool:
-    """Try cuDNN attention once, forward and backward, on the default device."""
+    """Whether cuDNN attention runs on the default device, forward and backward."""
     if jax.default_backend() != "gpu":
         return False
     probe = jnp.ones((1, 2, 21, 64), jnp.bfloat16)
@@ -127,6 +148,6 @@ def _cudnn_works() -> bool:
         with jax.ensure_compile_time_eval():
             jax.block_until_ready(jax.grad(lambda q: _cudnn_attend(q, probe, probe).sum())(probe))
     except Exception as error:
-        warnings.warn(f"cuDNN attention is not usable here, using XLA: {error}", stacklevel=2)
+        warnings.warn(f"cuDNN attention failed, so XLA computes it: {error}", stacklevel=2)
         return False
     return True

@@ -1,4 +1,4 @@
-"""Pre-norm transformer block: DINOv2, frame blocks and the camera trunk are instances of it."""
+"""The pre-norm transformer block of DINOv2, the frame blocks and the camera trunk."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 
 class TransformerBlock(nn.Module):
-    """`x += ls1 * attention(norm1(x)); x += ls2 * mlp(norm2(x))`.
+    """Pre-norm transformer block: `x += ls1 * attention(norm1(x)); x += ls2 * mlp(norm2(x))`.
 
     Attributes:
-      heads: attention heads.
-      epsilon: of the two layer norms.
-      qk_norm: normalise queries and keys.
-      layer_scale_init: initial residual scale.
+      heads: number of attention heads.
+      epsilon: epsilon of the two layer norms.
+      qk_norm: whether queries and keys are normalised.
+      mlp_ratio: hidden units of the MLP per channel.
+      layer_scale_init: initial value of the residual scales ls1 and ls2.
+      dtype, precision: dtype of the matmul operands, and `jax.lax` precision of the products.
+      attention: implementation of `SelfAttention`.
+      kernel_init: initialiser of all linear layers.
     """
 
     heads: int
@@ -42,6 +46,7 @@ class TransformerBlock(nn.Module):
         rope: tuple[Array, Array] | None = None,
         valid: Bool[Array, "n t"] | None = None,
     ) -> Float[Array, "n t c"]:
+        """Tokens after the block, in fp32; the arguments are those of `SelfAttention`."""
         width = x.shape[-1]
         formats: dict[str, Any] = dict(
             dtype=self.dtype, precision=self.precision, kernel_init=self.kernel_init
@@ -61,14 +66,32 @@ class TransformerBlock(nn.Module):
 
 
 def init_stacked(block: nn.Module, key: Array, count: int, *example: Any) -> Any:
-    """Parameters of `count` equal blocks, stacked on a leading layer axis."""
+    """Random parameters of `count` equal blocks.
+
+    Args:
+      block: the block.
+      key: random key.
+      count: number of blocks.
+      *example: example arguments of the block.
+
+    Returns:
+      The parameters of one block, with a leading layer axis of length `count`.
+    """
     return jax.vmap(lambda k: block.init(k, *example)["params"])(jax.random.split(key, count))
 
 
 def run_stacked(block: nn.Module, params: Any, x: Array, *args: Any, remat: bool = False) -> Array:
-    """Apply stacked blocks one after the other with `lax.scan`.
+    """Applies stacked blocks in sequence with `lax.scan`.
 
-    With `remat` the backward pass keeps the input of each block and computes the rest again.
+    Args:
+      block: the block.
+      params: parameters of `init_stacked`.
+      x: input of the first block.
+      *args: further arguments, equal for all blocks.
+      remat: whether the backward pass stores only the input of each block and recomputes the rest.
+
+    Returns:
+      Output of the last block.
     """
 
     def one(x: Array, p: Any) -> tuple[Array, None]:

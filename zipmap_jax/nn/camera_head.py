@@ -1,4 +1,4 @@
-"""Camera heads: from the camera token of each view to a pose encoding."""
+"""Camera heads: pose encodings from the camera token of each view."""
 
 from __future__ import annotations
 
@@ -18,18 +18,26 @@ if TYPE_CHECKING:
     from zipmap_jax.nn.config import CameraHeadConfig, Policy
 
 POSE_SIZE = 9
+"""Numbers of a pose encoding, see `geometry.encode_pose`."""
 
 
 def activate_pose(encoding: Float[Array, "... 9"]) -> Float[Array, "... 9"]:
-    """Translation and quaternion as they are, fields of view made non-negative."""
+    """Applies a ReLU to the fields of view; translation and quaternion stay unchanged.
+
+    Args:
+      encoding: raw pose encodings.
+
+    Returns:
+      Pose encodings with non-negative fields of view in radians.
+    """
     is_fov = over_channels(jnp.arange(encoding.shape[-1]) >= POSE_SIZE - 2, encoding.ndim)
     return jnp.where(is_fov, jax.nn.relu(encoding), encoding)
 
 
 def _neutral_pose(iterations: int) -> Any:
-    """Bias that starts training at no rotation and fields of view of one radian.
+    """Initial bias that yields no rotation and fields of view of one radian.
 
-    Without it the ReLU of the fields of view may start, and stay, at zero.
+    With a zero bias the ReLU of the fields of view may start at zero, where its gradient is zero.
     """
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -39,7 +47,7 @@ def _neutral_pose(iterations: int) -> Any:
 
 
 class _Modulated(nn.Module):
-    """The head around its trunk: adaptive layer norm before it, pose regression after it."""
+    """Layers before and after the trunk: adaptive layer norm and pose regression."""
 
     width: int
     pose_size: int
@@ -70,7 +78,7 @@ class _Modulated(nn.Module):
         )
 
     def __call__(self, tokens: Array) -> Array:
-        """Touch every parameter, for initialisation."""
+        """Uses every parameter; called for initialisation only."""
         x = self.normalise(tokens)
         return self.regress(self.condition(x, self.empty(x)))
 
@@ -92,7 +100,18 @@ class _Modulated(nn.Module):
 
 
 class IterativeCameraHead:
-    """Refines the poses of all views together, a fixed number of times with shared parameters."""
+    """Iterative refinement of the pose encodings of all views by one transformer.
+
+    Every iteration uses the same parameters. Its input is the pose of the last iteration, through
+    which no gradient flows.
+
+    Args:
+      config: depth, heads and iterations.
+      width: channels of the camera tokens.
+      policy: number formats.
+
+    Source: ZipMap (arXiv 2603.04385), camera head; the design is VGGT's (Wang et al., CVPR 2025).
+    """
 
     def __init__(self, config: CameraHeadConfig, width: int, policy: Policy) -> None:
         self.config, self.width = config, width
@@ -107,7 +126,7 @@ class IterativeCameraHead:
         )
 
     def init(self, key: Array) -> dict[str, Any]:
-        """Random parameters."""
+        """Returns random parameters."""
         tokens = jnp.zeros((1, 1, self.width))
         keys = jax.random.split(key)
         trunk = init_stacked(self.block, keys[1], self.config.depth, tokens)
@@ -119,7 +138,16 @@ class IterativeCameraHead:
         tokens: Float[Array, "b v d"],
         valid: Bool[Array, "b v"] | None = None,
     ) -> Float[Array, "i b v 9"]:
-        """Pose encodings after every iteration; views where `valid` is False are not looked at."""
+        """Pose encodings after every iteration.
+
+        Args:
+          params: parameters of `init`.
+          tokens: camera tokens.
+          valid: views that are attended to; None = all.
+
+        Returns:
+          Activated pose encodings, one per iteration.
+        """
         outer = {k: v for k, v in params.items() if k != "trunk"}
 
         def call(method: str, *args: Array) -> Array:
@@ -128,18 +156,27 @@ class IterativeCameraHead:
         x = call("normalise", tokens.astype(jnp.float32))
 
         def refine(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
-            base, seen = carry
-            y = run_stacked(self.block, params["trunk"], call("condition", x, seen), None, valid)
+            base, previous = carry
+            conditioned = call("condition", x, previous)
+            y = run_stacked(self.block, params["trunk"], conditioned, None, valid)
             pose = base + call("regress", y)
             fixed = lax.stop_gradient(pose)
             return (fixed, fixed), activate_pose(pose)
 
-        start = call("empty", x)
-        return lax.scan(refine, (jnp.zeros_like(start), start), length=self.config.iterations)[1]
+        empty = call("empty", x)
+        return lax.scan(refine, (jnp.zeros_like(empty), empty), length=self.config.iterations)[1]
 
 
 class MlpCameraHead:
-    """One MLP per view, for streaming: no mixing between views."""
+    """An MLP on each view's camera token, for streaming; views do not interact.
+
+    Args:
+      config: initial scale of the last layer.
+      width: channels of the camera tokens.
+      policy: number formats.
+
+    Source: ZipMap (arXiv 2603.04385), streaming variant.
+    """
 
     def __init__(self, config: CameraHeadConfig, width: int, policy: Policy) -> None:
         self.width = width
@@ -153,7 +190,7 @@ class MlpCameraHead:
         )
 
     def init(self, key: Array) -> dict[str, Any]:
-        """Random parameters."""
+        """Returns random parameters."""
         return dict(self.mlp.init(key, jnp.zeros((1, 1, self.width)))["params"])
 
     def __call__(
@@ -162,5 +199,14 @@ class MlpCameraHead:
         tokens: Float[Array, "b v d"],
         valid: Bool[Array, "b v"] | None = None,
     ) -> Float[Array, "1 b v 9"]:
-        """Pose encodings, with a leading axis of one iteration."""
+        """Pose encodings of all views.
+
+        Args:
+          params: parameters of `init`.
+          tokens: camera tokens.
+          valid: unused, as views do not interact.
+
+        Returns:
+          Activated pose encodings, with a leading axis of one iteration.
+        """
         return activate_pose(apply(self.mlp, params, tokens).astype(jnp.float32))[None]

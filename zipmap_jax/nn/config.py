@@ -1,4 +1,4 @@
-"""Configurations of the building blocks, and the number formats they compute in."""
+"""Configurations and number formats of the building blocks."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ NewtonSchulzPrecision = Literal["fp32", "bf16_operands", "bf16"]
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """Which number format each part computes in (the regime of the reference's demos).
+    """Number formats of the parts of a model.
 
-    The residual stream, layer norms, learning rates and fast weights are always fp32; only the
-    operands of the large products change.
+    The residual stream, layer norms, learning rates and fast weights are always fp32; a policy
+    changes only the operands of the large products. `BF16` corresponds to the reference's demos.
 
     Attributes:
       compute: dtype of matmul operands in the embedder and the blocks.
       heads: dtype of matmul and convolution operands in the heads.
-      precision: `jax.lax` precision of fp32 products: "highest" = true fp32, "default" = TF32 on
-        GPUs that have it.
-      newton_schulz: "fp32"; "bf16_operands" = bf16 operands, fp32 carry; "bf16" = all bf16.
-      taps: dtype in which the four tapped features wait for the dense heads.
+      precision: `jax.lax` precision of fp32 products: "highest" = fp32, "default" = TF32 on GPUs
+        that support it.
+      newton_schulz: format of the Newton-Schulz iteration: "fp32"; "bf16_operands" = bf16 operands
+        and fp32 iterates; "bf16" = bf16 throughout.
+      taps: dtype of the four tapped features while they are stored for the dense heads.
       attention: "auto" (cuDNN on a GPU in 16-bit formats, else XLA), "xla" or "cudnn".
     """
 
@@ -52,7 +53,7 @@ BF16 = Policy(
     compute=jnp.bfloat16,
     precision="default",
     newton_schulz="bf16_operands",
-    # Adds a fiftieth to the error of the bf16 blocks, and halves what grows with the views.
+    # This adds 2 % to the error of the bf16 blocks and halves the memory that grows with the views.
     taps=jnp.bfloat16,
 )
 
@@ -62,11 +63,16 @@ POLICIES: dict[str, Policy] = {"fp32": FP32, "bf16": BF16}
 
 @dataclasses.dataclass(frozen=True)
 class EmbedderConfig:
-    """The per-image patch embedder: DINOv2 with registers, or a bare patch convolution.
+    """Patch embedder of single images: DINOv2 with registers, or a patch convolution alone.
 
     Attributes:
+      width: channels of a token.
       depth: number of transformer blocks; 0 = patch convolution only, no position embedding.
-      image_size: side of the square images the position embedding belongs to.
+      heads: attention heads.
+      patch: side of a patch in pixels.
+      image_size: side in pixels of the square images that the position embedding belongs to.
+      registers: number of register tokens.
+      layer_scale_init: initial value of the residual scales.
     """
 
     width: int = 1024
@@ -87,14 +93,15 @@ class EmbedderConfig:
 
 @dataclasses.dataclass(frozen=True)
 class FastWeightConfig:
-    """The test-time-training layer of a global block.
+    """Test-time-training layer of a global block.
 
     Attributes:
-      heads: independent fast-weight MLPs, each on its share of the channels.
+      heads: number of independent fast-weight MLPs, each on its share of the channels.
       hidden_multiple: hidden units per input channel.
       base_lr: learning rate of a token at zero pre-activation.
-      gate: multiply what is read by a gate; one head only.
-      bias: of the query-key-value and output projections.
+      newton_schulz_steps: iterations of the orthogonalisation.
+      gate: whether the output is multiplied by a learned gate; one head only.
+      bias: whether the query-key-value and output projections have a bias.
     """
 
     heads: int = 1
@@ -107,11 +114,17 @@ class FastWeightConfig:
 
 @dataclasses.dataclass(frozen=True)
 class CameraHeadConfig:
-    """Camera head: iterative transformer over the views, or one MLP per view.
+    """Camera head: an iterative transformer over the views, or an MLP on each view.
 
     Attributes:
-      output_scale: factor on the initial weights of the last layer. 0 starts at no motion: random
-        poses are worse than none, and unlearning them costs the tokens what tells views apart.
+      kind: "transformer" or "mlp"; streaming models need "mlp".
+      depth: transformer blocks of an iteration.
+      heads: attention heads.
+      iterations: number of refinements.
+      layer_scale_init: initial value of the residual scales.
+      output_scale: factor on the initial weights of the last layer. With 0 all cameras start at the
+        same pose: random initial poses are worse, and removing their error makes the tokens of
+        different views alike.
     """
 
     kind: Literal["transformer", "mlp"] = "transformer"
@@ -124,13 +137,15 @@ class CameraHeadConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DenseHeadConfig:
-    """DPT head.
+    """Dense prediction (DPT) head.
 
     Attributes:
-      features, out_channels, hidden: widths.
-      init_gain: initial gain of every layer. PyTorch's default, 3**-0.5, shrinks what the tokens
-        say to a hundredth by the last layer, which only a start from pretrained weights can
-        afford; about 1 keeps its size (the residual units add to it).
+      features: channels of the fusion path.
+      out_channels: channels of the four levels before fusion, fine to coarse.
+      hidden: channels of the layer before the last.
+      init_gain: initial gain of every layer. PyTorch's default, 3**-0.5, shrinks the signal to a
+        hundredth by the last layer, which is only suitable for pretrained weights; about 1 keeps
+        its magnitude (the residual units add to it).
       output_scale: factor on the initial weights of the last layer, whose output is exponentiated.
     """
 

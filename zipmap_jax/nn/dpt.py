@@ -1,4 +1,4 @@
-"""Dense prediction head (DPT): four tapped token maps are fused coarse to fine into an image.
+"""Dense prediction head (DPT): fusion of four tapped token maps, coarse to fine, into an image.
 
 References: R. Ranftl et al., "Vision Transformers for Dense Prediction" (2021), as used by VGGT.
 """
@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 def position_grid(channels: int, rows: int, cols: int, aspect: float) -> tuple[Array, Array]:
     """Sinusoidal embedding of normalised pixel coordinates, as its column and row halves.
 
-    Coordinates lie on a rectangle of the image's aspect ratio W/H with half-diagonal one. Returned
-    separately, [cols, c/2] and [rows, c/2], because the full map would be a huge constant.
+    Coordinates cover a rectangle of the image's aspect ratio with half-diagonal one. The halves are
+    returned separately, because the full map would be a large constant of the program.
+
+    Args:
+      channels: c, channels of the embedding.
+      rows, cols: size of the map.
+      aspect: W / H of the image.
+
+    Returns:
+      The column half [cols, c/2] and the row half [rows, c/2].
     """
     diagonal = (aspect**2 + 1) ** 0.5
     omega = 100.0 ** (-np.arange(channels // 4) / (channels / 4))
@@ -39,7 +47,15 @@ def position_grid(channels: int, rows: int, cols: int, aspect: float) -> tuple[A
 
 
 def add_position(x: Float[Array, "n h w c"], aspect: float) -> Float[Array, "n h w c"]:
-    """Add the sinusoidal embedding: column half of the channels first, then the row half."""
+    """Adds `position_grid` to a map: its column half to the first channels, then its row half.
+
+    Args:
+      x: the map.
+      aspect: W / H of the image.
+
+    Returns:
+      The map with positions.
+    """
     _, rows, cols, channels = x.shape
     by_col, by_row = position_grid(channels, rows, cols, aspect)
     first, second = jnp.split(x, 2, axis=-1)
@@ -47,15 +63,23 @@ def add_position(x: Float[Array, "n h w c"], aspect: float) -> Float[Array, "n h
 
 
 def resize_aligned(x: Float[Array, "n h w c"], size: tuple[int, int]) -> Float[Array, "n y x c"]:
-    """Bilinear resize with aligned corners: source coordinate i (n_in - 1) / (n_out - 1)."""
+    """Bilinear resize with aligned corners: source coordinate i (n_in - 1) / (n_out - 1).
+
+    Args:
+      x: the map.
+      size: (rows, columns) of the result.
+
+    Returns:
+      The resized map.
+    """
     for axis, count in zip((1, 2), size, strict=True):
-        have = x.shape[axis]
-        if have == count:
+        length = x.shape[axis]
+        if length == count:
             continue
-        scale = np.float32((have - 1) / (count - 1)) if count > 1 else np.float32(0)
+        scale = np.float32((length - 1) / (count - 1)) if count > 1 else np.float32(0)
         source = np.arange(count, dtype=np.float32) * scale
-        low = np.minimum(source.astype(int), have - 1)
-        high = np.minimum(low + 1, have - 1)
+        low = np.minimum(source.astype(int), length - 1)
+        high = np.minimum(low + 1, length - 1)
         shape = [1, 1, 1, 1]
         shape[axis] = count
         weight = jnp.asarray((source - low).reshape(shape), x.dtype)
@@ -65,7 +89,7 @@ def resize_aligned(x: Float[Array, "n h w c"], size: tuple[int, int]) -> Float[A
 
 
 class _PatchUpsample(nn.Module):
-    """Transposed convolution with stride = kernel: every pixel becomes a k x k patch."""
+    """Transposed convolution with stride = kernel: maps every pixel to a k x k patch."""
 
     features: int
     factor: int
@@ -96,14 +120,14 @@ class _ResidualUnit(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w f"]) -> Float[Array, "n h w f"]:
-        # Parity: the shortcut carries relu(x), an in-place ReLU of the reference.
+        # Parity: the shortcut carries relu(x), because the reference applies the ReLU in place.
         x = jax.nn.relu(x)
         y = jax.nn.relu(self.conv(self.features, (3, 3), name="conv1")(x))
         return self.conv(self.features, (3, 3), name="conv2")(y) + x
 
 
 class _Fusion(nn.Module):
-    """Add the finer level to the coarser result and bring it to the next size."""
+    """Adds the finer level to the coarser result and resizes the sum."""
 
     features: int
     conv: Any
@@ -115,17 +139,18 @@ class _Fusion(nn.Module):
         if finer is not None:
             x = x + _ResidualUnit(self.features, self.conv, name="res1")(finer)
         x = _ResidualUnit(self.features, self.conv, name="res2")(x)
-        # A 1x1 convolution commutes with interpolation, and is cheaper before it.
+        # A 1x1 convolution commutes with interpolation and is cheaper before it.
         return resize_aligned(self.conv(self.features, (1, 1), name="out_conv")(x), size)
 
 
 class DenseHead(nn.Module):
-    """From four taps of patch tokens to an image of raw channels.
+    """DPT head: raw channels of every pixel from the patch tokens of four layers.
 
     Attributes:
-      channels: output channels; the confidence, if any, is the last.
-      features, out_channels, hidden: widths.
-      patch: pixels per patch side.
+      channels: output channels; the confidence, if there is any, is the last.
+      features, out_channels, hidden: channels of the levels, see `DenseHeadConfig`.
+      patch: side of a patch in pixels.
+      dtype, precision: dtype of the operands, and `jax.lax` precision of the products.
       init_gain, output_scale: see `DenseHeadConfig`.
     """
 
@@ -148,6 +173,9 @@ class DenseHead(nn.Module):
         Args:
           taps: patch tokens of the four tapped layers.
           grid: (rows, columns) of patches.
+
+        Returns:
+          Channels before the activation, at `patch` times the size of the grid.
         """
         aspect = grid[1] / grid[0]
 
@@ -180,7 +208,7 @@ class DenseHead(nn.Module):
     def _levels(
         self, taps: Sequence[Array], grid: tuple[int, int], aspect: float, conv: Any
     ) -> list[Array]:
-        """The four maps at 4x, 2x, 1x and 1/2 of the patch grid, all of `features` channels."""
+        """The four maps at 4x, 2x, 1x and 1/2 of the patch grid, with `features` channels each."""
         norm = layer_norm(1e-5, name="norm")
         formats: dict[str, Any] = dict(
             dtype=self.dtype,

@@ -1,13 +1,13 @@
-"""The test-time-training layer: a SwiGLU MLP whose weights are the memory of the scene.
+"""The test-time-training layer: a SwiGLU MLP whose weights are the state of the scene.
 
-Each token gives a key k, a value v, a query q and three learning rates eta. Zipping takes one
-ascent step on `sum_i <f(k_i), v_i>`, weighted per token and per matrix, orthogonalised by
-Newton-Schulz and followed by a re-normalisation of every column; reading evaluates `f(q)`:
+Every token is projected to a key k, a value v, a query q and three learning rates eta. The update
+takes one ascent step on `sum_i <f(k_i), v_i>`, weighted per token and per matrix, orthogonalised by
+Newton-Schulz and followed by a renormalisation of every column; reading evaluates `f(q)`:
 
     f(x) = (silu(x W0) * (x W2)) W1.
 
-The gradient is a sum over tokens, so it may be accumulated over chunks of views (or devices) before
-the one non-linear step. Paper section 3 (ZipMap, arXiv 2603.04385).
+The gradient is a sum over tokens, so it can be accumulated over chunks of views or over devices
+before the one non-linear step. Source: ZipMap (arXiv 2603.04385).
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ _EPSILON = 1e-5
 
 
 class FastWeights(NamedTuple):
-    """The three matrices of one layer (or of all, with a leading layer axis)."""
+    """The three fast-weight matrices of one layer, or of all layers with a leading axis.
+
+    Attributes:
+      w0, w2: input matrices of the gate and of the linear branch.
+      w1: output matrix.
+    """
 
     w0: Float[Array, "*l b k d m"]
     w1: Float[Array, "*l b k m d"]
@@ -37,7 +42,12 @@ class FastWeights(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradient sums in fp32; that of W1 is transposed, so that all three are wide."""
+    """Gradient sums in fp32.
+
+    Attributes:
+      g0, g2: gradients of W0 and W2.
+      g1: transposed gradient of W1, so that all three have the same shape.
+    """
 
     g0: Float[Array, "b k d m"]
     g1: Float[Array, "b k d m"]
@@ -45,7 +55,11 @@ class Gradients(NamedTuple):
 
 
 class ColumnNorms(NamedTuple):
-    """Norms over the input axis that every update restores."""
+    """Norms over the input axis, which every update restores.
+
+    Attributes:
+      n0, n1, n2: norms of the columns of W0, W1 and W2.
+    """
 
     n0: Float[Array, "*l b k 1 m"]
     n1: Float[Array, "*l b k 1 d"]
@@ -53,7 +67,14 @@ class ColumnNorms(NamedTuple):
 
 
 def column_norms(weights: FastWeights) -> ColumnNorms:
-    """Norm of every column, as constants: no gradient flows through them."""
+    """Norms of the columns of the fast weights, under `stop_gradient`.
+
+    Args:
+      weights: the fast weights before the first update of a call.
+
+    Returns:
+      The norms that the updates of this call restore.
+    """
     return ColumnNorms(
         *(jax.lax.stop_gradient(jnp.linalg.norm(w, axis=-2, keepdims=True)) for w in weights)
     )
@@ -68,11 +89,22 @@ def step(
     precision: Any = "fp32",
     axis: str | None = None,
 ) -> FastWeights:
-    """`W <- renormalise(W + NewtonSchulz(G))` for the three matrices at once.
+    """Fast-weight update `W <- renormalise(W + NewtonSchulz(G))` of the three matrices.
 
-    There is no step size: Newton-Schulz sets the scale and the learning rates inside the gradient
-    only weigh tokens against each other. Devices along the mesh axis `axis`, which hold the same
-    gradients, may share the work.
+    There is no step size: Newton-Schulz determines the scale of the step, and the learning rates
+    inside the gradient determine only the relative weights of the tokens.
+
+    Args:
+      weights: the fast weights W.
+      gradients: the gradient sums G of all tokens.
+      norms: column norms of the result.
+      steps: Newton-Schulz iterations.
+      precision: format of the iteration, see `Policy.newton_schulz`.
+      axis: mesh axis whose devices hold equal gradients and may divide the work; None = no
+        collectives.
+
+    Returns:
+      The updated fast weights.
     """
     return FastWeights(
         *newton_schulz_update(
@@ -82,7 +114,7 @@ def step(
 
 
 class _SliceableDense(nn.Module):
-    """A linear layer of which a range of outputs can be computed alone."""
+    """A linear layer that can compute a range of its outputs."""
 
     features: int
     use_bias: bool
@@ -91,7 +123,7 @@ class _SliceableDense(nn.Module):
 
     @nn.compact
     def part(self, inputs: int, start: int = 0, stop: int | None = None) -> tuple[Array, Array]:
-        """Kernel and bias (zero if there is none) of these outputs, in `dtype`."""
+        """Kernel and bias of the outputs `start` to `stop`, in `dtype`; no bias = zeros."""
         kernel = self.param("kernel", torch_uniform, (inputs, self.features))
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -112,14 +144,19 @@ class _SliceableDense(nn.Module):
 
 
 class FastWeightLayer(nn.Module):
-    """Projections around the fast weights; the weights themselves enter and leave as arguments.
+    """Projections around the fast weights, which are arguments and results of the methods.
 
     Attributes:
       width: channels C of the token stream.
       heads: fast-weight heads; each has d = C / heads inputs and m = hidden_multiple * d units.
+      hidden_multiple: hidden units per input channel.
       base_lr: learning rate at zero pre-activation.
-      use_gate: multiply what is read by silu(Linear(x)); one head only.
-      dtype, precision: format of the matmul operands; sums and the residual stay fp32.
+      use_gate: whether the output is multiplied by silu(Linear(x)); one head only.
+      bias: whether the query-key-value and output projections have a bias.
+      dtype, precision: dtype of the matmul operands, and `jax.lax` precision of the products; sums
+        over tokens and the residual stay fp32.
+
+    Source: ZipMap (arXiv 2603.04385).
     """
 
     width: int
@@ -147,21 +184,22 @@ class FastWeightLayer(nn.Module):
 
     @property
     def head_dim(self) -> int:
+        """Inputs d of one head."""
         return self.width // self.heads
 
     def __call__(self, x: Float[Array, "b n c"]) -> Float[Array, "b n c"]:
-        """Read from the initial weights (touches every parameter, for initialisation)."""
+        """Output of the initial weights; uses every parameter, for initialisation."""
         self.keys(x)
         return self.read(x, self.initial(x.shape[0]))
 
     def initial(self, batch: int) -> FastWeights:
-        """The learned initial weights, one copy per scene."""
+        """Returns the learned initial weights, one copy per scene."""
         return FastWeights(
             *(jnp.broadcast_to(w[None], (batch, *w.shape)) for w in (self.w0, self.w1, self.w2))
         )
 
     def keys(self, x: Float[Array, "b n c"]) -> tuple[Array, Array, Array]:
-        """Keys, values ([b, k, n, d]) and learning rates ([3, b, k, n], fp32) of the tokens."""
+        """Keys and values [b, k, n, d] and learning rates [3, b, k, n] (fp32) of the tokens."""
         kv = jax.nn.silu(self.to_qkv(x, self.width))
         k, v = jnp.split(kv, 2, axis=-1)
         # softplus(u + beta) equals base_lr at u = 0.
@@ -172,11 +210,11 @@ class FastWeightLayer(nn.Module):
         return normalise(self._split(k)), self._split(v), eta
 
     def queries(self, x: Float[Array, "b n c"]) -> Float[Array, "b k n d"]:
-        """Unit-length queries."""
+        """Queries of the tokens, of unit length."""
         return self._as_queries(self.to_qkv(x, 0, self.width))
 
     def queries_and_gate(self, x: Float[Array, "b n c"]) -> tuple[Array, Array]:
-        """`queries`, and the factors of what they read ([b, n, c]), in one product."""
+        """Queries [b, k, n, d] and gate factors [b, n, c] of the tokens, in one product."""
         parts = self.to_qkv.part(x.shape[-1], 0, self.width), self.gate.part(x.shape[-1])
         both = self.to_qkv.product(x, *(jnp.concatenate(p, -1) for p in zip(*parts, strict=True)))
         q, gate = jnp.split(both, 2, axis=-1)
@@ -188,7 +226,16 @@ class FastWeightLayer(nn.Module):
         weights: FastWeights,
         valid: Bool[Array, "b n"] | None = None,
     ) -> Gradients:
-        """Gradient sums of these tokens; where `valid` is False a token contributes nothing."""
+        """Gradient sums over tokens.
+
+        Args:
+          x: normalised tokens.
+          weights: the fast weights at which the gradient is taken.
+          valid: tokens that contribute; None = all.
+
+        Returns:
+          The gradients of the three matrices.
+        """
         k, v, eta = self.keys(x)
         if valid is not None:
             eta = eta * valid[None, :, None, :]
@@ -207,7 +254,15 @@ class FastWeightLayer(nn.Module):
         )
 
     def read(self, x: Float[Array, "b n c"], weights: FastWeights) -> Float[Array, "b n c"]:
-        """Look every token's query up in the fast weights and project back to the stream."""
+        """Output of the layer: `f` of every token's query, normalised, gated and projected.
+
+        Args:
+          x: normalised tokens.
+          weights: the fast weights.
+
+        Returns:
+          Updates of the tokens in `dtype`, without the residual.
+        """
         q, gate = self.queries_and_gate(x) if self.use_gate else (self.queries(x), None)
         g, h = self._hidden(q.astype(self.dtype), weights)
         o = self.o_norm(self._matmul(jax.nn.silu(g) * h, weights.w1.astype(self.dtype)))
@@ -241,7 +296,14 @@ class FastWeightLayer(nn.Module):
 
 
 def normalise(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-    """`x / (||x|| + 1e-5)` in fp32, with a finite gradient at zero."""
+    """Normalises vectors, `x / (||x|| + 1e-5)` in fp32, with a finite gradient at zero.
+
+    Args:
+      x: vectors along the last axis.
+
+    Returns:
+      Vectors of about unit length; zero stays zero.
+    """
     x = x.astype(jnp.float32)
     square = jnp.sum(x * x, axis=-1, keepdims=True)
     norm = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)

@@ -1,4 +1,4 @@
-"""Small layers shared by the embedder, the blocks and the heads."""
+"""Small layers of the embedder, the blocks and the heads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,29 @@ if TYPE_CHECKING:
 
 
 def over_channels(vector: Float[Array, " d"], ndim: int) -> Float[Array, "... d"]:
-    """Reshape a per-channel vector so that it broadcasts over `ndim`-dimensional activations."""
+    """Reshapes a per-channel vector so that it broadcasts over activations.
+
+    Args:
+      vector: one number per channel.
+      ndim: number of axes of the activations.
+
+    Returns:
+      The vector with leading axes of length 1.
+    """
     return jnp.expand_dims(vector, tuple(range(ndim - 1)))
 
 
 def layer_norm(epsilon: float, *, affine: bool = True, name: str | None = None) -> nn.LayerNorm:
-    """Layer norm over the last axis in fp32, with biased two-pass variance as in PyTorch."""
+    """Layer norm over the last axis in fp32, with the biased two-pass variance of PyTorch.
+
+    Args:
+      epsilon: summand to the variance.
+      affine: whether there are a learned scale and bias.
+      name: name of the module.
+
+    Returns:
+      The module.
+    """
     return nn.LayerNorm(
         epsilon=epsilon,
         dtype=jnp.float32,
@@ -30,7 +47,7 @@ def layer_norm(epsilon: float, *, affine: bool = True, name: str | None = None) 
 
 
 def scaled_uniform(gain: float) -> Any:
-    """Uniform weights of standard deviation `gain / sqrt(fan_in)`."""
+    """Initialiser of uniform weights with standard deviation `gain / sqrt(fan_in)`."""
     return nn.initializers.variance_scaling(gain**2, "fan_in", "uniform")
 
 
@@ -39,12 +56,26 @@ torch_uniform = scaled_uniform(3**-0.5)
 
 
 def apply(module: nn.Module, params: Any, *args: Any, method: str | None = None) -> Any:
-    """`module.apply` for modules that own parameters and nothing else."""
+    """Applies a module that has parameters and no other collections.
+
+    Args:
+      module: the module.
+      params: its parameters.
+      *args: arguments of the method.
+      method: name of the method; None = `__call__`.
+
+    Returns:
+      The result of the method.
+    """
     return module.apply({"params": params}, *args, method=method)
 
 
 class LayerScale(nn.Module):
-    """Multiply each channel by a learned factor."""
+    """Multiplies each channel by a learned factor.
+
+    Attributes:
+      start: initial value of the factors.
+    """
 
     start: float
 
@@ -55,12 +86,14 @@ class LayerScale(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Linear, exact (erf) GELU, Linear.
+    """Two linear layers with an exact (erf) GELU between them.
 
     Attributes:
       hidden, out: output channels of the two layers.
+      dtype, precision: dtype of the matmul operands, and `jax.lax` precision of the products.
+      kernel_init: initialiser of the weights.
       out_scale: factor on the initial weights of the second layer.
-      bias_init: of the second layer.
+      bias_init: initialiser of the second layer's bias.
     """
 
     hidden: int

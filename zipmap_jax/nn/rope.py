@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
 
 def token_positions(special: int, rows: int, cols: int) -> Int[np.ndarray, "p 2"]:
-    """(row, column) of every token of a view: special tokens at (0, 0), patches from (1, 1)."""
+    """Positions of the tokens of a view: special tokens at (0, 0), patches from (1, 1).
+
+    Args:
+      special: number of special tokens, which come first.
+      rows, cols: size of the patch grid.
+
+    Returns:
+      (row, column) of every token.
+    """
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(cols), indexing="ij"), -1) + 1
     return np.concatenate([np.zeros((special, 2), int), grid.reshape(-1, 2)])
 
@@ -22,11 +30,16 @@ def rope_tables(
 ) -> tuple[Float[np.ndarray, "*t d"], Float[np.ndarray, "*t d"]]:
     """Cosines and sines of the rotation angles.
 
-    The first half of the features turns with the row, the second with the column; within a half of
-    n features, pair j turns by `position * base**(-2 j / n)`.
+    The first half of the features is rotated by the row, the second by the column; within a half of
+    n features, pair j is rotated by `position * base**(-2 j / n)`.
+
+    Args:
+      positions: (row, column) of every token.
+      head_dim: features d of a head.
+      base: base of the frequencies.
 
     Returns:
-      cos, sin: fp32 tables, one row per token.
+      Cosines and sines in fp32.
     """
     half = head_dim // 2
     frequency = (base ** (-2.0 * np.arange(half // 2) / half)).astype(np.float32)
@@ -38,7 +51,15 @@ def rope_tables(
 def apply_rope(
     x: Float[Array, "*b t d"], cos: Float[Array, "*#b t d"], sin: Float[Array, "*#b t d"]
 ) -> Float[Array, "*b t d"]:
-    """Rotate queries or keys, `x cos + rot(x) sin`; position (0, 0) leaves them unchanged."""
+    """Rotates queries or keys, `x cos + rot(x) sin`; position (0, 0) is the identity.
+
+    Args:
+      x: queries or keys.
+      cos, sin: tables of `rope_tables`.
+
+    Returns:
+      The rotated queries or keys.
+    """
     quarters = jnp.split(x, 4, axis=-1)
-    turned = jnp.concatenate([-quarters[1], quarters[0], -quarters[3], quarters[2]], -1)
-    return x * cos + turned * sin
+    rotated = jnp.concatenate([-quarters[1], quarters[0], -quarters[3], quarters[2]], -1)
+    return x * cos + rotated * sin

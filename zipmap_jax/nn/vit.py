@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-_VIT_INIT = nn.initializers.truncated_normal(0.02, lower=-100, upper=100)  # 2 either way
+# The bounds are in units of the standard deviation: -2 and 2.
+_VIT_INIT = nn.initializers.truncated_normal(0.02, lower=-100, upper=100)
 
 
 class PatchProjection(nn.Module):
-    """Cut images into patches and project each linearly: a convolution with stride = kernel."""
+    """Linear projection of the patches of images: a convolution with stride = kernel.
+
+    Attributes:
+      width: channels of a token.
+      patch: side of a patch in pixels.
+      dtype, precision: dtype of the operands, and `jax.lax` precision of the product.
+    """
 
     width: int
     patch: int
@@ -41,7 +48,15 @@ class PatchProjection(nn.Module):
 
 
 class RayEmbedder(nn.Module):
-    """Patch projection of rays, then layer norm."""
+    """Patch projection of ray conditions, followed by a layer norm.
+
+    Attributes:
+      width: channels of a token.
+      patch: side of a patch in pixels.
+      dtype, precision: dtype of the operands, and `jax.lax` precision of the product.
+
+    Source: ZipMap (arXiv 2603.04385), querying the scene state.
+    """
 
     width: int
     patch: int
@@ -55,10 +70,15 @@ class RayEmbedder(nn.Module):
 
 
 class ImageEmbedder:
-    """DINOv2 ViT with registers, returning normalised patch tokens; pure functions of parameters.
+    """DINOv2 vision transformer with registers: normalised patch tokens of single images.
 
-    References: M. Oquab et al., DINOv2 (2023); T. Darcet et al., Vision
-    transformers need registers (2023).
+    Args:
+      config: size of the transformer.
+      policy: number formats.
+      remat: whether the backward pass recomputes the blocks.
+
+    References: M. Oquab et al., DINOv2 (2023); T. Darcet et al., Vision transformers need
+      registers (2023).
     """
 
     def __init__(self, config: EmbedderConfig, policy: Policy, remat: bool = False) -> None:
@@ -76,7 +96,7 @@ class ImageEmbedder:
         self.norm = layer_norm(1e-6)
 
     def init(self, key: Array) -> dict[str, Any]:
-        """Random parameters."""
+        """Returns random parameters."""
         c = self.config
         keys = jax.random.split(key, 5)
         image = jnp.zeros((1, c.patch, c.patch, 3))
@@ -89,20 +109,29 @@ class ImageEmbedder:
         return params | {
             "cls_token": small(keys[1], (1, 1, c.width)),
             "register_tokens": small(keys[2], (1, c.registers, c.width)),
-            "mask_token": jnp.zeros((1, c.width)),  # Parity: never read, kept for round trips.
+            # Parity: no function reads it; it is kept so that conversion loses no tensor.
+            "mask_token": jnp.zeros((1, c.width)),
             "pos_embed": _VIT_INIT(keys[3], (1, 1 + grid, c.width)),
             "blocks": init_stacked(self.block, keys[4], c.depth, tokens),
             "norm": self.norm.init(keys[4], tokens)["params"],
         }
 
     def __call__(self, params: Any, images: Float[Array, "n h w 3"]) -> Float[Array, "n p c"]:
-        """Patch tokens of images in [0, 1]."""
+        """Patch tokens of images.
+
+        Args:
+          params: parameters of `init`.
+          images: RGB in [0, 1]; height and width are multiples of the patch.
+
+        Returns:
+          One token per patch, row by row, in fp32.
+        """
         mean, std = (jnp.asarray(v)[None, None, None] for v in (IMAGE_MEAN, IMAGE_STD))
         x = (images.astype(jnp.float32) - mean) / std
         return self.embed_normalised(params, x)[:, 1 + self.config.registers :]
 
     def embed_normalised(self, params: Any, x: Float[Array, "n h w 3"]) -> Float[Array, "n t c"]:
-        """All output tokens (class, registers, patches) of already normalised images."""
+        """All output tokens (class, registers, patches) of normalised images."""
         x = self.with_special_tokens(params, x)
         if self.config.depth == 0:
             return x
@@ -110,7 +139,7 @@ class ImageEmbedder:
         return apply(self.norm, params["norm"], x)
 
     def with_special_tokens(self, params: Any, x: Float[Array, "n h w 3"]) -> Float[Array, "n t c"]:
-        """Projected patches with positions, behind the class and register tokens."""
+        """Class token, register tokens and projected patches, with their position embedding."""
         c = self.config
         n, height, width, _ = x.shape
         x = apply(self.project, params["patch_proj"], x).astype(jnp.float32)
@@ -122,7 +151,17 @@ class ImageEmbedder:
         return jnp.concatenate([cls, registers, x + position[:, 1:]], 1)
 
     def position_embedding(self, params: Any, height: int, width: int) -> Float[Array, "1 t c"]:
-        """Class and patch position embedding, resized by antialiased bicubic interpolation."""
+        """Position embedding of the class token and the patches of an image.
+
+        The embedding of the patches is resized by antialiased bicubic interpolation.
+
+        Args:
+          params: parameters of `init`.
+          height, width: size of the image in pixels.
+
+        Returns:
+          One vector per token; registers have none.
+        """
         table, side = params["pos_embed"], self.config.image_size // self.config.patch
         rows, cols = height // self.config.patch, width // self.config.patch
         if (rows, cols) == (side, side):
