@@ -26,14 +26,13 @@ def _norm_exp(x: Array) -> Array:
     return direction * jnp.expm1(length)
 
 
-
-def _depth_scaled(xy: Array, depth: Array) -> Array:
-    return jnp.concatenate([xy * depth, depth], -1)
+def _xy_scaled(x: Array, depth: Array) -> Array:
+    return jnp.concatenate([x[..., :2] * depth, depth], -1)
 
 
 VALUES: dict[str, Callable[[Array], Array]] = {
     "exp": jnp.exp,
-    "xy_exp": lambda x: _depth_scaled(x[..., :2], jnp.exp(x[..., 2:3])),
+    "xy_exp": lambda x: _xy_scaled(x, jnp.exp(x[..., 2:3])),
     "sigmoid_exp": lambda x: jnp.concatenate([jax.nn.sigmoid(x[..., :3]), jnp.exp(x[..., 3:])], -1),
     "sigmoid": jax.nn.sigmoid,
     "relu": jax.nn.relu,
@@ -41,7 +40,7 @@ VALUES: dict[str, Callable[[Array], Array]] = {
     "norm": lambda x: _unit(x)[0],
     "norm_exp": _norm_exp,
     "inv_log": _inverse_log,
-    "xy_inv_log": lambda x: _depth_scaled(x[..., :2], _inverse_log(x[..., 2:3])),
+    "xy_inv_log": lambda x: _xy_scaled(x, _inverse_log(x[..., 2:3])),
 }
 """Activations of the value channels by name."""
 

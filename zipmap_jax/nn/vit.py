@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
-# The bounds are in units of the standard deviation: -2 and 2.
+# The bounds are in units of the standard deviation, so the weights are cut at -2 and 2.
 _VIT_INIT = nn.initializers.truncated_normal(0.02, lower=-100, upper=100)
 
 
