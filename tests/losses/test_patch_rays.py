@@ -9,7 +9,7 @@ import pytest
 
 from zipmap_jax.geometry import nearest_rotation
 from zipmap_jax.losses import Target, target_from_batch
-from zipmap_jax.losses.patch_rays import Frame, patch_ray_loss, patch_rays
+from zipmap_jax.losses.patch_rays import RaysFrame, patch_ray_loss, patch_rays
 from zipmap_jax.procedural import ProceduralConfig, scene_batch
 
 VIEWS, ROWS, COLUMNS = 4, 2, 3
@@ -23,7 +23,7 @@ def scenes(order: tuple[int, ...] = (0, 1, 2, 3)) -> Target:
 
 
 @pytest.mark.parametrize("frame", ["mean", "first"])
-def test_rays_meet_the_points_that_the_patches_show(frame: Frame) -> None:
+def test_rays_meet_the_points_that_the_patches_show(frame: RaysFrame) -> None:
     """From the centre along the ray lies the surface, seen from every camera alike."""
     target = scenes()
     rays = np.asarray(patch_rays(target, PATCHES, frame)).reshape(2, VIEWS, ROWS, COLUMNS, 6)

@@ -1,4 +1,4 @@
-"""Depth loss: confidence-weighted error, plain error, error of gradients at four scales."""
+"""Depth loss: confidence-weighted error, plain error, and error of gradients at four scales."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
 
 GRADIENT_SCALES = 4
+"""Number of strides (1, 2, 4, 8) of the gradient term."""
 
 
 def depth_loss(
@@ -26,22 +27,23 @@ def depth_loss(
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """The three depth terms, pooled over all selected pixels of the batch.
 
-    With e = |D - G|: `mean(gamma e C - alpha log C)` and `mean(e)`, each without its own upper
-    tail, and the multi-scale gradient loss.
+    With e = |D - G| they are `mean(gamma e C - alpha log C)` and `mean(e)`, each without the values
+    above its quantile, and the multi-scale gradient loss.
 
     Args:
-      depth: predicted depth in the unit of the target.
-      confidence: C > 1.
+      depth: predicted depth D in the unit of the target.
+      confidence: predicted confidence C > 1.
       target: ground-truth depth G.
-      mask: pixels that count (valid, in valid samples).
+      mask: pixels that contribute (valid, in valid samples).
       gamma: weight of the error in the confidence term.
-      alpha: weight of the logarithm in it.
-      quantile: share of the pixels kept.
+      alpha: weight of the logarithm in the confidence term.
+      quantile: share of the pixels kept, between 0 and 1.
 
     Returns:
       Confidence, plain and gradient terms.
 
-    Source: ZipMap, depth loss; the confidence term is DUSt3R's (Wang et al., CVPR 2024).
+    Source: ZipMap (arXiv 2603.04385), depth loss; the confidence term is DUSt3R's (Wang et al.,
+      CVPR 2024).
     """
     truth = clamp(target)
     selected = mask.reshape(-1)
@@ -57,11 +59,11 @@ def depth_loss(
 def gradient_loss(
     difference: Float[Array, "b v h w"], mask: Bool[Array, "b v h w"]
 ) -> Float[Array, ""]:
-    """L1 norm of the error's image gradient at strides 1, 2, 4, 8.
+    """L1 norm of the error's image gradient at strides 1, 2, 4 and 8.
 
     Args:
       difference: prediction minus truth, 0 where masked.
-      mask: pixels that count.
+      mask: pixels that contribute.
 
     Returns:
       The mean over the scales of (sum over neighbouring pairs) / (number of valid pixels).

@@ -1,8 +1,8 @@
 """The two scales between a prediction and the ground truth.
 
-A model may answer in any unit. First the prediction is divided by the mean distance of its own
-points (differentiable), then multiplied by the scale that fits it to the ground truth best
-(a constant).
+The unit of a prediction is arbitrary. The prediction is first divided by the mean distance of its
+own points, through which gradients flow, and then multiplied by the scale that fits it best to the
+ground truth, which is a constant.
 """
 
 from __future__ import annotations
@@ -23,22 +23,31 @@ if TYPE_CHECKING:
     from zipmap_jax.losses.target import Target
 
 ALIGNMENT_POINTS = 4096
+"""Points of a sample that determine its scale."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scales:
-    """From the unit of a prediction to that of the ground truth, per sample.
+    """Conversion of lengths from the unit of a prediction to that of the ground truth, per sample.
 
     Attributes:
-      unit: what lengths are divided by (`prediction_unit`).
-      alignment: what they are multiplied by then (`alignment_scale`).
+      unit: divisor of lengths (`prediction_unit`).
+      alignment: factor on the quotient (`alignment_scale`).
     """
 
     unit: Float[Array, " b"]
     alignment: Float[Array, " b"]
 
     def apply(self, lengths: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
-        """Rescale lengths whose samples lie along `axis`."""
+        """Converts lengths.
+
+        Args:
+          lengths: lengths in the unit of the prediction.
+          axis: axis of the samples.
+
+        Returns:
+          Lengths in the unit of the ground truth.
+        """
         shape = [1] * lengths.ndim
         shape[axis] = -1
         return lengths / self.unit.reshape(shape) * self.alignment.reshape(shape)
@@ -54,9 +63,9 @@ def point_weights(
       mask: valid pixels.
 
     Returns:
-      Weights, also of invalid pixels (where they mean nothing).
+      Weights; those of invalid pixels have no meaning.
 
-    Source: ZipMap, local-point loss.
+    Source: ZipMap (arXiv 2603.04385), local-point loss.
     """
     inside = jnp.mean(jnp.where(mask, z, 0.0), axis=(2, 3))
     share = jnp.mean(mask.astype(z.dtype), axis=(2, 3))
@@ -69,18 +78,18 @@ def prediction_unit(
 ) -> Float[Array, " b"]:
     """Mean distance of the predicted points from their own cameras, per sample.
 
-    `n = clip(sum_p m_p |P_p| / (sum_p m_p + 1e-6), 1e-6, 1e6)`; gradients flow through it, so the
+    `n = clip(sum_p m_p |P_p| / (sum_p m_p + 1e-6), 1e-6, 1e6)`. Gradients flow through it, so the
     point losses do not depend on the scale of the points.
 
     Args:
       points: predicted points in camera frames.
       mask: valid pixels of the ground truth.
-      parity: without a valid pixel the unit is 1e-6, else 1.
+      parity: whether the unit of a sample without a valid pixel is 1e-6, as in the reference, or 1.
 
     Returns:
-      The unit to divide predictions by.
+      The divisor of lengths.
 
-    Source: ZipMap, training losses.
+    Source: ZipMap (arXiv 2603.04385), training losses.
     """
     distance = safe_norm(jnp.where(mask[..., None], points, 0.0))
     number = jnp.sum(mask, axis=(1, 2, 3), dtype=jnp.int32)
@@ -93,18 +102,19 @@ def alignment_scale(
 ) -> Float[Array, " b"]:
     """Scale S that minimises `sum w |S P - G|` over a sample of the valid points, per sample.
 
-    The minimiser is a weighted median of the ratios of coordinates. Negative solutions change
-    sign. It is a constant to the gradient.
+    The minimiser is a weighted median of the ratios of coordinates; the result is its absolute
+    value. No gradient flows through it.
 
     Args:
-      points: predicted points, already in their own unit.
+      points: predicted points, divided by `prediction_unit`.
       target: ground truth.
-      samples: number of points taken, evenly spaced among the valid ones in row-major order.
+      samples: number of points used, evenly spaced among the valid ones in row-major order.
 
     Returns:
-      S > 0 (0 at worst); 1 if no sample of the batch is valid, or none of the pixels is.
+      S >= 0; 1 if no sample of the batch is valid, or if the sample has no valid pixel.
 
-    Source: ZipMap, training losses; the solver is MoGe's (Wang et al., CVPR 2025).
+    Source: ZipMap (arXiv 2603.04385), training losses; the solver is MoGe's (Wang et al.,
+      CVPR 2025).
     """
     truth = clamp(target.cam_points)
     weights = point_weights(truth[..., 2], target.mask)
@@ -122,15 +132,15 @@ def alignment_scale(
 def normalise_prediction(
     prediction: HeadOutputs, target: Target, *, parity: bool = True
 ) -> tuple[HeadOutputs, Scales]:
-    """Bring a prediction into the unit of the ground truth.
+    """Converts a prediction to the unit of the ground truth.
 
     Args:
-      prediction: with local points; everything metric is rescaled.
+      prediction: prediction of the input views, with local points.
       target: ground truth.
       parity: see `prediction_unit`.
 
     Returns:
-      The rescaled prediction, and the two scales, for predictions of other views of the scenes.
+      The converted prediction, and the two scales, which also apply to other views of the scenes.
 
     Raises:
       UserError: the prediction has no local points.
@@ -147,7 +157,15 @@ def normalise_prediction(
 
 
 def rescale(prediction: HeadOutputs, scales: Scales) -> HeadOutputs:
-    """Bring every length of a prediction into the unit of the ground truth."""
+    """Converts every length of a prediction to the unit of the ground truth.
+
+    Args:
+      prediction: prediction of any views of the scenes.
+      scales: scales of `normalise_prediction`.
+
+    Returns:
+      The converted prediction.
+    """
     points, pose = prediction.local_points, prediction.pose_enc
     if points is not None:
         points = scales.apply(points, axis=0)
@@ -168,11 +186,12 @@ def _weighted_median_scale(
     mask: Bool[Array, " n"],
     samples: int,
 ) -> Float[Array, ""]:
-    """argmin_S of `sum w |S x - y|` over the coordinates of a subsample; 1 without valid pixels."""
-    index, found = _valid_subsample(mask, samples)
-    x = jnp.where(found, points[index], 1.0).reshape(-1)
-    y = jnp.where(found, truth[index], 1.0).reshape(-1)
-    w = jnp.where(found, jnp.broadcast_to(weights[index][:, None], (samples, 3)), 1.0).reshape(-1)
+    """Minimiser S of `sum w |S x - y|` over the coordinates of a subsample; 1 without any."""
+    index, has_any = _valid_subsample(mask, samples)
+    x = jnp.where(has_any, points[index], 1.0).reshape(-1)
+    y = jnp.where(has_any, truth[index], 1.0).reshape(-1)
+    w = jnp.broadcast_to(weights[index][:, None], (samples, 3))
+    w = jnp.where(has_any, w, 1.0).reshape(-1)
     y = jnp.where(x < 0, -y, y)
     x = jnp.abs(x)
     ratio = y / jnp.maximum(x, 1e-7)
@@ -184,11 +203,14 @@ def _weighted_median_scale(
 def _valid_subsample(
     mask: Bool[Array, " n"], samples: int
 ) -> tuple[Int[Array, " samples"], Bool[Array, ""]]:
-    """Positions of `samples` valid entries, evenly spaced by rank (repeated if there are fewer)."""
+    """Positions of `samples` valid entries, evenly spaced by rank, and whether any is valid.
+
+    Positions repeat if fewer entries are valid.
+    """
     ranks = jnp.cumsum(mask, dtype=jnp.int32)
     number = ranks[-1]
     i = jnp.arange(samples, dtype=jnp.int32)
     # floor(i * number / samples), split so that the product cannot overflow 32 bits.
-    wanted = i * (number // samples) + (i * (number % samples)) // samples
-    position = jnp.searchsorted(ranks, wanted + 1)
+    rank = i * (number // samples) + (i * (number % samples)) // samples
+    position = jnp.searchsorted(ranks, rank + 1)
     return jnp.minimum(position, mask.shape[0] - 1), number > 0

@@ -1,8 +1,8 @@
-"""What single patches of rendered views can say of what they show: their colour and their depth.
+"""Supervision of single patches of rendered views by their colour and depth.
 
-The head that renders starts from random weights and reads little off its tokens for long. A linear
-map of the tokens themselves shows from the first step where the state has an answer. No part of the
-published recipe.
+From random weights the rendering head needs many steps before it uses its tokens. A linear map of
+the tokens provides a training signal from the first step. The loss is not part of the published
+recipe.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ if TYPE_CHECKING:
     from zipmap_jax.losses.target import QueryTarget
 
 NUMBERS = 4
-"""That a patch says: a mean colour, and the logarithm of a depth."""
+"""Numbers predicted per patch: a mean colour, and the logarithm of a depth."""
 _COLOUR_WEIGHT = 4.0
 
 
-def patch_view_loss(said: Float[Array, "b q l p 4"], target: QueryTarget) -> Float[Array, ""]:
-    """L1 distance of what patches of rendered views say they show, the last layer counting most.
+def patch_view_loss(predicted: Float[Array, "b q l p 4"], target: QueryTarget) -> Float[Array, ""]:
+    """L1 distance of the colours and log depths predicted from patches of rendered views.
 
     Args:
-      said: by the patches of every view, row by row, in some layers: a colour and a log depth.
+      predicted: colour and log depth per patch of every view, row by row, in some layers.
       target: ground truth.
+
+    Returns:
+      The loss; the weight doubles with every layer, and the last layer has weight 1.
     """
-    colours, depths, known = patch_views(target, said.shape[3])
-    colour = jnp.mean(jnp.abs(said[..., :3] - colours[:, :, None]), (0, 1, 3, 4))
-    depth = jnp.abs(said[..., 3] - depths[:, :, None])
-    layers = said.shape[2]
+    colours, depths, known = patch_views(target, predicted.shape[3])
+    colour = jnp.mean(jnp.abs(predicted[..., :3] - colours[:, :, None]), (0, 1, 3, 4))
+    depth = jnp.abs(predicted[..., 3] - depths[:, :, None])
+    layers = predicted.shape[2]
     each = [_COLOUR_WEIGHT * colour[i] + masked_mean(depth[:, :, i], known) for i in range(layers)]
     return jnp.sum(jnp.stack(each) * 0.5 ** jnp.arange(layers - 1, -1, -1, dtype=colour.dtype))
 
@@ -41,11 +44,14 @@ def patch_view_loss(said: Float[Array, "b q l p 4"], target: QueryTarget) -> Flo
 def patch_views(
     target: QueryTarget, patches: int
 ) -> tuple[Float[Array, "b q p 3"], Float[Array, "b q p"], Bool[Array, "b q p"]]:
-    """Mean colour of each patch, the mean of the logarithms of its depths, and if it has any.
+    """Mean colour and mean log depth of each patch.
 
     Args:
       target: ground truth.
-      patches: of a view; they are square.
+      patches: number of square patches of a view.
+
+    Returns:
+      Mean colours, means of the logarithms of the valid depths, and whether a patch has any.
     """
     height, width = target.depth.shape[2:]
     side = round((height * width / patches) ** 0.5)

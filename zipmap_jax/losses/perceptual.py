@@ -1,4 +1,4 @@
-"""LPIPS: distance of images in the features of VGG-16, weighted as people judge likeness."""
+"""LPIPS: distance of images in the features of VGG-16, weighted to match human judgement."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 DEPTHS = (2, 2, 3, 3, 3)
 """Convolutions of the five stages of VGG-16."""
 WIDTHS = (64, 128, 256, 512, 512)
+"""Channels of the five stages of VGG-16."""
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-"""LPIPS's own normalisation of images in [-1, 1]."""
+"""LPIPS's normalisation of images in [-1, 1]."""
 EPSILON = 1e-10
+"""Summand to the length of a feature vector."""
 CHUNK = 4
-"""Images worked on at once: the first stage of 518 x 518 pixels takes 34 MB per array and image."""
+"""Images per batch: the first stage at 518 x 518 pixels takes 34 MB per array and image."""
 
 
 class Vgg(nn.Module):
-    """Convolutional part of VGG-16, up to the last ReLU of every stage.
+    """Convolutional part of VGG-16: outputs of the last ReLU of every stage.
 
     Attributes:
       widths: channels of the stages.
@@ -62,17 +64,18 @@ def perceptual_loss(
     """Mean LPIPS distance of image pairs.
 
     With y, z the features of both images, of unit length over the channels, and w >= 0 the
-    learned channel weights: `sum over stages of mean over pixels of sum_c w_c (y_c - z_c)^2`.
+    learned channel weights, the distance is
+    `sum over stages of mean over pixels of sum_c w_c (y_c - z_c)^2`.
 
     Args:
-      params: `vgg` as `Vgg` has them, and `linear/stage0/kernel` ... `linear/stage4/kernel`: w,
-        [1, 1, c, 1].
+      params: `vgg`, the parameters of `Vgg`, and `linear/stage0/kernel` ... `linear/stage4/kernel`,
+        the weights w, [1, 1, c, 1].
       rgb: rendered colours in [0, 1].
       images: true colours in [0, 1], at least 16 x 16 pixels.
-      dtype: number format of the convolutions; published is bfloat16. The rest is float32.
+      dtype: number format of the convolutions, published as bfloat16; the rest is float32.
 
     Returns:
-      The loss. Its gradient is finite everywhere, and 0 at equal images.
+      The loss, whose gradient is finite everywhere and 0 at equal images.
 
     Raises:
       UserError: the images are too small for four poolings.
@@ -90,7 +93,7 @@ def perceptual_loss(
 
     @jax.checkpoint
     def distance(pair: tuple[Array, Array]) -> Float[Array, ""]:
-        # Apart, so that the true image gets no backward pass.
+        # Two calls instead of one batch, so that there is no backward pass of the true image.
         first, second = (_unit_features(params, image, dtype) for image in pair)
         terms = [
             jnp.mean(jnp.square(y - z) @ params["linear"][f"stage{i}"]["kernel"].reshape(-1))
@@ -110,12 +113,19 @@ def _unit_features(
     x = ((2 * image - 1 - shift) / scale)[None]
     features: Any = Vgg(widths, dtype).apply({"params": params["vgg"]}, x)
     plain = [y[0].astype(jnp.float32) for y in features]
-    # A pixel may have no active feature at all, hence the safe norm.
+    # All features of a pixel may be zero, hence the safe norm.
     return [y / (safe_norm(y)[..., None] + EPSILON) for y in plain]
 
 
 def colour_note(config: LossConfig) -> str:
-    """What the colour loss of a run consists of, to be said when it starts."""
+    """Description of the colour loss for the log of a run.
+
+    Args:
+      config: weights of the losses.
+
+    Returns:
+      One line with the terms and, without LPIPS, the reason.
+    """
     if config.perceptual_weights and config.perceptual:
         return f"colour loss: L2 + {config.perceptual:g} LPIPS of {config.perceptual_weights}"
     if not config.perceptual:

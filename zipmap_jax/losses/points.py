@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from zipmap_jax.losses.target import Target
 
 # Three arrays instead of a trailing axis: stacking the coordinates of so many intermediate vectors
-# multiplies the code that XLA has to compile.
+# multiplies the code that XLA compiles.
 Vector = tuple[jax.Array, jax.Array, jax.Array]
 
 EDGE_THRESHOLD = 0.03
+"""Relative variation of depth that marks an edge."""
 HUBER_ANGLE = math.radians(3.0)
+"""Angle in radians at which the Huber loss becomes linear."""
 MIN_ANGLE, MAX_ANGLE = math.radians(1.0), math.radians(90.0)
+"""Range in radians to which angles are clipped."""
 MEAN_ANGLE_WEIGHT = 0.1
-"""Of the mean over valid corners: 10 degrees weigh as much as an error of the points of 1.5 %."""
+"""Weight of the mean over valid corners: 10 degrees equal a point error of 1.5 %."""
 
 
 def point_loss(points: Float[Array, "b v h w 3"], target: Target) -> Float[Array, ""]:
@@ -37,13 +40,14 @@ def point_loss(points: Float[Array, "b v h w 3"], target: Target) -> Float[Array
     Returns:
       The loss.
 
-    Source: ZipMap, local-point loss.
+    Source: ZipMap (arXiv 2603.04385), local-point loss.
     """
     truth = clamp(target.cam_points)
     weights = point_weights(truth[..., 2], target.mask)
     selected = (target.mask & target.valid[:, None, None, None])[..., None]
     difference = points - truth
-    # The coordinate that decided the alignment fits exactly; its rounding error has no sign.
+    # The coordinate that determines the alignment fits exactly; the sign of its rounding error is
+    # meaningless.
     resolved = jnp.abs(difference) > jnp.finfo(difference.dtype).eps * jnp.abs(truth)
     difference = jnp.where(selected & resolved, difference, 0.0)
     error = clamp(jnp.abs(difference) * weights[..., None])
@@ -60,17 +64,17 @@ def normal_loss(
     Parity: the mean is over all cells, valid or not, and is divided by four times the longer side
     of the image, which makes the term small (1e-4 of the objective) and dependent on the size.
     Without parity it is `MEAN_ANGLE_WEIGHT` times the mean over valid corners, and pixels next to
-    invalid ones are not taken for edges.
+    invalid ones are not edges.
 
     Args:
       points: predicted points in the unit of the target.
       target: ground truth.
-      parity: see above.
+      parity: whether the loss is that of the reference, see above.
 
     Returns:
       The loss; 0 if no sample has detailed depth or none is valid.
 
-    Source: ZipMap, local-point loss; after MoGe (Wang et al., CVPR 2025).
+    Source: ZipMap (arXiv 2603.04385), local-point loss; after MoGe (Wang et al., CVPR 2025).
     """
     truth = clamp(target.cam_points)
     usable = target.mask & ~depth_edges(truth[..., 2], None if parity else target.mask)
@@ -101,15 +105,16 @@ def depth_edges(
 
     Args:
       z: ground-truth depth, 0 where invalid.
-      mask: neighbours to look at; None = all, so that invalid ones, whose depth is 0, make an edge.
+      mask: neighbours that are compared; None = all, so that pixels next to invalid ones, whose
+        depth is 0, are edges.
 
     Returns:
       The edges.
     """
     window, strides = (1, 1, 3, 3), (1, 1, 1, 1)
     padding = ((0, 0), (0, 0), (1, 1), (1, 1))
-    seen = jnp.ones(z.shape, bool) if mask is None else mask
-    high, low = jnp.where(seen, z, -jnp.inf), jnp.where(seen, z, jnp.inf)
+    compared = jnp.ones(z.shape, bool) if mask is None else mask
+    high, low = jnp.where(compared, z, -jnp.inf), jnp.where(compared, z, jnp.inf)
     largest = jax.lax.reduce_window(high, -jnp.inf, jax.lax.max, window, strides, padding)
     smallest = jax.lax.reduce_window(low, jnp.inf, jax.lax.min, window, strides, padding)
     known = z > 0
@@ -141,7 +146,7 @@ def _dot(a: Vector, b: Vector) -> Array:
 def _angle_penalty(a: Vector, b: Vector, valid: Bool[Array, "*n"]) -> Float[Array, "*n"]:
     """Huber loss of the angle between two vectors, clipped to [1, 90] degrees; 0 if not valid.
 
-    Outside the clip there is no gradient: those vectors are replaced before the roots.
+    The gradient outside this range is 0, because those vectors are replaced before the roots.
     """
     normal = _cross(a, b)
     square, cosine = _dot(normal, normal), _dot(a, b)
@@ -149,8 +154,8 @@ def _angle_penalty(a: Vector, b: Vector, valid: Bool[Array, "*n"]) -> Float[Arra
     angle = jnp.arctan2(fixed_sine, jax.lax.stop_gradient(cosine))
     inside = valid & (angle > MIN_ANGLE) & (angle < MAX_ANGLE) & (square > 0)
     sine = jnp.sqrt(jnp.where(inside, square, 1.0)) + 1e-12
-    live = jnp.arctan2(sine, jnp.where(inside, cosine, 1.0))
-    theta = jnp.where(inside, live, jnp.clip(angle, MIN_ANGLE, MAX_ANGLE))
+    differentiable = jnp.arctan2(sine, jnp.where(inside, cosine, 1.0))
+    theta = jnp.where(inside, differentiable, jnp.clip(angle, MIN_ANGLE, MAX_ANGLE))
     near = theta < HUBER_ANGLE
     penalty = jnp.where(near, jnp.square(theta) / (2 * HUBER_ANGLE), theta - HUBER_ANGLE / 2)
     return jnp.where(valid, penalty, 0.0)

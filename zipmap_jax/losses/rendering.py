@@ -22,11 +22,18 @@ def colour_loss(
     Returns:
       The loss.
 
-    Source: ZipMap, novel-view loss.
+    Source: ZipMap (arXiv 2603.04385), novel-view loss.
     """
     return jnp.mean(jnp.square(rgb - images))
 
 
 def peak_signal_to_noise(squared_error: Float[Array, ""]) -> Float[Array, ""]:
-    """PSNR in decibels of a mean squared error of colours in [0, 1], `-10 log10(mse)`."""
+    """Peak signal-to-noise ratio of colours in [0, 1], `-10 log10(mse)`.
+
+    Args:
+      squared_error: mean squared error.
+
+    Returns:
+      PSNR in decibels, at most 80.
+    """
     return -10.0 * jnp.log10(jnp.maximum(squared_error, 1e-8))

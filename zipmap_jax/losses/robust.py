@@ -1,7 +1,7 @@
-"""Guards shared by the losses: masked means, clamps, quantiles, all of fixed shape.
+"""Masked means, clamps, norms and quantiles with finite gradients and fixed shapes.
 
 Masked entries are replaced by neutral values *before* any division, root or logarithm, because in
-JAX a `where` afterwards does not keep NaN out of the gradients.
+JAX a `where` afterwards does not remove NaN from the gradients.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float, Int
 
 LIMIT = 100.0
-"""Largest magnitude, in normalised units, that a target or an error may have."""
+"""Maximum magnitude, in normalised units, of targets and errors."""
 
 
 def clamp(x: Float[Array, "*n"], limit: float = LIMIT) -> Float[Array, "*n"]:
-    """Non-finite entries become 0, the others are clipped to [-limit, limit]."""
+    """Replaces non-finite entries by 0 and clips the others to [-limit, limit].
+
+    Args:
+      x: any array.
+      limit: maximum magnitude.
+
+    Returns:
+      An array of finite entries.
+    """
     return jnp.clip(jnp.where(jnp.isfinite(x), x, 0.0), -limit, limit)
 
 
@@ -30,7 +38,7 @@ def masked_sum(x: Float[Array, "*n"], mask: Bool[Array, "*n"]) -> Float[Array, "
 
 
 def masked_mean(x: Float[Array, "*n"], mask: Bool[Array, "*n"]) -> Float[Array, ""]:
-    """Mean over the selected entries; 0 if there are none."""
+    """Mean over the selected entries; 0 if no entry is selected."""
     return masked_sum(x, mask) / jnp.maximum(count(mask), 1)
 
 
@@ -40,16 +48,17 @@ def count(mask: Bool[Array, "*n"]) -> Int[Array, ""]:
 
 
 def safe_norm(x: Float[Array, "*n c"]) -> Float[Array, "*n"]:
-    """Euclidean length over the last axis, with gradient 0 where the length is 0."""
+    """Euclidean norm over the last axis, with gradient 0 where the norm is 0."""
     square = jnp.sum(x * x, axis=-1)
     positive = square > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
 
 
 def kth_smallest(x: Float[Array, " n"], k: Int[Array, ""]) -> Float[Array, ""]:
-    """The entry of rank `k` (from 0) in ascending order, without a gradient.
+    """The entry of rank `k` in ascending order, under `stop_gradient`.
 
-    Bisection on the bit pattern: 32 passes that count, instead of a sort. Exact.
+    The algorithm is a bisection on the bit pattern: 32 passes that count, instead of a sort. It is
+    exact.
 
     Args:
       x: float32 entries without NaN.
@@ -62,19 +71,27 @@ def kth_smallest(x: Float[Array, " n"], k: Int[Array, ""]) -> Float[Array, ""]:
     bits = jax.lax.bitcast_convert_type(jax.lax.stop_gradient(x), jnp.uint32)
     keys = jnp.where(bits >= sign, ~bits, bits | sign)  # unsigned order = order of the floats
 
-    def lower_bit(i: Int[Array, ""], found: Array) -> Array:
-        candidate = found | (sign >> i.astype(jnp.uint32))
+    def lower_bit(i: Int[Array, ""], prefix: Array) -> Array:
+        candidate = prefix | (sign >> i.astype(jnp.uint32))
         below = jnp.sum(keys < candidate, dtype=jnp.int32)
-        return jnp.where(below <= k, candidate, found)
+        return jnp.where(below <= k, candidate, prefix)
 
     key = jax.lax.fori_loop(0, 32, lower_bit, jnp.uint32(0))
     return jax.lax.bitcast_convert_type(jnp.where(key >= sign, key ^ sign, ~key), jnp.float32)
 
 
 def quantile_rank(quantile: float, number: Int[Array, ""]) -> Int[Array, ""]:
-    """`round(quantile (number - 1))`, ties to even, in exact integer arithmetic.
+    """Rank of a quantile, `round(quantile (number - 1))` with ties to even.
 
-    float32 cannot count the pixels of a batch (more than 2^24 of them are possible).
+    Integer arithmetic makes it exact: a batch may have more than 2^24 pixels, which float32 cannot
+    count.
+
+    Args:
+      quantile: in (0, 1).
+      number: number of entries.
+
+    Returns:
+      The rank, from 0.
     """
     ratio = Fraction(quantile).limit_denominator(1000)
     whole, rest = jnp.divmod(jnp.maximum(number - 1, 0), ratio.denominator)
@@ -87,20 +104,20 @@ def quantile_rank(quantile: float, number: Int[Array, ""]) -> Int[Array, ""]:
 def below_quantile(
     x: Float[Array, " n"], mask: Bool[Array, " n"], quantile: float, minimum: int = 1000
 ) -> Bool[Array, " n"]:
-    """Selected entries under the quantile of the selected entries, cut at `LIMIT`.
+    """Selected entries below the quantile of the selected entries and below `LIMIT`.
 
-    Nothing is dropped where `minimum` entries or fewer were selected or would be left.
+    All selected entries are kept if `minimum` or fewer are selected or would remain.
 
     Args:
       x: entries, finite where selected.
       mask: the selection.
-      quantile: in (0, 1); values at or above it go.
+      quantile: in (0, 1); values at or above it are removed.
       minimum: see above.
 
     Returns:
       The entries to keep.
 
-    Source: ZipMap, depth loss (outlier filter).
+    Source: ZipMap (arXiv 2603.04385), depth loss (outlier filter).
     """
     number = count(mask)
 
@@ -109,7 +126,7 @@ def below_quantile(
         keep = mask & (jnp.minimum(values, LIMIT) < threshold)
         return jnp.where(count(keep) > minimum, keep, mask)
 
-    # Being an operand of `cond`, the entries are computed once. Fused into the search and again
-    # into the comparison, they could round differently and miss their own threshold.
+    # Operands of `cond` are computed once. If XLA fused the entries into the search and again into
+    # the comparison, they could round differently and miss their own threshold.
     values = jnp.where(mask, jax.lax.stop_gradient(x), jnp.inf)
     return jax.lax.cond(number > minimum, cut, lambda values, mask: mask, values, mask)

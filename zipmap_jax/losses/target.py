@@ -1,4 +1,4 @@
-"""Ground truth in the form the losses read: first camera's frame, mean point distance 1."""
+"""Ground truth of the losses, in the first camera's frame and with a mean point distance of 1."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
 
 MIN_PIXELS = 50
-"""A sample counts if one of its views has this many valid pixels."""
+"""Valid pixels that one view of a valid sample has at least."""
 MIN_FIRST_VIEW_PIXELS = 101
-"""Its cameras count if, besides, the first view has this many: it sets the frame."""
+"""Valid pixels that the first view, which defines the frame, needs for the camera loss."""
 
 
 @jax.tree_util.register_dataclass
@@ -29,7 +29,7 @@ class Target:
     Attributes:
       w2c: world-to-camera poses; the first view of every sample is the identity.
       intrinsics: in pixels of the depth maps.
-      pose_enc: the poses as `geometry.encode_pose` writes them.
+      pose_enc: the poses as encoded by `geometry.encode_pose`.
       depth: z-depth, 0 where invalid.
       cam_points: points in each camera's frame, 0 where invalid.
       mask: valid pixels.
@@ -45,7 +45,14 @@ class Target:
     detailed: Bool[Array, " b"]
 
     def patch_side(self, patches: int) -> int:
-        """Side in pixels of the square patches, so many of which fill a view."""
+        """Side of a square patch.
+
+        Args:
+          patches: number of patches of a view.
+
+        Returns:
+          The side in pixels.
+        """
         height, width = self.depth.shape[2:]
         return round((height * width / patches) ** 0.5)
 
@@ -78,7 +85,7 @@ class QueryTarget:
 
 
 def valid_samples(mask: Bool[Array, "b v h w"]) -> Bool[Array, " b"]:
-    """Samples with enough valid pixels in at least one view."""
+    """Samples with at least `MIN_PIXELS` valid pixels in one of their views."""
     return jnp.max(jnp.sum(mask, axis=(2, 3), dtype=jnp.int32), axis=1) >= MIN_PIXELS
 
 
@@ -89,33 +96,33 @@ def normalise_target(
     mask: Bool[Array, "b v h w"],
     detailed: Bool[Array, " b"] | None = None,
 ) -> tuple[Target, Float[Array, " b"]]:
-    """Express ground truth in the first camera's frame and scale it.
+    """Transforms ground truth to the first camera's frame and normalises its scale.
 
     The unit is the mean distance of the valid points from the first camera,
 
         sigma = clip(sum_p m_p |X'_p| / (sum_p m_p + 1e-3), 1e-6, 1e6),  X' = first-camera frame.
 
     Args:
-      w2c: world-to-camera poses, any world.
-      intrinsics: in pixels of the depth maps.
+      w2c: world-to-camera poses in any world frame.
+      intrinsics: intrinsic matrices, in pixels of the depth maps.
       depth: z-depth in the unit of the poses.
-      mask: valid pixels; depth is ignored elsewhere.
+      mask: valid pixels; other depths are ignored.
       detailed: samples that supervise normals; None = all.
 
     Returns:
-      The target, and sigma per sample: divide lengths of the same scene by it.
+      The target, and sigma per sample, the divisor of lengths of the same scene.
 
-    Source: ZipMap, training details on scene normalisation.
+    Source: ZipMap (arXiv 2603.04385), training details on scene normalisation.
     """
     usable = mask & jnp.isfinite(depth)
     depth = jnp.where(usable, depth, 0.0)
     poses = rebase_poses(homogeneous(w2c))
     points = unproject(depth, intrinsics)
     rotation = jnp.swapaxes(poses[..., :3, :3], -1, -2)
-    # R^T (x - t): moving to the first camera needs no explicit inverse pose.
+    # R^T (x - t) transforms points to the first camera without an explicit inverse pose.
     shifted = points - poses[..., None, None, :3, 3]
-    turn = jnp.concatenate([rotation, jnp.zeros_like(rotation[..., :1])], axis=-1)
-    distance = safe_norm(transform_points(turn, shifted))
+    to_first = jnp.concatenate([rotation, jnp.zeros_like(rotation[..., :1])], axis=-1)
+    distance = safe_norm(transform_points(to_first, shifted))
     sums = jnp.sum(jnp.where(usable, distance, 0.0), axis=(1, 2, 3))
     number = jnp.sum(mask, axis=(1, 2, 3), dtype=jnp.int32)
     sigma = jnp.clip(sums / (number + 1e-3), 1e-6, 1e6)
@@ -134,12 +141,12 @@ def normalise_target(
 
 
 def target_from_batch(batch: Mapping[str, Any]) -> Target:
-    """Target of a batch as the loader delivers it, computed on the device.
+    """Target of a batch of the loader, computed on the device.
 
     Args:
       batch: `depth` [b, v, h, w] in the unit of the poses, `valid` [b, v, h, w] bool,
         `intrinsics` [b, v, 3, 3] in pixels, `w2c` [b, v, 4, 4] and, optionally, `detailed` [b]
-        bool (see `Target`; all True if missing). Other entries are ignored.
+        bool (see `Target`; absent = all True). Other entries are ignored.
 
     Returns:
       The normalised ground truth.
@@ -151,14 +158,14 @@ def target_from_batch(batch: Mapping[str, Any]) -> Target:
 
 
 def query_targets_from_batch(batch: Mapping[str, Any]) -> tuple[Target, QueryTarget]:
-    """Targets of a batch whose views were split into those to zip and those to render.
+    """Targets of a batch whose views are divided into input views and queried views.
 
     Args:
-      batch: as for `target_from_batch`, and `target_images` [b, q, h, w, 3] in [0, 1],
+      batch: entries of `target_from_batch`, and `target_images` [b, q, h, w, 3] in [0, 1],
         `target_depth` [b, q, h, w] in the unit of the poses, `target_valid` [b, q, h, w] bool.
 
     Returns:
-      Ground truth of the input views, and that of the views to render in the same unit.
+      Ground truth of the input views, and that of the queried views in the same unit.
     """
     target, sigma = normalise_target(
         batch["w2c"], batch["intrinsics"], batch["depth"], batch["valid"], batch.get("detailed")
@@ -168,13 +175,13 @@ def query_targets_from_batch(batch: Mapping[str, Any]) -> tuple[Target, QueryTar
 
 
 def without_far_pixels(target: Target) -> Target:
-    """Mark pixels as invalid that the losses would otherwise bend, clamping their coordinates."""
+    """Marks pixels as invalid whose coordinates the losses would otherwise clamp to `LIMIT`."""
     near = jnp.all(jnp.abs(target.cam_points) <= LIMIT, axis=-1)
     return dataclasses.replace(target, mask=target.mask & near)
 
 
 def without_far_queries(query: QueryTarget, target: Target) -> QueryTarget:
-    """The same for views to render; scenes whose input gave no scale do not count at all."""
+    """Marks far pixels of queried views as invalid, and all pixels of scenes without a scale."""
     near = jnp.abs(query.depth) <= LIMIT
     mask = query.mask & near & target.valid[:, None, None, None]
     return dataclasses.replace(query, mask=mask)

@@ -1,4 +1,4 @@
-"""The training objective: a weighted sum, with every term by name."""
+"""The training objective: a weighted sum of named terms."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ if TYPE_CHECKING:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PatchPredictions:
-    """What patches say, in some layers and row by row in each view.
+    """Predictions from single patches, in some layers and row by row in each view.
 
     Attributes:
-      queries_and_keys: queries and keys, of `ZipMap.patch_queries_and_keys`.
-      rays, views: of `zipmap_jax.train.linear_probe`; the latter are said by queried views.
-      target: ground truth of the views that ask, where these are more than those of the loss:
-        behind the zipped views, which have keys, come rendered ones.
+      queries_and_keys: queries and keys of `ZipMap.patch_queries_and_keys`.
+      rays: rays of the input views, of `zipmap_jax.train.linear_probe`.
+      views: colours and log depths of the queried views, of `zipmap_jax.train.linear_probe`.
+      target: ground truth of all views that have queries, the input views first; None = the input
+        views only.
     """
 
     queries_and_keys: tuple[Float[Array, "b v l p c"], Float[Array, "b w l p c"]] | None = None
@@ -48,10 +49,18 @@ class PatchPredictions:
 
 
 Terms = dict[str, "Float[Array, '']"]
+"""Scalar losses by name."""
 
 
 def term_weights(config: LossConfig) -> dict[str, float]:
-    """Weight of every term in the objective, by its name after "raw/" and "weighted/"."""
+    """Weights of the terms in the objective.
+
+    Args:
+      config: weights of the losses.
+
+    Returns:
+      Weights by the name that follows "raw/" and "weighted/" in the parts of `total_loss`.
+    """
     pose = config.pose or POSE_WEIGHTS[config.camera_kind]
     depths = {f"{name}_depth": config.depth for name in ("conf", "reg", "grad")}
     return {
@@ -76,34 +85,34 @@ def total_loss(
     perceptual: Mapping[str, Any] | None = None,
     patches: PatchPredictions | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Objective of one batch, in float32.
+    """Training objective of one batch, in float32.
 
-    Means are pooled over the batch at hand, not per sample. A prediction that is not finite may
-    give a finite loss with a NaN gradient: check both before using them.
+    Means are pooled over the batch, not per sample. A prediction that is not finite may yield a
+    finite loss with a NaN gradient, so both need to be checked.
 
     Args:
-      prediction: of the input views, in any unit; with local points and poses.
+      prediction: prediction of the input views, in any unit, with local points and poses.
       target: ground truth of the input views.
       config: weights (static under jit).
       query: prediction and ground truth of queried views, for models that can render.
-      perceptual: weights of LPIPS; None = the colour loss is the squared error alone.
-      patches: for the losses of single patches; None = without them.
+      perceptual: parameters of LPIPS; None = the colour loss is the squared error alone.
+      patches: predictions for the losses on single patches; None = without these losses.
 
     Returns:
       The objective, and its parts by name:
 
-      - for every term X of `term_weights`, "raw/X", the term itself, and "weighted/X", what it
-        adds to the objective: the latter sum to it. Of rotations, "raw/R" is an angle in radians
-        in the pairwise loss, a distance of quaternions in the absolute one;
-      - under the reference's names "loss_objective"; "loss_camera" without its weight; "loss_T",
-        "loss_R" (parity: in the pairwise loss with their weights within "loss_camera", in the
-        absolute loss without) and "loss_FL" (without); "loss_X" of the other terms, unweighted;
+      - for every term X of `term_weights`, "raw/X", the unweighted term, and "weighted/X", its
+        summand in the objective. "raw/R" is an angle in radians in the pairwise loss and a distance
+        of quaternions in the absolute loss;
+      - the reference's names: "loss_objective"; "loss_camera", without its weight; "loss_T" and
+        "loss_R" (parity: with their weights within "loss_camera" in the pairwise loss, without them
+        in the absolute loss); "loss_FL" and "loss_X" of the other terms, unweighted;
       - with queries also "loss_nvs_rgb", the colour loss, and "loss_nvs_psnr" in decibels.
 
     Raises:
       UserError: the prediction lacks poses or local points.
 
-    Source: ZipMap, training losses.
+    Source: ZipMap (arXiv 2603.04385), training losses.
     """
     if not config.parity:
         target = without_far_pixels(target)
@@ -149,7 +158,7 @@ def _reference_parts(terms: Terms, config: LossConfig) -> Terms:
 
 
 def _point_terms(aligned: HeadOutputs, target: Target, config: LossConfig) -> Terms:
-    assert aligned.local_points is not None  # normalise_prediction has checked
+    assert aligned.local_points is not None  # checked by normalise_prediction
     return {
         "local_pts": point_loss(aligned.local_points, target),
         "local_pts_normal": normal_loss(aligned.local_points, target, parity=config.parity),
