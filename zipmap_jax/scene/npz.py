@@ -1,4 +1,4 @@
-"""scene.npz: everything in a `Scene`, and back."""
+"""Storage of a `Scene` as a NumPy archive, scene.npz."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def save_scene(scene: Scene, path: Path) -> None:
 
     Keys: `format`, `w2c` [v, 4, 4], `c2w` [v, 4, 4], `intrinsics` [v, 3, 3], `names` [v], `times`
     [v] (absent for photographs), `network_size` [2] (height, width), `model`, and `depth`,
-    `confidence` [v, h, w], `images` [v, h, w, 3]. Where the images differ in size the last three
-    are one array per view instead: `depth_0000`, `depth_0001` and so on.
+    `confidence` [v, h, w], `images` [v, h, w, 3]. If the images differ in size, the last three are
+    one array per view instead: `depth_0000`, `depth_0001` and so on.
 
     Args:
       scene: the reconstruction.
-      path: of the file, replaced if present.
+      path: the file; an existing one is replaced.
     """
     small: dict[str, Any] = {
         "format": FORMAT,
@@ -41,7 +41,7 @@ def save_scene(scene: Scene, path: Path) -> None:
     }
     if scene.times is not None:
         small["times"] = np.array(scene.times, np.float64)
-    # A higher level than 1 gains little on depth, and photographs hardly shrink at all.
+    # A level above 1 hardly reduces the size of depth maps, and photographs are incompressible.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, value in small.items():
             _write(archive, name, [np.asarray(value)], stack=False)
@@ -52,17 +52,17 @@ def save_scene(scene: Scene, path: Path) -> None:
 
 
 def load_scene(path: Path | str) -> Scene:
-    """Reads what `save_scene` wrote.
+    """Reads a scene from the file of `save_scene`.
 
     Args:
-      path: of the .npz file.
+      path: the .npz file.
 
     Returns:
       The same scene, bit for bit.
 
     Raises:
-      UserError: the file is no scene, or is damaged.
-      FileNotFoundError: there is no such file.
+      UserError: the file is not a scene, or is damaged.
+      FileNotFoundError: the file does not exist.
     """
     if Path(path).exists() and not zipfile.is_zipfile(path):
         raise UserError(f"{path} is not a NumPy archive; give a scene.npz written by zipmap-jax.")
@@ -102,7 +102,7 @@ def _scene(archive: Any) -> Scene:
 
 
 def _write_dense(archive: zipfile.ZipFile, name: str, arrays: Sequence[np.ndarray]) -> None:
-    """One member for all views of one size, else one for each."""
+    """Writes one member for all views if they have one size, else one member per view."""
     if len({(a.shape, a.dtype) for a in arrays}) <= 1:
         _write(archive, name, arrays, stack=True)
         return
@@ -113,7 +113,7 @@ def _write_dense(archive: zipfile.ZipFile, name: str, arrays: Sequence[np.ndarra
 def _write(
     archive: zipfile.ZipFile, name: str, arrays: Sequence[np.ndarray], *, stack: bool
 ) -> None:
-    """Writes one member; stacked arrays go in one by one, so that no copy of all is made."""
+    """Writes one member; arrays of a stack are written one by one, without a copy of all."""
     dtype = arrays[0].dtype if arrays else np.dtype(np.float32)
     shape = arrays[0].shape if arrays else ()
     header = {

@@ -1,4 +1,4 @@
-"""The coloured point cloud of a scene: which pixels are kept, and where they lie."""
+"""The coloured point cloud of a scene: selection and unprojection of pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from zipmap_jax.scene.scene import Scene
 
-# Confidences beyond this number are thinned before the percentile is taken, to bound memory.
+# More confidences than this are subsampled before the percentile, to bound memory.
 _PERCENTILE_SAMPLES = 50_000_000
 
 
@@ -26,9 +26,9 @@ class PointCloud:
     Attributes:
       positions: world coordinates (OpenCV axes of the first camera, the scene's unit).
       colors: sRGB.
-      depth: z-depth in the view the point was seen in, in the scene's unit.
-      confidence: depth confidence (> 1 as the network gives it).
-      view: index of the view each point was seen in.
+      depth: z-depth in the view of the point, in the scene's unit.
+      confidence: depth confidence (> 1 for depth predicted by the network).
+      view: index of the view of each point.
       pixels: (column, row) in the original image of that view.
     """
 
@@ -43,11 +43,21 @@ class PointCloud:
         return len(self.positions)
 
     def take(self, index: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> PointCloud:
-        """The points at `index`, in its order."""
+        """Selects points.
+
+        Args:
+          index: indices or a mask.
+
+        Returns:
+          The selected points, in the order of `index`.
+        """
         return PointCloud(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
 
     def scale(self) -> float:
-        """Size of the scene: length of the 5 % to 95 % box diagonal, 1 if that is zero.
+        """Size of the scene: diagonal of the box between the 5 % and 95 % quantiles.
+
+        Returns:
+          The length in the scene's unit; 1 if it is zero.
 
         Source: the reference's GLB export (scene scale).
         """
@@ -69,34 +79,33 @@ def point_cloud(
 ) -> PointCloud:
     """Unprojects the confident pixels of a scene.
 
-    A pixel is kept where its depth is known and `confidence >= percentile(conf_threshold)` and
-    `confidence > 1e-5`; the percentile is taken over all selected views together.
+    A pixel is kept if its depth is known, `confidence >= percentile(conf_threshold)` and
+    `confidence > 1e-5`; the percentile is that of all selected views together.
 
     Args:
       scene: the reconstruction.
-      conf_threshold: percent of the pixels to leave out, the least confident first; 0 keeps all.
-      max_points: thins the cloud evenly to this number; None keeps every point.
-      views: indices of the views to use; None = all.
-      edge_threshold: off when None (the default, as in the reference). A number drops the flying
-        pixels at depth discontinuities: those whose depth differs from that of a neighbour, one
-        network pixel away, by more than this fraction of the smaller depth. 0.05 to 0.1 suits
-        most scenes; it also removes surfaces seen at a grazing angle.
-      sampling: "random" picks one pixel at random from each of `max_points` equal runs of
-        pixels, "stride" the first of each.
-      seed: of the random choice; the same seed gives the same points.
+      conf_threshold: percentage of the pixels left out, by ascending confidence; 0 keeps all.
+      max_points: maximum number of points, to which the cloud is thinned evenly; None = no limit.
+      views: indices of the views used; None = all.
+      edge_threshold: relative jump in depth, between neighbours one network pixel apart, at which
+        pixels are removed as flying pixels; None = no filter, as in the reference. 0.05 to 0.1 is
+        suitable for most scenes; the filter also removes surfaces seen at a grazing angle.
+      sampling: "random" selects one pixel at random from each of `max_points` equal runs of
+        pixels, "stride" the first one.
+      seed: seed of the random selection.
 
     Returns:
       At most `max_points` points.
 
     Raises:
-      UserError: an argument out of its range.
+      UserError: an argument is out of its range.
 
     Source: ZipMap's reference demo, point cloud filter.
     """
     chosen = _check(scene, conf_threshold, max_points, views, edge_threshold, sampling)
     threshold = confidence_threshold(scene, conf_threshold, views=chosen)
     masks = (_kept(scene, i, threshold, edge_threshold) for i in chosen)
-    # Bits, not indices: a thousand 12-megapixel views still fit in memory.
+    # Bits instead of indices: the masks of a thousand 12-megapixel views fit in memory.
     packed = [(np.count_nonzero(mask), np.packbits(mask)) for mask in masks]
     counts = np.array([count for count, _ in packed], dtype=np.int64)
     ranks = _thin(int(counts.sum()), max_points, sampling, seed)
@@ -114,12 +123,12 @@ def point_cloud(
 def confidence_threshold(
     scene: Scene, percentile: float, *, views: Sequence[int] | None = None
 ) -> float:
-    """The confidence below which `percentile` percent of the seen pixels lie.
+    """Percentile of the confidence of the pixels with known depth.
 
     Args:
       scene: the reconstruction.
-      percentile: in percent; 0 gives 0, so that nothing is left out.
-      views: indices of the views counted; None = all.
+      percentile: in percent; for 0 the threshold is 0, so that all pixels are kept.
+      views: indices of the views used; None = all.
 
     Returns:
       The threshold, in the unit of `Scene.confidence`.
@@ -137,12 +146,12 @@ def confidence_threshold(
 def depth_edges(
     depth: Float[np.ndarray, "h w"], threshold: float, step: int = 1
 ) -> Bool[np.ndarray, "h w"]:
-    """Pixels beside a jump in depth: `|d - d'| > threshold * min(d, d')`.
+    """Pixels next to a jump in depth, `|d - d'| > threshold * min(d, d')`.
 
     Args:
-      depth: z-depth; NaN where unknown (no edge against the unknown).
+      depth: z-depth; NaN where unknown, which is never an edge.
       threshold: relative jump.
-      step: distance in pixels of the four neighbours d' compared with.
+      step: distance in pixels to the four neighbours d'.
 
     Returns:
       True on both sides of a jump.
@@ -167,7 +176,7 @@ def _check(
     edge_threshold: float | None,
     sampling: str,
 ) -> list[int]:
-    """The selected views, once every argument is found to be in its range."""
+    """Checks all arguments and returns the selected views."""
     if not 0 <= conf_threshold <= 100:
         raise UserError(
             f"The confidence threshold is a percentage, not {conf_threshold}; "
@@ -205,7 +214,7 @@ def _kept(
     keep = _seen(scene, view) & (confidence >= threshold) & (confidence > 1e-5)
     if edge_threshold is None:
         return keep
-    # Depth finer than the network's grid is interpolated, which spreads a jump over several pixels.
+    # Depth finer than the network's grid is interpolated, so a jump extends over several pixels.
     height, width = scene.depth[view].shape
     network_height, network_width = scene.network_size
     step = 1
@@ -225,7 +234,7 @@ def _thin(total: int, most: int | None, sampling: str, seed: int) -> Int[np.ndar
 
 
 def _unproject(scene: Scene, view: int, index: Int[np.ndarray, " n"]) -> PointCloud:
-    """The pixels of one view at flat `index`."""
+    """Points of the pixels of one view at flat `index`."""
     row, column = np.divmod(index, scene.depth[view].shape[1])
     return PointCloud(
         positions=scene.points_at(view, row, column),

@@ -1,4 +1,4 @@
-"""A reconstruction on the host."""
+"""The record of a reconstruction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A reconstruction on the host, at the original size and pixel grid of every image.
+    """A reconstruction in host memory, at the original size and pixel grid of every image.
 
     Axes are OpenCV (x right, y down, z forward). The world frame is the first camera's; lengths
     are in the scene's arbitrary unit. Pixel (u, v) = (column, row) has its centre at integer
@@ -22,12 +22,12 @@ class Scene:
     Attributes:
       w2c: world-to-camera matrices.
       intrinsics: pinhole matrices in pixels of the original images.
-      depth: z-depth per view; NaN where the network did not see the pixel (cropped away).
+      depth: z-depth per view; NaN where the pixel was cropped away from the network's input.
       confidence: depth confidence per view (> 1; 0 where depth is NaN).
       images: original colours per view.
       names: file name or frame label per view.
       times: seconds from the start of the video; None for photographs.
-      network_size: (height, width) the network worked at; finer detail in `depth` is interpolated.
+      network_size: (height, width) of the network's input; finer detail in `depth` is interpolated.
       model: name of the model.
     """
 
@@ -50,7 +50,15 @@ class Scene:
         return np.linalg.inv(self.w2c)
 
     def world_points(self, view: int, stride: int = 1) -> Float[np.ndarray, "h w 3"]:
-        """World coordinates of the pixels of one view, every `stride`-th row and column."""
+        """World coordinates of the pixels of one view.
+
+        Args:
+          view: index of the view.
+          stride: step between the rows and columns of the result.
+
+        Returns:
+          Points in the scene's unit; NaN where the depth is unknown.
+        """
         height, width = self.depth[view].shape
         row, column = np.mgrid[:height:stride, :width:stride]
         return self.points_at(view, row, column)
@@ -58,7 +66,15 @@ class Scene:
     def points_at(
         self, view: int, row: Int[np.ndarray, "..."], column: Int[np.ndarray, "..."]
     ) -> Float[np.ndarray, "... 3"]:
-        """World coordinates of some pixels of one view."""
+        """World coordinates of selected pixels of one view.
+
+        Args:
+          view: index of the view.
+          row, column: indices of the pixels.
+
+        Returns:
+          Points in the scene's unit; NaN where the depth is unknown.
+        """
         depth = self.depth[view][row, column]
         k = self.intrinsics[view]
         camera = np.stack(
