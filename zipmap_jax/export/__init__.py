@@ -1,4 +1,8 @@
-"""A `Scene` in, files out: point clouds, cameras, depth previews, a web page."""
+"""Files of a `Scene`: point clouds, cameras, depth previews and a web page.
+
+`write_all` writes a folder with all formats, `FORMATS` describes them, and each `write_` function
+writes one of them.
+"""
 
 from __future__ import annotations
 

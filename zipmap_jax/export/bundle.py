@@ -1,4 +1,4 @@
-"""All outputs of a scene in one folder, with a README that says what is in them."""
+"""All outputs of a scene in one folder, described by its README.txt."""
 
 from __future__ import annotations
 
@@ -31,28 +31,29 @@ def write_all(
     edge_threshold: float | None = None,
     formats: Sequence[str] | None = None,
 ) -> list[Path]:
-    """Writes a scene in every format, whole or not at all.
+    """Writes a scene in the selected formats, completely or not at all.
 
-    The files are written to a hidden folder beside `out`, which is renamed at the end.
+    The files are written to a hidden folder in the same parent folder, which is then renamed.
 
     Args:
       scene: the reconstruction.
-      out: the folder; made with its parents.
-      conf_threshold: percent of the pixels left out of the point clouds, the least confident first.
-      max_points: of points.ply and scene.glb.
-      force: an existing `out` is replaced, if it is empty or holds only files that an earlier
-        run wrote (its README.txt lists them). Files of others are never deleted.
-      notes: free text for README.txt and the web page.
+      out: the output folder; it and its parents are created.
+      conf_threshold: percentage of the pixels left out of the point clouds, by ascending
+        confidence.
+      max_points: maximum number of points in points.ply and scene.glb.
+      force: whether an existing `out` is replaced, if it is empty or contains only files that its
+        README.txt lists as written by this program. Other files are never deleted.
+      notes: text for README.txt and the web page.
       progress: called as `progress("export", done, total)` after each format.
-      edge_threshold: of the flying-pixel filter; None = off, see `point_cloud`.
-      formats: names out of `FORMATS`; None = all.
+      edge_threshold: threshold of the flying-pixel filter; None = no filter, see `point_cloud`.
+      formats: keys of `FORMATS`; None = all.
 
     Returns:
       The files written, README.txt last.
 
     Raises:
       UserError: the scene is empty or not finite, or an argument is out of its range.
-      OutputError: (a ValueError) `out` exists, or cannot be written.
+      OutputError: `out` exists, or cannot be written.
     """
     names = list(FORMATS) if formats is None else list(formats)
     for name in names:

@@ -1,4 +1,4 @@
-"""cameras.json: every camera in plain numbers."""
+"""cameras.json: the cameras of a scene."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 
 def cameras(scene: Scene) -> dict[str, Any]:
-    """The cameras as JSON-ready data.
+    """The cameras of a scene as JSON-serialisable data.
+
+    Args:
+      scene: the reconstruction.
 
     Returns:
-      Keys `axes`, `units`, `pixels` (conventions in words), `model`, `network_size`, and `views`:
-      a list with `name`, `width`, `height` (pixels of the original image), `fx fy cx cy` (pixels
-      of that image), `w2c`, `c2w` (4x4, row by row) and `time` (seconds, or null).
+      Keys `axes`, `units`, `pixels` (descriptions of the conventions), `model`, `network_size`, and
+      `views`: a list with `name`, `width`, `height` (pixels of the original image), `fx fy cx cy`
+      (pixels of that image), `w2c`, `c2w` (4x4, row by row) and `time` (seconds, or null).
     """
     return {
         "axes": "OpenCV: x right, y down, z forward; the world frame is that of the first camera",
@@ -33,7 +36,12 @@ def cameras(scene: Scene) -> dict[str, Any]:
 
 
 def write_cameras(scene: Scene, path: Path) -> None:
-    """Writes `cameras(scene)` as JSON, one view per line."""
+    """Writes `cameras(scene)` as JSON, one view per line.
+
+    Args:
+      scene: the reconstruction.
+      path: the file; an existing one is replaced.
+    """
     document = cameras(scene)
     views = ",\n  ".join(json.dumps(view, allow_nan=False) for view in document.pop("views"))
     head = json.dumps(document, indent=1, allow_nan=False).removesuffix("\n}")

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 def write_depth_images(
     scene: Scene, folder: Path, *, colormap: ColormapName = "dusk"
 ) -> list[Path]:
-    """Writes one preview per view, at the size of the original image.
+    """Writes one depth preview per view, at the size of the original image.
 
-    The colour is linear in 1/depth: the map's last (bright) colour is `near`, its first (dark)
-    one `far`, both in the file name in the scene's unit. They are the 2 % and 98 % quantiles of
-    the view; nearer and farther pixels take the end colours. Unknown depth is transparent black.
+    The colour is linear in 1/depth: the last (bright) colour of the map corresponds to `near` and
+    the first (dark) one to `far`. Both are in the file name in the scene's unit and are the 2 % and
+    98 % quantiles of the view; depths outside are clipped. Unknown depth is transparent black.
 
     Args:
-      scene: the depth maps.
-      folder: made if absent; files are `0000_NAME.near0.52_far3.91.png`.
+      scene: the reconstruction.
+      folder: the output folder, created if absent; files are `0000_NAME.near0.52_far3.91.png`.
       colormap: see `zipmap_jax.viz.colormaps`.
 
     Returns:
@@ -48,13 +48,20 @@ def write_depth_images(
 
 
 def file_stem(name: str) -> str:
-    """A view's name without folders and suffix, of characters every file system takes."""
+    """A view's name without folders and suffix, in characters that every file system accepts.
+
+    Args:
+      name: name of the view.
+
+    Returns:
+      1 to 48 characters.
+    """
     stem = PurePath(name.replace("\\", "/")).stem
     return re.sub(r"[^\w.-]+", "_", stem)[:48] or "view"
 
 
 def _levels(depth: Float[np.ndarray, "h w"]) -> tuple[np.ndarray, str]:
-    """Palette index per pixel (0 = unknown, 1 = far, 255 = near) and the scale in words."""
+    """Palette indices (0 = unknown, 1 = far, 255 = near) and the scale for the file name."""
     known = np.isfinite(depth) & (depth > 0)
     index = np.zeros(depth.shape, np.uint8)
     if not known.any():

@@ -1,4 +1,4 @@
-"""The files a scene can be written as: one entry each."""
+"""The table of output formats of a scene."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What a writer may draw on.
+    """Input of the writers.
 
     Attributes:
       scene: the reconstruction.
-      cloud: its confident points, thinned to the wanted number.
-      conf_threshold: percent of the pixels left out of `cloud`.
-      edge_threshold: of the flying-pixel filter, or None; see `point_cloud`.
+      cloud: its confident points, thinned to the requested number.
+      conf_threshold: percentage of the pixels left out of `cloud`.
+      edge_threshold: threshold of the flying-pixel filter; None = no filter, see `point_cloud`.
       title: name of the reconstruction.
-      notes: the user's remarks.
+      notes: remarks of the user.
     """
 
     scene: Scene
@@ -42,10 +42,10 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """One kind of output.
+    """An output format.
 
     Attributes:
-      write: puts its files into a folder and returns their paths.
+      write: function that writes the files into a folder and returns their paths.
       about: contents, axes, units and resolution, as one paragraph of README.txt.
     """
 
@@ -132,4 +132,4 @@ FORMATS: dict[str, Format] = {
         "numbers are in scene.npz.",
     ),
 }
-"""Every output by name, in the order it is written; a new format is one more entry."""
+"""All output formats by name, in the order in which they are written."""

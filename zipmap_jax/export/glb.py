@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from zipmap_jax.scene.points import PointCloud
     from zipmap_jax.scene.scene import Scene
 
-# OpenCV axes (y down, z forward) to those of glTF (y up, z backward); its own inverse.
+# From OpenCV axes (y down, z forward) to glTF axes (y up, z backward), and back.
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 _POINTS, _LINES = 0, 1
 _FLOAT, _UBYTE = 5126, 5121
 
 
 def write_glb(scene: Scene, cloud: PointCloud, path: Path) -> None:
-    """Writes the cloud, one coloured frustum per view, and the cameras themselves.
+    """Writes the point cloud, one coloured frustum per view, and the cameras as glTF cameras.
 
-    The root node turns the scene from OpenCV axes to the y-up axes of glTF; the arrays under it
-    keep the world coordinates of `scene`. Colours are linear light, as glTF asks of COLOR_0, in
-    normalised bytes, which every reader understands. A glTF camera has its principal point in the
-    middle, so only the frusta show an off-centre one.
+    The root node rotates the scene from OpenCV axes to the y-up axes of glTF; the arrays below it
+    are in the world frame of `scene`. Colours are linear, as glTF requires for COLOR_0, and stored
+    as normalised bytes, which all readers support. glTF cameras have a centred principal point, so
+    only the frusta show an off-centre one.
 
     Args:
       scene: the cameras.
       cloud: the points.
-      path: of the file, replaced if present.
+      path: the file; an existing one is replaced.
     """
     scale = cloud.scale()
     buffer = _Buffer()
@@ -74,10 +74,10 @@ def write_glb(scene: Scene, cloud: PointCloud, path: Path) -> None:
 
 
 def frustum_lines(scene: Scene, depth: float) -> Float[np.ndarray, "v 16 3"]:
-    """Line segments (pairs of world points) outlining what each camera sees.
+    """Line segments of the camera frusta, as pairs of world points.
 
     Args:
-      scene: the cameras; the outline runs along the outer border of the image.
+      scene: the cameras; the frusta pass through the outer corners of the images.
       depth: z-depth of the far rectangle, in the scene's unit.
 
     Returns:
@@ -97,7 +97,7 @@ def frustum_lines(scene: Scene, depth: float) -> Float[np.ndarray, "v 16 3"]:
 
 
 class _Buffer:
-    """The binary chunk: arrays one after the other, with the records that describe them."""
+    """The binary chunk: consecutive arrays, and the glTF records that describe them."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -108,7 +108,7 @@ class _Buffer:
     def add(
         self, positions: Float[np.ndarray, "n 3"], colors: UInt8[np.ndarray, "n 3"]
     ) -> dict[str, int]:
-        """Appends one vertex array; returns the attributes that point to it."""
+        """Appends one vertex array and returns the attributes that refer to it."""
         bounds = {"min": positions.min(0).tolist(), "max": positions.max(0).tolist()}
         opaque = np.full((len(colors), 1), 255, np.uint8)
         # Four components: every vertex attribute must start on a multiple of 4 bytes.
@@ -131,7 +131,7 @@ class _Buffer:
 
 
 def _linear_table() -> np.ndarray:
-    """Linear light, in 8 bits, of the 256 sRGB values."""
+    """Linear 8-bit values of the 256 sRGB values."""
     value = np.arange(256) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     return np.round(255 * linear).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""scene.html: the web page of `zipmap_jax.viz.html` with the points of a scene."""
+"""scene.html: a scene on the web page of `zipmap_jax.viz.html`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from zipmap_jax.scene.scene import Scene
 
 MAX_PAGE_POINTS = 400_000
-"""More points than this make the page larger than 8 MB and phones slow."""
+"""Maximum number of points of a page; more exceed 8 MB and are slow on phones."""
 
 
 def write_html(
@@ -25,18 +25,18 @@ def write_html(
     title: str = "",
     notes: str = "",
 ) -> None:
-    """Writes a self-contained page that shows the scene in any browser, without a network.
+    """Writes a self-contained web page that shows the scene in a browser without a network.
 
-    The page holds points of every confidence; its slider starts at `conf_threshold`.
+    The page contains points of every confidence, which are filtered by its slider.
 
     Args:
       scene: the reconstruction.
-      path: of the file, replaced if present.
-      conf_threshold: where the confidence slider starts, in percent.
-      max_points: of the page; capped at `MAX_PAGE_POINTS`.
+      path: the file; an existing one is replaced.
+      conf_threshold: initial position of the confidence slider, in percent.
+      max_points: maximum number of points, itself at most `MAX_PAGE_POINTS`.
       edge_threshold: see `point_cloud`.
-      title: headline; default: the number of views.
-      notes: shown under the headline.
+      title: headline; empty = the number of views.
+      notes: text below the headline.
     """
     cloud = point_cloud(
         scene,

@@ -1,4 +1,4 @@
-"""Output folders that are written whole or not at all."""
+"""Output folders that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 README = "README.txt"
 _TITLE = "ZipMap reconstruction"
 _LIST = "Files written"
-# What file managers leave in every folder they show.
+# Files that file managers create in the folders they show.
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
@@ -22,11 +22,11 @@ class OutputError(ValueError):
 
 
 def check_output(out: Path, *, force: bool) -> None:
-    """Raises before any work is done what `staged_folder` would raise after it.
+    """Checks that an output folder can be written, before any work is done.
 
     Args:
-      out: the folder to be written.
-      force: an existing folder may be replaced, if it is empty or holds nothing but files that
+      out: the output folder.
+      force: whether an existing folder may be replaced, if it is empty or contains only files that
         its README.txt lists as written by this program.
 
     Raises:
@@ -43,24 +43,24 @@ def check_output(out: Path, *, force: bool) -> None:
 
 @contextlib.contextmanager
 def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
-    """A new folder beside `out`, which takes the name `out` once the block has ended well.
+    """Context with a temporary folder that is renamed to `out` at its end.
 
-    After an error, a full disk or an interrupt nothing of it stays behind and an older `out` is
-    as it was.
+    After an error, a full disk or an interrupt the temporary folder is removed and an existing
+    `out` is unchanged.
 
     Args:
-      out: the folder to be written.
+      out: the output folder.
       force: see `check_output`.
 
     Yields:
-      The folder to write into.
+      The temporary folder, in the parent folder of `out`.
 
     Raises:
       OutputError: see `check_output`; or writing failed.
     """
     check_output(out, force=force)
     out = Path(os.path.abspath(out))
-    made = [p for p in (out.parent, *out.parent.parents) if not p.exists()]
+    created = [p for p in (out.parent, *out.parent.parents) if not p.exists()]
     stage = out.with_name(f".zipmap-{secrets.token_hex(4)}.tmp")
     try:
         try:
@@ -71,14 +71,22 @@ def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
             raise OutputError(_reason(out, error)) from error
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
-        for folder in made:
+        for folder in created:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
 
 
 def readme_text(body: str, files: list[str]) -> str:
-    """README.txt: its title, `body`, and the list by which a later run knows its own files."""
+    """Text of README.txt: title, body, and the list of files that a later run may replace.
+
+    Args:
+      body: description of the files.
+      files: paths of the files, relative to the folder.
+
+    Returns:
+      The text.
+    """
     heads = [f"{word}\n{mark * len(word)}" for word, mark in ((_TITLE, "="), (_LIST, "-"))]
     listed = "\n".join(f"  {name}" for name in sorted({*files, README}))
     return f"{heads[0]}\n\n{body.strip()}\n\n{heads[1]}\n{listed}\n"
@@ -99,20 +107,20 @@ def _check_replaceable(out: Path, force: bool) -> None:
 
 
 def _foreign_files(out: Path) -> list[str]:
-    """Files that README.txt does not list; all files where it is not our README."""
+    """Files that README.txt does not list; all files if this program did not write it."""
     try:
         lines = (out / README).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         lines = []
     own: set[str] = set()
     if lines[:1] == [_TITLE] and _LIST in lines:
-        # The last such line: the notes above it may say anything.
+        # The last such line is the heading: the notes above it may contain any text.
         start = len(lines) - lines[::-1].index(_LIST)
         own = {line.strip() for line in lines[start + 1 :]}
-    found = [
+    present = [
         p for p in out.rglob("*") if (p.is_symlink() or not p.is_dir()) and p.name not in _LITTER
     ]
-    return sorted(name for p in found if (name := p.relative_to(out).as_posix()) not in own)
+    return sorted(name for p in present if (name := p.relative_to(out).as_posix()) not in own)
 
 
 def _existing_parent(out: Path) -> Path:
@@ -126,7 +134,7 @@ def _move_into_place(stage: Path, out: Path, force: bool) -> None:
     if not os.path.lexists(out):
         stage.rename(out)
         return
-    # Looked at again: files may have come while the work was going on.
+    # Files may have been added since the first check.
     _check_replaceable(out, force)
     if out.is_symlink():
         out = out.resolve()

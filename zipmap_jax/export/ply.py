@@ -1,4 +1,4 @@
-"""Binary little-endian PLY point clouds, written and read without a library."""
+"""Point clouds as binary little-endian PLY files."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _TYPES |= {"uint": "<u4", "uint32": "<u4", "int": "<i4", "int32": "<i4"}
 
 
 def write_ply(cloud: PointCloud, path: Path) -> None:
-    """Writes x y z (float), red green blue (uchar) and confidence (float) per vertex.
+    """Writes a point cloud: x y z (float), red green blue (uchar), confidence (float) per vertex.
 
     Args:
-      cloud: the points; axes and unit are kept.
-      path: of the file, replaced if present.
+      cloud: the points; their axes and unit are kept.
+      path: the file; an existing one is replaced.
     """
     vertices = np.empty(len(cloud), _VERTEX)
     for i, name in enumerate("xyz"):
@@ -60,13 +60,13 @@ def read_ply(path: Path) -> np.ndarray:
     """Reads the vertices of a binary little-endian PLY file.
 
     Args:
-      path: of the file; its first element must be `vertex`, without list properties.
+      path: the file, whose first element is `vertex`, without list properties.
 
     Returns:
-      A structured array, one field per property.
+      A structured array with one field per property.
 
     Raises:
-      UserError: the file is not of this kind or is cut short.
+      UserError: the file has another format or is truncated.
     """
     data = path.read_bytes()
     head, mark, body = data.partition(b"end_header\n")

@@ -1,4 +1,4 @@
-"""Colour maps of our own, drawn as paths through the OKLCh colour space."""
+"""Colour maps, defined as paths through the OKLCh colour space."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
 ColormapName = Literal["dusk", "spectrum"]
+"""Names of the colour maps, see `apply_colormap`."""
 
 # OKLab to linear sRGB: https://bottosson.github.io/posts/oklab (public domain).
 _LAB_TO_LMS = np.array(
@@ -37,25 +38,45 @@ def apply_colormap(
     """Colours of values in [0, 1]; values outside are clipped.
 
     Args:
-      values: finite numbers, any shape.
-      name: "dusk" (lightness rises steadily, safe for colour-blind readers and in grey print) or
-        "spectrum" (blue to red, more steps that the eye can tell apart).
+      values: finite numbers.
+      name: "dusk" (monotonic lightness, suitable for colour-blind readers and for grey print) or
+        "spectrum" (blue to red, with more distinguishable steps).
 
     Returns:
-      sRGB colours, with a last axis of 3.
+      sRGB colours.
+
+    Raises:
+      UserError: the name is unknown.
     """
     index = np.clip(np.asarray(values) * 255.0 + 0.5, 0, 255).astype(np.uint8)
     return colormap_table(name)[index]
 
 
 def view_colors(count: int) -> UInt8[np.ndarray, "{count} 3"]:
-    """One colour per view, from blue (first) to red (last)."""
+    """One colour per view, from blue (first) to red (last).
+
+    Args:
+      count: number of views.
+
+    Returns:
+      sRGB colours.
+    """
     return apply_colormap(np.linspace(0.0, 1.0, max(count, 1)), "spectrum")[:count]
 
 
 @functools.cache
 def colormap_table(name: ColormapName) -> UInt8[np.ndarray, "256 3"]:
-    """The 256 sRGB entries of a colour map."""
+    """The 256 entries of a colour map.
+
+    Args:
+      name: see `apply_colormap`.
+
+    Returns:
+      sRGB colours, read-only.
+
+    Raises:
+      UserError: the name is unknown.
+    """
     t = np.linspace(0.0, 1.0, 256)
     if name == "dusk":
         lightness, hue, chroma = 0.16 + 0.78 * t, 278 + 172 * t, 0.05 + 0.16 * np.sin(np.pi * t)
@@ -74,7 +95,7 @@ def _oklch_to_srgb(
     chroma: Float[np.ndarray, " n"],
     hue: Float[np.ndarray, " n"],
 ) -> Float[np.ndarray, "n 3"]:
-    """sRGB in [0, 1]; chroma is lowered, entry by entry, as far as the sRGB gamut demands."""
+    """Converts OKLCh to sRGB in [0, 1], reducing each chroma to the sRGB gamut."""
     low, high = np.zeros_like(chroma), chroma.copy()
     for _ in range(24):
         middle = (low + high) / 2

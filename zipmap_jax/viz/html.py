@@ -1,4 +1,4 @@
-"""One self-contained web page with the points and cameras of a scene."""
+"""A self-contained web page with the points and cameras of a scene."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from zipmap_jax.scene.points import PointCloud
     from zipmap_jax.scene.scene import Scene
 
-_LEVELS = 65535  # of the quantised logarithm of depth
+# Largest level of the quantised logarithm of depth.
+_MAX_LEVEL = 65535
 
 
 def render_page(
@@ -32,14 +33,14 @@ def render_page(
     title: str = "",
     notes: str = "",
 ) -> str:
-    """The page as text: WebGL2 viewer, points, cameras and thumbnails in one HTML document.
+    """HTML document with a WebGL2 viewer, points, cameras and thumbnails.
 
     Args:
       scene: cameras, images and names.
       cloud: the points of the page, of every confidence.
-      conf_threshold: where the confidence slider starts, in percent.
-      title: headline; default: the number of views.
-      notes: shown under the headline.
+      conf_threshold: initial position of the confidence slider, in percent.
+      title: headline; empty = the number of views.
+      notes: text below the headline.
 
     Returns:
       HTML that needs neither a network nor other files.
@@ -50,7 +51,7 @@ def render_page(
     page |= {"title": title, "notes": notes}
     parts = {
         "title": html.escape(title),
-        # Inside <script>, "<" is the one character that could end the element.
+        # Inside <script>, only "<" can end the element.
         "scene": json.dumps(page, allow_nan=False).replace("<", "\\u003c"),
         "points": base64.b64encode(encode_points(cloud, *page["depth_range"])).decode(),
     }
@@ -58,16 +59,16 @@ def render_page(
     for name in ("viewer.css", "orbit.js", "draw.js", "viewer.js"):
         parts[name] = (files / name).read_text(encoding="utf-8")
     template = (files / "viewer.html").read_text(encoding="utf-8")
-    # One pass: what is filled in is not searched for further placeholders.
+    # A single pass, so that inserted text is not searched for placeholders.
     return re.sub(r"\{\{([\w.]+)\}\}", lambda match: parts[match[1]], template)
 
 
 def encode_points(cloud: PointCloud, near: float, far: float) -> bytes:
-    r"""Packs points into 11 bytes each.
+    """Packs points into 11 bytes each.
 
-    A point is stored as the pixel it came from and its depth z, as
-    `round(65535 log(z / near) / log(far / near))`, so that its error is below 0.01 % of its
-    distance for any ratio of far to near up to 400 000, however far away some points lie.
+    A point is stored as its pixel and its depth level,
+    `round(65535 log(z / near) / log(far / near))`. The relative error of the depth is below 0.01 %
+    for ratios of far to near up to 400 000.
 
     Args:
       cloud: the points.
@@ -80,34 +81,37 @@ def encode_points(cloud: PointCloud, near: float, far: float) -> bytes:
     """
     level = np.zeros(len(cloud))
     if far > near:
-        level = _LEVELS * np.log(np.maximum(cloud.depth, near) / near) / np.log(far / near)
-    columns = (cloud.pixels[:, 0], cloud.pixels[:, 1], np.rint(np.minimum(level, _LEVELS)))
+        level = _MAX_LEVEL * np.log(np.maximum(cloud.depth, near) / near) / np.log(far / near)
+    columns = (cloud.pixels[:, 0], cloud.pixels[:, 1], np.rint(np.minimum(level, _MAX_LEVEL)))
     packed = [np.asarray(c).astype("<u2").tobytes() for c in (*columns, cloud.view)]
     return b"".join(packed) + cloud.colors.tobytes()
 
 
 def page_data(scene: Scene, cloud: PointCloud, *, conf_threshold: float) -> dict[str, Any]:
-    """All the viewer needs beside the packed points, JSON-ready.
+    """Data of the viewer apart from the packed points.
 
     Args:
       scene: cameras, images and names.
-      cloud: the points, the most confident first.
-      conf_threshold: where the confidence slider starts, in percent.
+      cloud: the points, by descending confidence.
+      conf_threshold: initial position of the confidence slider, in percent.
+
+    Returns:
+      JSON-serialisable values.
     """
     percent = np.arange(100)
     steps = np.percentile(cloud.confidence, percent) if len(cloud) else np.ones(100)
-    # Points drawn at each percent: the slider shows a prefix, as they are sorted.
+    # Number of points drawn at each percent: the points are sorted, so the slider shows a prefix.
     drawn = np.searchsorted(-cloud.confidence, -steps.astype(np.float32), side="right")
     start = int(np.clip(round(conf_threshold), 0, 99))
     shown = cloud.take(np.arange(int(drawn[start]))) if len(cloud) else cloud
     scale = shown.scale()
     near, far = (cloud.depth.min(), cloud.depth.max()) if len(cloud) else (1.0, 1.0)
-    seen = sum(int(np.isfinite(depth).sum()) for depth in scene.depth)
+    pixels = sum(int(np.isfinite(depth).sum()) for depth in scene.depth)
     return {
         "count": len(cloud),
         "depth_range": [float(near), float(far)],
-        # A point stands for a square of this many pixels by so many.
-        "pixels_per_point": float(np.sqrt(max(seen / max(len(cloud), 1), 1.0))),
+        # Side in pixels of the square that a point represents.
+        "pixels_per_point": float(np.sqrt(max(pixels / max(len(cloud), 1), 1.0))),
         "drawn": drawn.tolist(),
         "confidence": [round(float(x), 4) for x in steps],
         "start_percent": start,
@@ -119,11 +123,11 @@ def page_data(scene: Scene, cloud: PointCloud, *, conf_threshold: float) -> dict
 
 
 def start_view(scene: Scene, cloud: PointCloud, scale: float) -> dict[str, list[float]]:
-    """First viewpoint: behind and above the first camera, looking at the median point.
+    """Initial viewpoint: behind and above the first camera, directed at the median point.
 
     Args:
-      scene: the cameras; "above" is the mean of their upward axes.
-      cloud: the points shown at first.
+      scene: the cameras; the mean of their upward axes defines "above".
+      cloud: the points shown initially.
       scale: size of the scene.
 
     Returns:
@@ -136,15 +140,15 @@ def start_view(scene: Scene, cloud: PointCloud, scale: float) -> dict[str, list[
     up = up / np.linalg.norm(up)
     centre, forward = c2w[0, :3, 3], c2w[0, :3, 2]
     target = np.median(cloud.positions, axis=0) if len(cloud) else centre + forward * scale
-    way = target - centre
-    distance = max(float(np.linalg.norm(way)), 0.3 * scale)
-    direction = way / distance if np.linalg.norm(way) > 0.05 * scale else forward
+    offset = target - centre
+    distance = max(float(np.linalg.norm(offset)), 0.3 * scale)
+    direction = offset / distance if np.linalg.norm(offset) > 0.05 * scale else forward
     eye = centre + distance * (0.5 * up - 0.6 * direction)
     return {"eye": eye.tolist(), "target": target.tolist(), "up": up.tolist()}
 
 
 def _most_confident_first(cloud: PointCloud) -> PointCloud:
-    # Shuffled before: points of equal confidence must not disappear view by view.
+    # The shuffle prevents points of equal confidence from disappearing view by view.
     cloud = cloud.take(np.random.default_rng(0).permutation(len(cloud)))
     return cloud.take(np.argsort(-cloud.confidence, kind="stable"))
 
@@ -172,16 +176,17 @@ def _views(scene: Scene) -> list[dict[str, Any]]:
     return views
 
 
-def _thumbnails(scene: Scene, most: int = 240) -> dict[int, str]:
-    """JPEG data URLs by view; of long videos only `most` views, evenly spread."""
+def _thumbnails(scene: Scene, max_count: int = 240) -> dict[int, str]:
+    """JPEG data URLs by view, of at most `max_count` evenly spaced views."""
     count = len(scene)
-    chosen: Int[np.ndarray, " n"] = np.unique(np.linspace(0, count - 1, min(count, most)).round())
+    number = min(count, max_count)
+    chosen: Int[np.ndarray, " n"] = np.unique(np.linspace(0, count - 1, number).round())
     side = 192 if count <= 40 else 112
     return {int(i): _thumbnail(scene.images[int(i)], side) for i in chosen}
 
 
 def _thumbnail(image: UInt8[np.ndarray, "h w 3"], side: int) -> str:
-    # Reading every few pixels first keeps large photographs quick.
+    # Subsampling before the resize keeps the time for large photographs short.
     step = max(1, max(image.shape[:2]) // (4 * side))
     picture = Image.fromarray(np.ascontiguousarray(image[::step, ::step]))
     picture.thumbnail((side, side))

@@ -1,4 +1,4 @@
-"""Small renderings of coloured points and cameras in NumPy, for logs."""
+"""Small renderings of coloured points and cameras in NumPy, for training logs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from zipmap_jax.geometry import intrinsics_from_fov, invert_pose, pose_from, project
-from zipmap_jax.geometry import transform_points as move
+from zipmap_jax.geometry import (
+    intrinsics_from_fov,
+    invert_pose,
+    pose_from,
+    project,
+    transform_points,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, UInt8
 
-_FINE = 2
-"""Rendered at this many times the size and averaged, so that edges are smooth."""
+_SUPERSAMPLING = 2
+"""Factor on the size of a rendering before it is averaged, which smooths edges."""
 
 
 def splat(
@@ -30,27 +35,28 @@ def splat(
     camera_colors: UInt8[np.ndarray, "v 3"] | None = None,
     camera_size: float = 0.1,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Points as squares, the nearer ones in front, and cameras as pyramids of lines over them.
+    """Renders points as squares with occlusion, and cameras as wireframe pyramids on top.
 
     Args:
-      points: world coordinates; those that are not finite or behind the viewer are left out.
-      colors: sRGB.
-      w2c: the viewer.
-      size: (height, width) of the picture.
+      points: world coordinates; points that are not finite or behind the viewer are left out.
+      colors: sRGB colours of the points.
+      w2c: world-to-camera pose of the viewer.
+      size: (height, width) of the picture in pixels.
       fov: vertical field of view in degrees.
-      dot: side of a square in pixels of the doubled picture.
-      cameras: world-to-camera poses to draw.
-      camera_colors: one per camera; default: white.
+      dot: side of a square in half pixels.
+      background: sRGB colour of the background.
+      cameras: world-to-camera poses of the cameras that are drawn; None = no cameras.
+      camera_colors: sRGB colours of the cameras; None = white.
       camera_size: depth of a pyramid in world units.
 
     Returns:
-      sRGB picture.
+      The picture in sRGB.
     """
-    height, width = _FINE * size[0], _FINE * size[1]
+    height, width = _SUPERSAMPLING * size[0], _SUPERSAMPLING * size[1]
     intrinsics = _intrinsics(height, width, fov)
     canvas = np.empty((height, width, 3), np.uint8)
     canvas[:] = background
-    pixels, depth = project(move(w2c, points), intrinsics)
+    pixels, depth = project(transform_points(w2c, points), intrinsics)
     inside = np.isfinite(pixels).all(-1) & (depth > 0)
     inside &= ((pixels > -dot) & (pixels < (width + dot, height + dot))).all(-1)
     corner = np.rint(pixels[inside] - (dot - 1) / 2).astype(np.int64)
@@ -60,19 +66,20 @@ def splat(
         lines = ImageDraw.Draw(picture)
         tints = np.full((len(cameras), 3), 255) if camera_colors is None else camera_colors
         for camera, tint in zip(cameras, tints, strict=True):
+            fill = tuple(tint.tolist())
             for ends in _pyramid(camera, camera_size):
-                where, z = project(move(w2c, ends), intrinsics)
-                if (z > 0).all() and (np.abs(where) < 10 * width).all():
-                    lines.line([tuple(p) for p in where], fill=tuple(tint.tolist()), width=_FINE)
+                segment, z = project(transform_points(w2c, ends), intrinsics)
+                if (z > 0).all() and (np.abs(segment) < 10 * width).all():
+                    lines.line([tuple(p) for p in segment], fill=fill, width=_SUPERSAMPLING)
     return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BOX))
 
 
 def overview(points: Float[np.ndarray, "n 3"], back: float = 0.6, up: float = 0.5) -> np.ndarray:
-    """A viewer behind and above the camera at the origin, looking at the middle of the points.
+    """Pose of a viewer behind and above the origin, directed at the median of the points.
 
     Args:
-      points: in the frame of a camera that looks along z, y pointing down; at least one.
-      back, up: distances from the origin, as shares of the distance of the middle.
+      points: one or more points in a camera frame (y down, z forward).
+      back, up: distances from the origin, as fractions of the distance of the median.
 
     Returns:
       World-to-camera pose [4, 4].
@@ -84,7 +91,15 @@ def overview(points: Float[np.ndarray, "n 3"], back: float = 0.6, up: float = 0.
 
 
 def look_at(eye: Float[np.ndarray, " 3"], target: Float[np.ndarray, " 3"]) -> np.ndarray:
-    """World-to-camera pose [4, 4] of a viewer at `eye`; -y of the world is up."""
+    """Pose of a viewer at `eye` directed at `target`, with -y of the world upwards.
+
+    Args:
+      eye: position of the viewer.
+      target: point at the centre of the picture, different from `eye`.
+
+    Returns:
+      World-to-camera pose [4, 4].
+    """
     forward = (target - eye) / np.linalg.norm(target - eye)
     down = np.array([0.0, 1.0, 0.0])
     if abs(forward @ down) > 0.999:
@@ -102,24 +117,24 @@ def _paint(
     colors: UInt8[np.ndarray, "n 3"],
     dot: int,
 ) -> None:
-    """Squares with their first pixel at `corner`, from the farthest to the nearest."""
+    """Paints squares with their first pixel at `corner`, from the farthest to the nearest."""
     height, width = canvas.shape[:2]
     offsets = np.indices((dot, dot)).reshape(2, -1).T
     order = np.argsort(-depth, kind="stable")
-    where = (corner[order, None] + offsets).reshape(-1, 2)
-    owner = np.repeat(order, len(offsets))
-    seen = ((where >= 0) & (where < (width, height))).all(-1)
-    column, row = where[seen].T
-    canvas[row, column] = colors[owner[seen]]  # of several, the last one stays
+    pixels = (corner[order, None] + offsets).reshape(-1, 2)
+    point = np.repeat(order, len(offsets))
+    inside = ((pixels >= 0) & (pixels < (width, height))).all(-1)
+    column, row = pixels[inside].T
+    canvas[row, column] = colors[point[inside]]  # the last assignment to a pixel is the nearest
 
 
 def _pyramid(w2c: Float[np.ndarray, "4 4"], size: float) -> Float[np.ndarray, "8 2 3"]:
-    """Edges of the pyramid that a camera looks through."""
+    """Edges of the view pyramid of a camera, in world coordinates."""
     tip = np.zeros(3)
     corners = size * np.array([[-0.7, -0.5, 1], [0.7, -0.5, 1], [0.7, 0.5, 1], [-0.7, 0.5, 1]])
     rim = np.stack([corners, np.roll(corners, 1, axis=0)], 1)
     sides = np.stack([np.broadcast_to(tip, corners.shape), corners], 1)
-    return move(invert_pose(np.asarray(w2c, np.float64)), np.concatenate([rim, sides]))
+    return transform_points(invert_pose(np.asarray(w2c, np.float64)), np.concatenate([rim, sides]))
 
 
 def _intrinsics(height: int, width: int, fov: float) -> Float[np.ndarray, "3 3"]:
