@@ -1,4 +1,4 @@
-"""Arithmetic of a compiled step, and how much of it the devices could do."""
+"""Floating-point operations of traced programs, and peak rates of devices."""
 
 from __future__ import annotations
 
@@ -12,32 +12,42 @@ PEAK_FLOPS: Mapping[str, float] = {
     "H100": 989.4e12,
     "A100": 312e12,
 }
-"""Dense bf16 FLOP/s by a part of the device's name; the first entry found in it counts.
+"""Peak dense bf16 FLOP/s by a part of the device's name; the first matching entry applies.
 
-Source: NVIDIA's data sheets of the H100 (the H200 computes alike) and the A100.
+Source: NVIDIA's data sheets of the H100, whose compute rate the H200 shares, and the A100.
 """
 
 
 def peak_flops(device_kind: str) -> float | None:
-    """Dense bf16 FLOP/s of a device such as "NVIDIA H200"; None when it is not in the table."""
+    """Peak dense bf16 rate of a device.
+
+    Args:
+      device_kind: name of the device, such as "NVIDIA H200".
+
+    Returns:
+      FLOP/s; None if the device is not in `PEAK_FLOPS`.
+    """
     return next((peak for name, peak in PEAK_FLOPS.items() if name in device_kind), None)
 
 
 def flops_of(traced: Any) -> float:
     """Floating-point operations of the matrix products and convolutions of a program.
 
-    Counted in the traced program, over all devices: XLA's own `compiled.cost_analysis()` takes the
-    body of a loop for one pass however often it runs, and a model of scanned blocks is made of
-    loops. What the program computes twice counts twice.
+    The count is that of the traced program on all devices, recomputation included. XLA's
+    `compiled.cost_analysis()` counts the body of a loop once, however often it runs, and models of
+    scanned blocks consist of loops.
 
     Args:
-      traced: `jax.jit(step).trace(...)`, or anything else with a `jaxpr`.
+      traced: `jax.jit(step).trace(...)`, or another object with a `jaxpr`.
+
+    Returns:
+      FLOPs of one call.
     """
     return _count(traced.jaxpr)
 
 
 def _count(jaxpr: Any) -> float:
-    jaxpr = getattr(jaxpr, "jaxpr", jaxpr)  # a closed one holds the open one
+    jaxpr = getattr(jaxpr, "jaxpr", jaxpr)  # a ClosedJaxpr contains a Jaxpr
     return sum(map(_equation, jaxpr.eqns))
 
 
@@ -60,18 +70,18 @@ def _equation(equation: Any) -> float:
 
 
 def _product(equation: Any) -> float:
-    """Two per element of the result and summand."""
+    """FLOPs of a matrix product: two per element of the result and summand."""
     (contracted, _), _ = equation.params["dimension_numbers"]
     left, result = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
     return 2.0 * math.prod(result) * math.prod(left[axis] for axis in contracted)
 
 
 def _convolution(equation: Any) -> float:
-    """Two per element of the result, tap and input channel of its group."""
+    """FLOPs of a convolution: two per element of the result, tap and input channel of its group."""
     kernel, result = equation.invars[1].aval.shape, equation.outvars[0].aval.shape
     layout = equation.params["dimension_numbers"].rhs_spec  # output channels, inputs, then space
     taps = math.prod(kernel[axis] for axis in layout[1:])
-    # A transposed convolution reads every input once per tap; the zeros between are no work.
+    # A transposed convolution multiplies every input once per tap; the inserted zeros are skipped.
     spread = math.prod(equation.params["lhs_dilation"])
     return 2.0 * math.prod(result) * taps / spread
 

@@ -1,4 +1,4 @@
-"""Bytes of a compiled program, as its compiler planned them."""
+"""Device memory of compiled programs, as planned by the compiler."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class ProgramMemory:
-    """What a compiled program occupies on the device.
+    """Device memory of a compiled program in bytes.
 
     Attributes:
       arguments: parameters, state and images.
-      outputs: results, without what takes the place of an argument.
-      temporaries: everything between.
-      total: the three together: temporaries are one block, which is held while the program runs.
+      outputs: results, without those that reuse the memory of an argument.
+      temporaries: intermediate results, one block for the duration of the program.
+      total: sum of the three.
     """
 
     arguments: int
@@ -24,7 +24,14 @@ class ProgramMemory:
 
 
 def program_memory(compiled: Any) -> ProgramMemory:
-    """Bytes of a `jax.stages.Compiled`."""
+    """Device memory of a compiled program.
+
+    Args:
+      compiled: a `jax.stages.Compiled`.
+
+    Returns:
+      Bytes by part.
+    """
     stats = compiled.memory_analysis()
     outputs = stats.output_size_in_bytes - stats.alias_size_in_bytes
     arguments, temporaries = stats.argument_size_in_bytes, stats.temp_size_in_bytes

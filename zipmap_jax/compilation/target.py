@@ -1,4 +1,4 @@
-"""Compile for an H200 on a machine without one: what the compiler plans, not how fast it runs."""
+"""Compilation for an H200 on a machine without a GPU, to obtain the compiler's memory plan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from zipmap_jax.errors import UserError
 
 
 def h200_sharding() -> NamedSharding:
-    """Layout of arrays that are wholly on one H200; give it to the shapes of a program's arguments.
+    """Sharding of arrays on one H200, for the abstract arguments of a program.
+
+    Returns:
+      A sharding over a topology of one device.
 
     Raises:
       UserError: the compiler for CUDA is not installed.
@@ -33,7 +36,16 @@ def h200_sharding() -> NamedSharding:
 
 
 def compile_for(sharding: NamedSharding | None, jitted: Any, shapes: Any) -> Any:
-    """Compile for the device of a layout; None = the default device."""
+    """Compiles a function for the device of a sharding.
+
+    Args:
+      sharding: sharding of all arguments, such as `h200_sharding()`; None = the default device.
+      jitted: the result of `jax.jit`.
+      shapes: arrays or `jax.ShapeDtypeStruct`s, one pytree per argument.
+
+    Returns:
+      A `jax.stages.Compiled`.
+    """
     if sharding is None:
         return jitted.lower(*shapes).compile()
 
@@ -44,12 +56,12 @@ def compile_for(sharding: NamedSharding | None, jitted: Any, shapes: Any) -> Any
 
 
 def has_cudnn() -> bool:
-    """Whether cuDNN is installed, without which its attention cannot be compiled in."""
+    """Whether cuDNN is installed, which the compilation of its attention needs."""
     return _installed("nvidia.cudnn")
 
 
 def _missing() -> list[str]:
-    """Parts of the compiler that are not installed."""
+    """Names of the packages of the compiler that are not installed."""
     missing = [] if _installed("jax_cuda13_plugin") else ["jax-cuda13-plugin"]
     folders = package_folders("nvidia.cu13")
     if not shutil.which("ptxas") and not any((f / "bin/ptxas").exists() for f in folders):
