@@ -1,12 +1,14 @@
-"""The heavy operations of fast-weight models. Depends on JAX alone, knows nothing of ZipMap.
+"""Newton-Schulz orthogonalisation for fast-weight models, in XLA and as Pallas kernels.
 
-What has a kernel is Newton-Schulz orthogonalisation: it costs the same for one view as for a
-thousand, and is half the arithmetic of a model that streams view after view.
+The package depends on JAX only and is independent of ZipMap. `newton_schulz` orthogonalises a batch
+of matrices; `newton_schulz_update` is the fast-weight update around it. The cost of the
+orthogonalisation does not depend on the number of views, and it is half the arithmetic of a
+streaming model.
 
-The gradient of the fast weights has none. It is six products, which XLA hands to cuBLAS, and one
-elementwise SwiGLU backward, which XLA already fuses into a single pass. Fusing that pass into the
-products would save the traffic of its intermediates, by estimate at most 12 % of the update and
-less of a whole step: not worth a second kernel to keep right on every new JAX.
+The gradient of the fast weights has no kernel. It consists of six products, which XLA computes with
+cuBLAS, and one elementwise SwiGLU backward pass, which XLA fuses. Fusing this pass into the
+products would save the memory traffic of its intermediates, an estimated 12 % of the update at
+most, which does not justify the maintenance of a second kernel.
 """
 
 from pallas_kernels.newton_schulz import newton_schulz, newton_schulz_update

@@ -1,4 +1,4 @@
-"""The GPU interpreter of Pallas, whose names have moved between JAX 0.10 and 0.11."""
+"""The GPU interpreter of Pallas, whose module names differ between JAX 0.10 and 0.11."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams
 
 
 def interpreter(*, detect_races: bool = False) -> Any:
-    """Value of `interpret=` that runs a kernel on a CPU, one simulated thread per warpgroup."""
+    """Value of `interpret=` that runs a kernel on a CPU, with one simulated thread per warpgroup.
+
+    Args:
+      detect_races: whether accesses are checked for data races.
+
+    Returns:
+      Parameters of the interpreter.
+    """
     return InterpretGPUParams(detect_races=detect_races)
 
 
 def races_found() -> bool:
-    """Whether the last kernel interpreted with `detect_races` had two threads race."""
+    """Whether the last kernel that was interpreted with `detect_races` had a data race."""
     return interpret_pallas_call.get_races().races_found

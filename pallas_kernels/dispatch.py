@@ -1,8 +1,8 @@
-"""Which implementation of an operation runs: XLA everywhere, Pallas on Hopper GPUs if asked.
+"""Choice of an implementation: XLA on all platforms, Pallas on Hopper GPUs if it is enabled.
 
-The kernels are checked by an interpreter and compiled for an H200, but have not run on one. Until
-the benchmark has shown them to be right and faster there, `PALLAS_KERNELS=1` in the environment is
-needed for "auto" to choose them.
+The kernels are tested in an interpreter and compiled for an H200, but have not run on one. Until
+the benchmark has confirmed their results and speed there, "auto" chooses them only with
+`PALLAS_KERNELS=1` in the environment.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ import jax
 from jax import lax
 
 Implementation = Literal["auto", "xla", "pallas"]
-"""Who multiplies; "auto" is Pallas where it runs and is switched on, XLA elsewhere."""
+"""Names of the implementations; "auto" is Pallas where it runs and is enabled, otherwise XLA."""
 
 SWITCH = "PALLAS_KERNELS"
-"""Environment variable; "1" lets "auto" choose kernels."""
+"""Environment variable; "1" enables kernels for "auto"."""
 
 
 def check_implementation(name: str) -> None:
-    """Raise a ValueError unless `name` is an implementation."""
+    """Checks the name of an implementation.
+
+    Raises:
+      ValueError: `name` is not an `Implementation`.
+    """
     if name not in get_args(Implementation):
         raise ValueError(
             f"unknown implementation {name!r}: choose one of {', '.join(get_args(Implementation))}"
@@ -35,11 +39,11 @@ def is_hopper(device: Any) -> bool:
 
 
 def kernels_run_here() -> bool:
-    """Whether "auto" may choose a kernel for what is being traced.
+    """Whether "auto" may choose a kernel in the function that is being traced.
 
-    They must be switched on, and the first device be a Hopper GPU. Under a mesh of several devices
-    the code must be inside `shard_map`: a kernel has no partitioning rule, and XLA would gather its
-    operands.
+    Kernels must be enabled, and the first device must be a Hopper GPU. Under a mesh of several
+    devices the code must be inside `shard_map`, because a kernel has no partitioning rule and XLA
+    would gather its operands.
     """
     if os.environ.get(SWITCH) != "1":
         return False
@@ -48,8 +52,15 @@ def kernels_run_here() -> bool:
 
 
 def on_cuda(kernel: Callable[..., Any], reference: Callable[..., Any], *args: Any) -> Any:
-    """`kernel(*args)` in programs for CUDA and `reference(*args)` in programs for other platforms.
+    """Calls `kernel` in programs for CUDA and `reference` in programs for other platforms.
 
-    The choice is made when the program is lowered, not by the machine it is traced on.
+    The choice depends on the platform that the program is lowered for, not on the tracing machine.
+
+    Args:
+      kernel, reference: functions of equal results.
+      *args: their arguments.
+
+    Returns:
+      The result.
     """
     return lax.platform_dependent(*args, cuda=kernel, default=reference)

@@ -1,8 +1,8 @@
-"""Newton-Schulz compiled for an H200 on a machine without one: registers, spills, memory.
+"""Compile Newton-Schulz for an H200 without a GPU and report registers, spills and memory.
 
     python -m pallas_kernels.h200 --shape 3x1024x2048
 
-Needs the compiler, no GPU: pip install jax-cuda13-plugin nvidia-cuda-nvcc nvidia-nvvm
+The compiler is needed: pip install jax-cuda13-plugin nvidia-cuda-nvcc nvidia-nvvm
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 MEMORY_BYTES = 150_754_820_096
-"""Of the device."""
+"""Memory of the device."""
 
-# XLA's GpuTargetConfig: NVIDIA's data sheet of the H200 SXM and the CUDA occupancy tables.
+# XLA's GpuTargetConfig, from NVIDIA's data sheet of the H200 SXM and the CUDA occupancy tables.
 TARGET = f"""
 gpu_device_info {{
   cuda_compute_capability {{ major: 9 minor: 0 }}
@@ -44,15 +44,15 @@ device_description_str: "NVIDIA H200"
 
 @dataclasses.dataclass(frozen=True)
 class CompiledKernels:
-    """What compilers made of five steps of Newton-Schulz in Pallas.
+    """Compilation result of five steps of Newton-Schulz in Pallas.
 
     Attributes:
-      batch, rows, columns: of the gradients.
-      kernels: launches.
-      registers: of a thread, at most.
-      spilled_bytes: of registers that went to memory, in all kernels together.
-      copies: of arrays, between launches.
-      temporary_bytes: that the program takes beside its argument and its result.
+      batch, rows, columns: shape of the gradients.
+      kernels: number of kernel launches.
+      registers: maximum number of registers per thread.
+      spilled_bytes: bytes of spilled registers, in all kernels together.
+      copies: number of array copies between launches.
+      temporary_bytes: memory of the program in addition to its argument and its result.
     """
 
     batch: int
@@ -66,13 +66,19 @@ class CompiledKernels:
 
 
 def compiled_kernels(batch: int, rows: int, columns: int) -> CompiledKernels:
-    """Compile for one shape, in a process of its own: ptxas reports to its output.
+    """Compiles for one shape in a subprocess, because ptxas reports to the output of the process.
+
+    Args:
+      batch, rows, columns: shape of the gradients.
+
+    Returns:
+      The report of the compilers.
 
     Raises:
-      RuntimeError: it did not compile.
+      RuntimeError: the compilation failed.
     """
     root = Path(__file__).parents[1]
-    # ptxas may have come as a Python package.
+    # ptxas may be installed as a Python package.
     folders = [folder / "bin" for folder in package_folders("nvidia.cu13")]
     inherited = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_PLATFORMS")}
     settings = {
@@ -86,23 +92,27 @@ def compiled_kernels(batch: int, rows: int, columns: int) -> CompiledKernels:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=inherited | settings
     )
-    said = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode or not said:
-        reason = (done.stderr.strip() or "no answer").splitlines()[-1]
+    json_lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not json_lines:
+        reason = (done.stderr.strip() or "no output").splitlines()[-1]
         raise RuntimeError(f"the kernels of {batch}x{rows}x{columns} did not compile: {reason}")
     report = done.stdout + done.stderr
     registers = [int(n) for n in re.findall(r"Used (\d+) registers", report)]
     if not registers:
-        raise RuntimeError("ptxas told nothing of its registers: is nvidia-cuda-nvcc installed?")
+        raise RuntimeError("ptxas reported no registers: install nvidia-cuda-nvcc")
     spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill", report))
-    facts = json.loads(said[0])
+    facts = json.loads(json_lines[0])
     return CompiledKernels(
         batch, rows, columns, registers=max(registers), spilled_bytes=spilled, **facts
     )
 
 
 def compile_one(batch: int, rows: int, columns: int) -> None:
-    """Compile in this process, which has been set up for it, and print what the program holds."""
+    """Compiles in this process, with the environment of `compiled_kernels`, and prints a report.
+
+    Args:
+      batch, rows, columns: shape of the gradients.
+    """
     import jax
     import jax.numpy as jnp
     from jax.experimental import topologies
@@ -125,23 +135,37 @@ def compile_one(batch: int, rows: int, columns: int) -> None:
 
 
 def package_folders(package: str) -> list[Path]:
-    """Where a package of files, without code, lives; nowhere if it is not installed."""
+    """Folders of a namespace package without code.
+
+    Args:
+      package: dotted name.
+
+    Returns:
+      The folders; none if the package is not installed.
+    """
     try:
         spec = util.find_spec(package)
     except ModuleNotFoundError:
         return []
-    return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
+    return [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print what was made of one shape, as JSON."""
+    """Prints the `CompiledKernels` of one shape as JSON.
+
+    Args:
+      arguments: command line; None = `sys.argv[1:]`.
+
+    Returns:
+      The exit status.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m pallas_kernels.h200", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--shape", default="3x1024x2048", metavar="BATCHxROWSxCOLUMNS")
     shape = parser.parse_args(arguments).shape
     if not re.fullmatch(r"\d+x\d+x\d+", shape):
-        parser.error(f"--shape {shape} is no BATCHxROWSxCOLUMNS: try 3x1024x2048")
+        parser.error(f"--shape {shape} is not BATCHxROWSxCOLUMNS: use for example 3x1024x2048")
     print(json.dumps(dataclasses.asdict(compiled_kernels(*map(int, shape.split("x"))))))
     return 0
 

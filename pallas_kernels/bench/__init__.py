@@ -1,1 +1,1 @@
-"""Speed and error of every operation in every implementation: `python -m pallas_kernels.bench`."""
+"""Benchmark of all operations and implementations: `python -m pallas_kernels.bench`."""

@@ -1,16 +1,16 @@
-"""Measure every kernel against XLA on this machine's device, in one run.
+"""Measure the kernels and XLA on the default device.
 
     python -m pallas_kernels.bench --json OUT/ns.json
-    python -m pallas_kernels.bench --json OUT/ns.json --seconds 60 --resume    # and again
+    python -m pallas_kernels.bench --json OUT/ns.json --seconds 60 --resume    # continue
 
-On a Hopper GPU (about seven minutes): Newton-Schulz and the update around it in every
-implementation and precision, then the single products with every tiling. On a CPU: the XLA path,
-and `--quick` for the smallest shape. With `--resume`, what an earlier run has written to the file
-is kept, shares included, and only the rest is measured.
+On a Hopper GPU (about seven minutes) this measures Newton-Schulz and the update around it in every
+implementation and precision, then the single products with every tiling. On a CPU it measures XLA
+only; `--quick` selects the smallest shape. `--resume` keeps the figures of an earlier run in the
+file, shares included, and measures the remaining cases.
 
-ms is the median of at least ten samples after warm-up, the spread is the fastest and the slowest;
-TFLOP/s counts the FLOPs of the definition, the share is of the rate of one large product measured
-on the same device in the same run, the error is against float64, relative, in the Frobenius norm.
+ms is the median of ten or more samples after warm-up, and the spread their minimum and maximum;
+TFLOP/s counts the FLOPs of the definition; the share is relative to the rate of one large product
+on the same device in the same run; the error is relative to float64, in the Frobenius norm.
 """
 
 from __future__ import annotations
@@ -33,7 +33,14 @@ HEADER = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print the table, write the JSON after every row. Returns the exit status."""
+    """Measures all cases, prints the table and writes the JSON file after every row.
+
+    Args:
+      arguments: command line; None = `sys.argv[1:]`.
+
+    Returns:
+      The exit status: 0 if any case was measured.
+    """
     parser = _parser()
     options = _options(parser, arguments)
     deadline = time.monotonic() + options.seconds
@@ -45,41 +52,49 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     print(f"{report['device']}, jax {report['jax']}: {peak:.2f} TFLOP/s in one large product")
     print(HEADER)
-    wanted = cases(kernels=report["kernels"], quick=options.quick)
+    selected = cases(kernels=report["kernels"], quick=options.quick)
     for case, figures in known.items():
         print(line(case, figures), flush=True)
-    left = [case for case in wanted if case not in known]
-    for case, figures in isolate.run_all(left, options.samples, deadline):
+    remaining = [case for case in selected if case not in known]
+    for case, figures in isolate.run_all(remaining, options.samples, deadline):
         if "tflops" in figures:
             figures["share"] = figures["tflops"] / peak
         known[case] = figures
         print(line(case, figures), flush=True)
-        _write(options.json, report, wanted, known)
-    _write(options.json, report, wanted, known)
+        _write(options.json, report, selected, known)
+    _write(options.json, report, selected, known)
     return 0 if any("ms" in figures for figures in known.values()) else 1
 
 
-def _write(file: Path | None, report: dict[str, Any], wanted: list[Case], known: Figures) -> None:
-    """Replace the file in one step; it is complete once no case is left."""
+def _write(file: Path | None, report: dict[str, Any], selected: list[Case], known: Figures) -> None:
+    """Replaces the file atomically; the report is complete when every case was started."""
     if file is None:
         return
-    late = {"failure": isolate.NOT_STARTED}
-    complete = all(known.get(case, late) != late for case in wanted)
-    report = {**report, "rows": in_order(wanted, known), "complete": complete}
+    not_started = {"failure": isolate.NOT_STARTED}
+    complete = all(known.get(case, not_started) != not_started for case in selected)
+    report = {**report, "rows": in_order(selected, known), "complete": complete}
     partial = file.with_name(file.name + ".partial")
     partial.write_text(json.dumps(report, indent=1) + "\n")
     partial.replace(file)
 
 
 def line(case: Case, figures: dict[str, Any]) -> str:
-    """One row of the table."""
+    """One row of the table.
+
+    Args:
+      case: the measured case.
+      figures: its figures, or its "failure".
+
+    Returns:
+      The row under `HEADER`.
+    """
     tiling = case.tiling
-    how = f"{case.implementation} {case.precision}"
+    implementation = f"{case.implementation} {case.precision}"
     if tiling:
-        how = f"{case.implementation} 128x{tiling.columns}, {tiling.stages} stages"
-        how += f", cluster {tiling.cluster}, +{tiling.in_flight}"
+        implementation = f"{case.implementation} 128x{tiling.columns}, {tiling.stages} stages"
+        implementation += f", cluster {tiling.cluster}, +{tiling.in_flight}"
     shape = f"{case.batch}x{case.rows}x{case.columns}"
-    start = f"{case.op:<21}{shape:<15}{how:<36}"
+    start = f"{case.op:<21}{shape:<15}{implementation:<36}"
     if "failure" in figures:
         return f"{start}  {figures['failure']}"
     spread = f"{figures['low']:.3f}-{figures['high']:.3f}"
@@ -93,26 +108,28 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pallas_kernels.bench", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
-    parser.add_argument("--quick", action="store_true", help="the smallest shape only")
-    parser.add_argument("--samples", type=int, default=20, help="timed samples, at least 10")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    parser.add_argument("--quick", action="store_true", help="measure the smallest shape only")
     parser.add_argument(
-        "--seconds", type=float, default=540.0, help="start no measurement after this long"
+        "--samples", type=int, default=20, help="timed samples per case, 10 or more"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="keep what the --json file has, measure the rest"
+        "--seconds", type=float, default=540.0, help="time after which no measurement starts"
     )
+    parser.add_argument("--resume", action="store_true", help="keep the figures of the --json file")
     return parser
 
 
 def _options(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.samples < 10:
-        parser.error(f"--samples {options.samples} gives no median to trust: take at least 10")
+        parser.error(f"--samples {options.samples} is too few for a median: use 10 or more")
     if options.resume and not options.json:
-        parser.error("--resume needs the file of the earlier run: name it with --json FILE")
+        parser.error("--resume needs the file of the earlier run: add --json FILE")
     if options.json and not options.json.parent.is_dir():
-        parser.error(f"{options.json.parent} is no folder: create it, or name another --json file")
+        parser.error(
+            f"{options.json.parent} is no folder: create it, or choose another --json file"
+        )
     return options
 
 

@@ -1,8 +1,8 @@
-"""What is measured: operations, implementations, shapes and tilings.
+"""The measured cases: operations, implementations, shapes and tilings.
 
-Shapes are the three fast-weight matrices of one layer (batch 3) and of four scenes (batch 12) for
-models of width 128, 384 and 1024. Rates count the FLOPs of the definition (`newton_schulz.cost`):
-an implementation that mirrors symmetric halves multiplies a quarter fewer.
+Shapes are those of the three fast-weight matrices of one layer (batch 3) and of four scenes (batch
+12), for models of width 128, 384 and 1024. Rates count the FLOPs of the definition
+(`newton_schulz.cost`); an implementation that mirrors symmetric halves performs a quarter fewer.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ PRODUCTS = ("gram", "polynomial", "update")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One row of the table.
+    """One measurement, a row of the table.
 
     Attributes:
       op: "newton_schulz", "newton_schulz_update", or one product: "gram", "polynomial", "update".
       implementation: "xla" or "pallas".
-      precision: of Newton-Schulz.
-      batch, rows, columns: of the gradients.
-      tiling: of one product in Pallas.
+      batch, rows, columns: shape of the gradients.
+      precision: precision of Newton-Schulz.
+      tiling: tiling of one product in Pallas.
     """
 
     op: str
@@ -59,16 +59,20 @@ class Case:
 
     @staticmethod
     def from_dict(fields: dict[str, Any]) -> Case:
+        """The inverse of `dataclasses.asdict`."""
         tiling = fields.get("tiling")
         return Case(**{**fields, "tiling": Tiling(**tiling) if tiling else None})
 
 
 def cases(*, kernels: bool, quick: bool) -> list[Case]:
-    """Rows in order of importance: whole operations, then products, then their tilings.
+    """Cases by descending importance: whole operations, then products, then their tilings.
 
     Args:
-      kernels: the device runs Pallas kernels.
-      quick: the smallest shape only.
+      kernels: whether the device runs Pallas kernels.
+      quick: whether only the smallest shape is measured.
+
+    Returns:
+      The cases.
     """
     shapes = [(3, *SHAPES[0])] if quick else [(n, *s) for s in reversed(SHAPES) for n in BATCHES]
     flavours = [f for f in FLAVOURS if kernels or f[0] == "xla"]

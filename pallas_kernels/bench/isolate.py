@@ -1,4 +1,4 @@
-"""Run cases in a process of their own, and go on when one of them takes it down."""
+"""Measurement in a worker process, which is replaced when a case crashes it."""
 
 from __future__ import annotations
 
@@ -15,51 +15,62 @@ from typing import IO, Any
 
 from pallas_kernels.bench.cases import Case
 
-Answers = Generator[dict[str, Any], None, None]
+Reports = Generator[dict[str, Any], None, None]
 
 NOT_STARTED = "not started: out of time"
+"""The "failure" of a case that the deadline excluded."""
 ROW_SECONDS = 120.0
-"""A case that takes longer, compilation included, hangs."""
+"""Time limit of a case, compilation included."""
 
 
 def describe(samples: int, seconds: float = ROW_SECONDS) -> dict[str, Any]:
-    """The device and its matmul rate.
+    """Description of the device, with its matmul rate.
+
+    Args:
+      samples: timed samples.
+      seconds: time limit.
+
+    Returns:
+      The entries of `worker.describe`.
 
     Raises:
-      RuntimeError: the device could not be used at all.
+      RuntimeError: the device cannot be used.
     """
-    for figures in _answers([], samples, seconds):
+    for figures in _reports([], samples, seconds):
         if "failure" not in figures:
             return figures
         raise RuntimeError(f"the device cannot be measured: {figures['failure']}")
-    raise AssertionError("a worker answers or fails")
+    raise AssertionError("a worker reports figures or a failure")
 
 
 def run_all(
     cases: list[Case], samples: int, deadline: float, seconds: float = ROW_SECONDS
 ) -> Iterator[tuple[Case, dict[str, Any]]]:
-    """Figures of every case in turn; a "failure" is one of them.
+    """Measures cases one after another.
 
     Args:
-      cases: what to measure.
-      samples: timed samples of each.
+      cases: the cases.
+      samples: timed samples per case.
       deadline: `time.monotonic()` after which no case starts.
-      seconds: for one case, before its process is ended.
+      seconds: time limit of a case, after which its process is killed.
+
+    Yields:
+      Each case with its figures, or with its "failure".
     """
-    left = list(cases)
-    while left and time.monotonic() < deadline:
-        answers = _answers([dataclasses.asdict(c) for c in left], samples, seconds)
-        with contextlib.closing(answers):
-            for figures in answers:
-                yield left.pop(0), figures
+    remaining = list(cases)
+    while remaining and time.monotonic() < deadline:
+        reports = _reports([dataclasses.asdict(c) for c in remaining], samples, seconds)
+        with contextlib.closing(reports):
+            for figures in reports:
+                yield remaining.pop(0), figures
                 if time.monotonic() >= deadline:
                     break
-    for case in left:
+    for case in remaining:
         yield case, {"failure": NOT_STARTED}
 
 
-def _answers(cases: list[Any], samples: int, seconds: float) -> Answers:
-    """Lines of one worker. Ends early, after a failure, when the worker does."""
+def _reports(cases: list[Any], samples: int, seconds: float) -> Reports:
+    """Reports of one worker; the last one is a failure if the worker ends early."""
     command = [sys.executable, "-m", "pallas_kernels.bench.worker", str(samples)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -68,12 +79,12 @@ def _answers(cases: list[Any], samples: int, seconds: float) -> Answers:
             assert worker.stdin
             assert worker.stdout
             assert worker.stderr
-            said, log = _lines(worker.stdout, "{"), _lines(worker.stderr)
+            output, log = _lines(worker.stdout, "{"), _lines(worker.stderr)
             worker.stdin.write(json.dumps(cases))
             worker.stdin.close()
             for _ in range(max(1, len(cases))):
                 try:
-                    line = said.get(timeout=seconds)
+                    line = output.get(timeout=seconds)
                 except queue.Empty:
                     yield {"failure": f"hung for {seconds:.0f} s"}
                     return
@@ -89,7 +100,7 @@ def _answers(cases: list[Any], samples: int, seconds: float) -> Answers:
 
 
 def _lines(stream: IO[str], start: str = "") -> queue.Queue[str | None]:
-    """Lines of a stream that begin with `start`, as they come, then None."""
+    """Queue of the lines of a stream that begin with `start`, closed by None."""
     lines: queue.Queue[str | None] = queue.Queue()
 
     def read() -> None:
@@ -103,8 +114,8 @@ def _lines(stream: IO[str], start: str = "") -> queue.Queue[str | None]:
 
 
 def _last(log: queue.Queue[str | None]) -> str:
-    """The last line written, once the stream has ended."""
-    last = "without a word"
+    """The last line of a stream, after its end."""
+    last = "without a message"
     with contextlib.suppress(queue.Empty):
         while (line := log.get(timeout=10)) is not None:
             last = line.strip() or last

@@ -1,4 +1,4 @@
-"""Go on with a file of figures that an earlier run had no time to finish."""
+"""Figures of an earlier run that ended before all cases were measured."""
 
 from __future__ import annotations
 
@@ -11,47 +11,58 @@ from pallas_kernels.bench.cases import Case
 from pallas_kernels.bench.isolate import NOT_STARTED
 
 Figures = dict[Case, dict[str, Any]]
-"""What is known of each case: its figures, or its "failure"."""
+"""Figures, or the "failure", of each case."""
 
-_ALIKE = ("device", "jax", "samples")
+_MUST_MATCH = ("device", "jax", "samples")
 _FIELDS = tuple(field.name for field in dataclasses.fields(Case))
 
 
 def earlier_figures(file: Path, report: dict[str, Any]) -> Figures:
-    """Figures of an earlier run, and its failures; not the cases that it never started.
+    """Reads the figures and failures of the cases that an earlier run started.
 
-    A share of the peak stays that of the run it was measured in.
+    Shares of the peak remain relative to the peak of the earlier run.
 
     Args:
-      file: that an earlier run wrote; none is there before the first.
-      report: of this run: "device", "jax" and "samples" have to be the same.
+      file: the file of the earlier run, which may be absent.
+      report: description of this run, whose "device", "jax" and "samples" must match.
+
+    Returns:
+      Figures by case.
 
     Raises:
-      ValueError: they are not, or the file holds something else.
+      ValueError: the descriptions differ, or the file has other content.
     """
     if not file.exists():
         return {}
     try:
         before = json.loads(file.read_text("utf-8"))
-        alike = [(name, before[name], report[name]) for name in _ALIKE]
+        settings = [(name, before[name], report[name]) for name in _MUST_MATCH]
         rows = [_split(row) for row in before["rows"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(
-            f"{file} holds no figures to go on with: name another --json file, or leave out "
+            f"{file} holds no figures of an earlier run: choose another --json file, or leave out "
             "--resume to replace it"
         ) from None
-    for name, then, now in alike:
-        if then != now:
+    for name, earlier, current in settings:
+        if earlier != current:
             raise ValueError(
-                f"{file} was measured with {name} {then}, and this is {now}: name another --json "
-                "file, or leave out --resume to replace it"
+                f"{file} was measured with {name} {earlier} instead of {current}: choose another "
+                "--json file, or leave out --resume to replace it"
             )
     return {case: figures for case, figures in rows if figures.get("failure") != NOT_STARTED}
 
 
-def in_order(wanted: list[Case], known: Figures) -> list[dict[str, Any]]:
-    """Rows of the report: the cases wanted that are known, then others that an earlier run had."""
-    order = dict.fromkeys([*wanted, *known])
+def in_order(selected: list[Case], known: Figures) -> list[dict[str, Any]]:
+    """Rows of the report: measured cases of this selection, then those of an earlier run.
+
+    Args:
+      selected: the cases of this run.
+      known: figures of this run and of earlier ones.
+
+    Returns:
+      JSON-serialisable rows.
+    """
+    order = dict.fromkeys([*selected, *known])
     return [{**dataclasses.asdict(case), **known[case]} for case in order if case in known]
 
 

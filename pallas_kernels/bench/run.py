@@ -1,4 +1,4 @@
-"""Build, time and check one case."""
+"""Measurement of one case: its time and its error."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from pallas_kernels.newton_schulz.reference import COEFFICIENTS
 
 A, B, C = COEFFICIENTS
 Built = tuple[Callable[..., Any], tuple[Any, ...], Callable[[Any], float]]
-"""A function, its arguments, and the error of its result."""
+"""A function, its arguments, and a function that returns the error of its result."""
 
 
 def run(case: Case, samples: int) -> dict[str, Any]:
-    """Time a case and compare its result with float64.
+    """Times a case and compares its result with float64.
+
+    Args:
+      case: the case.
+      samples: timed samples.
 
     Returns:
-      The timing in ms, "tflops", and "error": relative, in the Frobenius norm.
+      The fields of `CallTiming`, "tflops", and "error", relative in the Frobenius norm.
     """
     build = {
         "newton_schulz": _newton_schulz,
@@ -54,7 +58,7 @@ def _ends(x: Any) -> np.ndarray:
     return np.asarray(x[np.array([0, -1])]).astype(np.float64)
 
 
-def _t(x: Any) -> Any:
+def _transposed(x: Any) -> Any:
     return x.swapaxes(-1, -2)
 
 
@@ -83,13 +87,12 @@ def _newton_schulz_update(case: Case) -> Built:
         implementation=case.implementation,
     )
 
-    def error(moved: Any) -> float:
+    def error(updated: Any) -> float:
         deltas = [oracle.newton_schulz(_ends(x), STEPS) for x in g]
-        deltas[1] = _t(deltas[1])
-        found = zip(moved, w, deltas, norms, strict=True)
+        deltas[1] = _transposed(deltas[1])
         return max(
             oracle.relative_error(_ends(y), oracle.renormalised(_ends(x) + delta, _ends(norm)))
-            for y, x, delta, norm in found
+            for y, x, delta, norm in zip(updated, w, deltas, norms, strict=True)
         )
 
     return f, tuple(jax.tree.map(jnp.asarray, tuple(map(tuple, (w, g, norms))))), error
@@ -100,16 +103,16 @@ def _gram(case: Case) -> Built:
 
     def f(x: jax.Array) -> jax.Array:
         if not case.tiling:
-            return _product(x, _t(x)).astype(jnp.bfloat16)
+            return _product(x, _transposed(x)).astype(jnp.bfloat16)
         return Product("gram", transpose_right=True, symmetric=True, tiling=case.tiling)(x, x)[0]
 
-    expected = functools.cache(lambda: _ends(x) @ _t(_ends(x)))
+    expected = functools.cache(lambda: _ends(x) @ _transposed(_ends(x)))
     return f, (x,), lambda y: oracle.relative_error(_ends(y), expected())
 
 
 def _polynomial(case: Case) -> Built:
     gram = _random(0, case.batch, case.rows, case.rows)
-    a = jnp.asarray((gram + _t(gram)) / np.float32(case.rows) ** 0.5, jnp.bfloat16)
+    a = jnp.asarray((gram + _transposed(gram)) / np.float32(case.rows) ** 0.5, jnp.bfloat16)
 
     def f(a: jax.Array) -> jax.Array:
         if not case.tiling:

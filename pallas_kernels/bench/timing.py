@@ -1,4 +1,4 @@
-"""Wall-clock time of a compiled function, and the matmul rate of the device as a yardstick."""
+"""Wall-clock time of compiled functions, and the matmul rate of the device as a reference."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ import jax
 import jax.numpy as jnp
 
 SAMPLE_SECONDS = 0.02
-"""Calls are queued until a sample lasts about this long: a GPU runs them back to back."""
+"""Target duration of a sample, for which short calls are queued repeatedly."""
 
 MAX_REPEATS = 100
+"""Maximum number of calls in a sample."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CallTiming:
-    """Milliseconds of one call.
+    """Time of one call.
 
     Attributes:
-      ms: median over the samples.
-      low, high: fastest and slowest sample.
-      samples, repeats: how many, and calls in each.
+      ms: median over the samples, in milliseconds.
+      low, high: minimum and maximum over the samples, in milliseconds.
+      samples: number of samples.
+      repeats: number of calls in each sample.
       compile_s: seconds to trace, lower and compile.
     """
 
@@ -38,7 +40,16 @@ class CallTiming:
 
 
 def measure(f: Callable[..., Any], *args: Any, samples: int) -> tuple[CallTiming, Any]:
-    """Time `f(*args)` after compiling it and warming up; also returns its result."""
+    """Compiles a function and times it after warm-up.
+
+    Args:
+      f: the function.
+      *args: its arguments.
+      samples: timed samples.
+
+    Returns:
+      The timing, and the result of the function.
+    """
     start = time.perf_counter()
     compiled = jax.jit(f).lower(*args).compile()
     compile_s = time.perf_counter() - start
@@ -54,7 +65,7 @@ def measure(f: Callable[..., Any], *args: Any, samples: int) -> tuple[CallTiming
 
 
 def _sample(f: Callable[..., Any], args: Any, repeats: int) -> float:
-    """Seconds of one call, when `repeats` are queued."""
+    """Mean seconds of a call over `repeats` queued calls."""
     start = time.perf_counter()
     for _ in range(repeats - 1):
         f(*args)
@@ -63,7 +74,14 @@ def _sample(f: Callable[..., Any], args: Any, repeats: int) -> float:
 
 
 def matmul_peak(samples: int) -> dict[str, Any]:
-    """Rate of one large product of random matrices: bf16 on a GPU, fp32 on a CPU."""
+    """Rate of one large product of random matrices, bf16 on a GPU and fp32 on a CPU.
+
+    Args:
+      samples: timed samples.
+
+    Returns:
+      The side "n", the "format", the rate "tflops" and the fields of `CallTiming`.
+    """
     gpu = jax.devices()[0].platform == "gpu"
     n, form = (8192, jnp.bfloat16) if gpu else (1024, jnp.float32)
     a, b = (jax.random.normal(jax.random.key(seed), (n, n), form) for seed in (0, 1))

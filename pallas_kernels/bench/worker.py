@@ -1,9 +1,9 @@
-"""The process that holds the device: reads cases from stdin, writes one JSON line for each.
+"""Worker process of the benchmark: reads cases from stdin and writes one JSON line per case.
 
     echo '[]' | python -m pallas_kernels.bench.worker 10
 
-A kernel that corrupts or hangs the device takes this process with it and nothing else: `isolate`
-goes on with a fresh one. That is why it ends after the first error of the runtime, too.
+A kernel that corrupts or blocks the device affects this process only, and `isolate` continues with
+a new one. The worker therefore also ends after the first error of the JAX runtime.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from pallas_kernels.dispatch import is_hopper
 
 
 def describe(samples: int) -> dict[str, Any]:
-    """The device, and how fast it multiplies."""
+    """Description of the default device.
+
+    Args:
+      samples: timed samples of the matmul rate.
+
+    Returns:
+      "device", "platform", "kernels" (whether Pallas kernels run), "jax", and "peak".
+    """
     device = jax.devices()[0]
     return {
         "device": device.device_kind,
@@ -33,7 +40,15 @@ def describe(samples: int) -> dict[str, Any]:
 
 
 def attempt(case: Case, samples: int) -> tuple[dict[str, Any], bool]:
-    """Figures of a case, or its "failure"; and whether the device can still be trusted."""
+    """Measures a case.
+
+    Args:
+      case: the case.
+      samples: timed samples.
+
+    Returns:
+      Figures of the case, or its "failure", and whether the device is still usable.
+    """
     try:
         return run(case, samples), True
     except jax.errors.JaxRuntimeError as error:
@@ -48,14 +63,18 @@ def _first_line(error: Exception) -> str:
 
 
 def main(samples: int) -> None:
-    """Answer what stdin asks for: a description for an empty list, else a line for each case."""
-    wanted = [Case.from_dict(fields) for fields in json.load(sys.stdin)]
-    if not wanted:
+    """Prints one JSON line per case of stdin, or the description of the device for no case.
+
+    Args:
+      samples: timed samples.
+    """
+    cases = [Case.from_dict(fields) for fields in json.load(sys.stdin)]
+    if not cases:
         print(json.dumps(describe(samples)), flush=True)
-    for case in wanted:
-        figures, sound = attempt(case, samples)
+    for case in cases:
+        figures, usable = attempt(case, samples)
         print(json.dumps(figures), flush=True)
-        if not sound:
+        if not usable:
             return
 
 

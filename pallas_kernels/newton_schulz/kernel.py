@@ -1,15 +1,15 @@
-"""Newton-Schulz orthogonalisation on Hopper tensor cores: three fused launches for each step.
+"""Newton-Schulz orthogonalisation on Hopper tensor cores, with three fused launches per step.
 
     A  <- X X^T                symmetric
-    Bm <- b A + c A A          symmetric, the addend in the epilogue
-    X  <- a X + Bm X           twice from one epilogue: as carried, and as operand of what follows
+    Bm <- b A + c A A          symmetric, with the addend in the epilogue
+    X  <- a X + Bm X           stored twice by one epilogue: as iterate, and as the next operand
 
-Every launch takes the whole batch: the three matrices of a layer fill a GPU, one alone does not.
-Operands, A and Bm are bf16, sums and epilogues fp32: the rounding points of
-`newton_schulz_reference` with precision "bf16_operands" (X carried in fp32) or "bf16".
+Every launch processes the whole batch, because a single matrix does not fill a GPU. Operands, A and
+Bm are bf16; sums and epilogues are fp32. These are the rounding points of
+`newton_schulz_reference` with precision "bf16_operands" (X in fp32) or "bf16".
 
-What it saves over one product after another: the passes over A, Bm and X of separate epilogues, and
-by symmetry a quarter of the multiplications. FLOPs, bytes and the roof are in `cost`.
+Compared with separate products, the fusion saves the passes over A, Bm and X of the epilogues, and
+the symmetry saves a quarter of the multiplications; see `cost` for operations and traffic.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pallas_kernels.newton_schulz.tiling import NUM_SMS, ROWS, Tiling
 
 @dataclasses.dataclass(frozen=True)
 class KernelPlan:
-    """How the launches of one step are cut.
+    """Tilings of the launches of one step.
 
     Attributes:
-      symmetric: tiling of the two symmetric products; 128 columns, no cluster.
-      update: tiling of X <- a X + Bm X; None chooses by the number of tiles.
-      blocks: persistent blocks; one for each multiprocessor.
+      symmetric: tiling of the two symmetric products, with 128 columns and no cluster.
+      update: tiling of X <- a X + Bm X; None = `update_tiling`.
+      blocks: number of persistent blocks, one per multiprocessor.
     """
 
     symmetric: Tiling = Tiling()
@@ -41,7 +41,15 @@ class KernelPlan:
     blocks: int = NUM_SMS
 
     def products(self, shape: tuple[int, ...], carry: Any) -> tuple[Product, Product, Product]:
-        """The three launches of a step for a padded batch of wide matrices."""
+        """The three launches of a step.
+
+        Args:
+          shape: [batch, rows, columns] of padded wide matrices.
+          carry: dtype of X between steps.
+
+        Returns:
+          The products that compute A, Bm and X.
+        """
         a, b, c = COEFFICIENTS
         blocks = self.blocks
         update = self.update or update_tiling(shape, blocks)
@@ -55,10 +63,18 @@ class KernelPlan:
 
 
 def update_tiling(shape: tuple[int, ...], blocks: int) -> Tiling:
-    """Tiles of 256 columns feed the tensor cores better, those of 128 leave fewer blocks idle.
+    """Tiling of X <- a X + Bm X with the shorter estimated time.
 
-    By estimate, shared memory feeds a `wgmma` of 64 x 256 at full rate and one of 64 x 128 at 0.8
-    of that; the time is that of the fullest block.
+    Tiles of 256 columns use the tensor cores better, and tiles of 128 columns leave fewer blocks
+    idle. The estimate assumes that a `wgmma` of 64 x 256 runs at full rate and one of 64 x 128 at
+    0.8 of it; the block with the most tiles determines the time.
+
+    Args:
+      shape: [batch, rows, columns] of padded wide matrices.
+      blocks: number of persistent blocks.
+
+    Returns:
+      The tiling.
     """
     batch, rows, columns = shape
 
@@ -78,21 +94,23 @@ def newton_schulz_kernel(
     plan: KernelPlan = KernelPlan(),
     interpret: Any = None,
 ) -> jax.Array:
-    """`newton_schulz_reference` for a Hopper GPU.
+    """Approximately orthogonalises a batch of matrices on a Hopper GPU.
+
+    The mathematics is that of `newton_schulz_reference`.
 
     Args:
-      matrices: [..., rows, columns]; extents that are no multiples of 128 are padded with zeros,
-        which change nothing.
+      matrices: [..., rows, columns]; extents that are not multiples of 128 are padded with zeros,
+        which do not change the result.
       steps: number of iterations.
       precision: "bf16_operands" or "bf16".
       plan: tilings.
-      interpret: parameters of the GPU interpreter, to run on a CPU.
+      interpret: parameters of the GPU interpreter, for a CPU; None = no interpreter.
 
     Returns:
-      fp32 array of the same shape.
+      An fp32 array of the same shape.
 
     Raises:
-      ValueError: precision "fp32"; tensor cores have no such operands.
+      ValueError: the precision is "fp32", which tensor cores do not support.
     """
     operand, carry = formats(precision)
     if operand != jnp.bfloat16:
@@ -106,7 +124,7 @@ def newton_schulz_kernel(
     x = _padded(x.reshape(-1, *shape[-2:]), plan)
     narrow = x.astype(operand)
     gram, polynomial, update = plan.products(x.shape, carry)
-    # Not a `fori_loop`: XLA would copy both X in every step, 75 MB for three 1024 x 2048.
+    # In a `fori_loop` XLA would copy both X in every step, 75 MB for three 1024 x 2048.
     for _ in range(steps):
         (a,) = _launch(gram, interpret, narrow, narrow)
         (b,) = _launch(polynomial, interpret, a, a, a)
@@ -118,17 +136,17 @@ def newton_schulz_kernel(
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _launch(product: Product, interpret: Any, *operands: jax.Array) -> tuple[jax.Array, ...]:
-    """A function of its own, so that equal launches are lowered once."""
+    """Runs a product; the `jit` lowers equal launches once."""
     return product(*operands, interpret=interpret)
 
 
 def _varying_like(x: jax.Array, source: jax.Array) -> jax.Array:
-    """Inside `shard_map`: x differs between devices where its source does; a kernel cannot say."""
+    """Marks x as varying over the axes of its source; `shard_map` cannot infer it for kernels."""
     axes = jax.typeof(source).manual_axis_type.varying - jax.typeof(x).manual_axis_type.varying
     return jax.lax.pcast(x, tuple(sorted(axes)), to="varying") if axes else x
 
 
 def _padded(x: jax.Array, plan: KernelPlan) -> jax.Array:
-    """Zeros up to whole tiles."""
+    """Pads matrices with zeros to whole tiles."""
     step = plan.update.columns * plan.update.cluster if plan.update else ROWS
     return jnp.pad(x, ((0, 0), (0, -x.shape[1] % ROWS), (0, -x.shape[2] % step)))

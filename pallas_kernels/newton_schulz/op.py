@@ -1,4 +1,4 @@
-"""Public entry point: picks an implementation of Newton-Schulz orthogonalisation."""
+"""Public entry point of Newton-Schulz orthogonalisation, with the choice of an implementation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pallas_kernels.dispatch import (
 from pallas_kernels.newton_schulz.reference import Precision, newton_schulz_reference
 
 MULTIPLE = 64
-"""Extents that "auto" gives to the kernel; others would be padded by more than half."""
+"""Divisor of the extents for which "auto" chooses the kernel; others need much padding."""
 
 
 def newton_schulz(
@@ -27,24 +27,24 @@ def newton_schulz(
     implementation: Implementation = "auto",
     interpret: Any = None,
 ) -> jax.Array:
-    """Approximately orthogonalise a batch of matrices; see `newton_schulz_reference` for the maths.
+    """Approximately orthogonalises a batch of matrices, see `newton_schulz_reference`.
 
     Args:
       matrices: [..., rows, columns].
-      steps: Newton-Schulz iterations.
+      steps: number of iterations.
       precision: "fp32", "bf16_operands" or "bf16".
-      implementation: "xla"; "pallas", for Hopper GPUs and 16-bit operands; or "auto": Pallas on
-        such a GPU for precision "bf16_operands" and extents in multiples of 64, else XLA. Call it
-        inside `shard_map` where inputs are spread over devices: XLA gathers those of a kernel.
-        `pallas_kernels.dispatch` says when "auto" may choose a kernel at all.
-      interpret: parameters of the GPU interpreter, to run the kernel of "pallas" on a CPU.
+      implementation: "xla"; "pallas", for Hopper GPUs and bf16 operands; or "auto", which is Pallas
+        on such a GPU for precision "bf16_operands" and extents in multiples of 64 if kernels are
+        enabled (see `pallas_kernels.dispatch`), and XLA otherwise. Sharded inputs need `shard_map`,
+        because XLA gathers the operands of a kernel.
+      interpret: parameters of the GPU interpreter, for "pallas" on a CPU; None = no interpreter.
 
     Returns:
-      fp32 array of the same shape. Differentiable in reverse; the derivative is that of the
-      reference, recomputed by XLA.
+      An fp32 array of the same shape. Its reverse-mode derivative is that of the reference,
+      recomputed by XLA.
 
     Raises:
-      ValueError: unknown precision or implementation, or "pallas" for precision "fp32".
+      ValueError: the precision or the implementation is unknown, or "pallas" has precision "fp32".
     """
     if precision not in get_args(Precision):
         raise ValueError(
@@ -59,7 +59,7 @@ def newton_schulz(
 
 
 def _serves(matrices: jax.Array, precision: Precision) -> bool:
-    """Whether "auto" wants the kernel for these matrices, on a machine that has it."""
+    """Whether "auto" chooses the kernel for these matrices if kernels are enabled."""
     whole = all(extent > 0 and extent % MULTIPLE == 0 for extent in matrices.shape[-2:])
     return precision == "bf16_operands" and whole and matrices.size > 0
 
@@ -72,7 +72,7 @@ def _fused(
     implementation: Implementation,
     interpret: Any,
 ) -> jax.Array:
-    # Pallas takes 0.4 s to import, and most machines never need it.
+    # The import of Pallas takes 0.4 s and is needed for kernels only.
     from pallas_kernels.newton_schulz.kernel import newton_schulz_kernel
 
     kernel = functools.partial(

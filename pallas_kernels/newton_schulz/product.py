@@ -2,12 +2,12 @@
 
     out = alpha * left @ right + beta * addend
 
-with bf16 operands, fp32 accumulation, an fp32 epilogue, and the result stored once or, rounded, a
-second time. Three warpgroups share a block: one keeps the operand tiles coming, two multiply a tile
-of 128 rows, 64 each. Blocks are persistent, one per multiprocessor, and take tiles in turn.
+with bf16 operands, fp32 accumulation and an fp32 epilogue, which stores the result in one or two
+formats. A block has three warpgroups: one loads the operand tiles, two multiply a tile of 128 rows,
+64 each. Blocks are persistent, one per multiprocessor, and process several tiles.
 
-A symmetric result is computed for the tiles on and above the diagonal only and stored twice, the
-second time transposed: of nt x nt tiles nt (nt + 1) / 2 are multiplied, 36 of 64 for 1024 rows.
+A symmetric result is computed only for the tiles on and above the diagonal, which are stored twice,
+once transposed: nt (nt + 1) / 2 of nt x nt tiles are multiplied, 36 of 64 for 1024 rows.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _MEMORY_REGISTERS = 40
 
 @dataclasses.dataclass(frozen=True)
 class Product:
-    """What one launch computes.
+    """A launch, `out = alpha * left @ right + beta * addend`.
 
     Attributes:
-      name: of the kernel, in profiles.
+      name: name of the kernel in profiles.
       alpha: factor of the product.
-      beta: factor of the addend; None without one.
-      transpose_right: the right operand is given as [batch, columns, depth].
-      symmetric: the result is, so half of it is a mirror image.
-      outputs: formats of the result; the first is also that of the addend.
-      tiling: how it is cut.
-      blocks: persistent blocks at most; a launch of fewer tiles has fewer.
+      beta: factor of the addend; None = no addend.
+      transpose_right: whether the right operand is [batch, columns, depth].
+      symmetric: whether the result is symmetric, so that half of it is mirrored.
+      outputs: dtypes of the result; the first one is also that of the addend.
+      tiling: tile shape and pipeline depth.
+      blocks: maximum number of persistent blocks.
     """
 
     name: str = "product"
@@ -57,16 +57,17 @@ class Product:
 
     @property
     def slice_columns(self) -> int:
-        """Columns of one step of the epilogue: 128 bytes of the widest output."""
+        """Columns of one step of the epilogue, which are 128 bytes of the widest output."""
         return _SWIZZLE // jnp.dtype(self.outputs[0]).itemsize
 
     @property
     def slices(self) -> int:
+        """Steps of the epilogue of a tile."""
         return self.tiling.columns // self.slice_columns
 
     @property
     def slots(self) -> int:
-        """Buffers of the epilogue for each warpgroup."""
+        """Buffers of the epilogue per warpgroup."""
         formats = (*self.outputs, *self.outputs[:1]) if self.symmetric else self.outputs
         size = ROWS * self.slice_columns * sum(jnp.dtype(f).itemsize for f in formats)
         return self.tiling.slots(size, self.slices)
@@ -78,16 +79,19 @@ class Product:
         addend: jax.Array | None = None,
         interpret: Any = None,
     ) -> tuple[jax.Array, ...]:
-        """Run the kernel.
+        """Runs the kernel.
 
         Args:
-          left: [batch, rows, depth] bf16; rows a multiple of 128, depth of 64.
+          left: [batch, rows, depth] bf16; rows is a multiple of 128 and depth of 64.
           right: [batch, depth, columns] bf16, or [batch, columns, depth] if transposed.
-          addend: [batch, rows, columns] in the first output format.
-          interpret: parameters of the GPU interpreter, to run on a CPU.
+          addend: [batch, rows, columns] in the first output dtype; None = no addend.
+          interpret: parameters of the GPU interpreter, for a CPU; None = no interpreter.
 
         Returns:
-          One [batch, rows, columns] array for each output format.
+          One [batch, rows, columns] array per output dtype.
+
+        Raises:
+          ValueError: the shapes do not divide into tiles, or the tiling does not suit them.
         """
         batch, rows, depth = left.shape
         columns = right.shape[1 if self.transpose_right else 2]
@@ -126,7 +130,7 @@ class Product:
 
 
 def _body(product: Product, has_addend: bool, *refs: Any) -> None:
-    """Kernel of one block: buffers for the whole launch, then a loop over its tiles."""
+    """Kernel of one block: allocation of the buffers, then a loop over the block's tiles."""
     left, right, *rest = refs
     addend, *outputs = rest if has_addend else (None, *rest)
     operands = _pipeline(product, left.shape[2], _nothing, _nothing)
@@ -142,11 +146,11 @@ def _body(product: Product, has_addend: bool, *refs: Any) -> None:
         collective_axes="wg",
     )
     def _(stages: Any, results: Any, mirror: Any, arrived: Any) -> None:
-        tiles, place = _tiles(product, outputs[0].shape)
+        tiles, tile_at = _tiles(product, outputs[0].shape)
 
         @plgpu.nd_loop(tiles, collective_axes="sm")
         def _(loop: Any) -> None:
-            b, i, j = place(*loop.index)
+            b, i, j = tile_at(*loop.index)
             epilogue = _Epilogue(
                 product, (b, i, j), addend, outputs, results, mirror, arrived, lax.axis_index("wg")
             )
@@ -162,14 +166,14 @@ def _body(product: Product, has_addend: bool, *refs: Any) -> None:
 
 
 def _nothing(*_: Any) -> None:
-    """Stands for the work on the tiles, which does not change the buffers they need."""
+    """Placeholder of the computation, on which the allocation of buffers does not depend."""
 
 
 def _tiles(product: Product, shape: Sequence[int]) -> tuple[tuple[int, ...], Callable[..., Any]]:
-    """Extents of the loop over tiles, and the tile (batch, row, column) that an index stands for.
+    """Extents of the loop over tiles, and the map from an index to its tile (batch, row, column).
 
-    The upper triangle is folded into a rectangle: the long first row is followed by the short last
-    one, the second by the last but one, and so on.
+    The upper triangle is folded into a rectangle: the first row is joined with the last one, the
+    second row with the last but one, and so on.
     """
     batch, rows, columns = shape
     nt = rows // ROWS
@@ -232,7 +236,7 @@ def _multiply(product: Product, _: Any, left: Any, right: Any, accumulator: Any)
 
 
 def _buffer(product: Product, form: Any, *, transposed: bool = False) -> Any:
-    """Shared memory for one slice of the result of each warpgroup, in each slot."""
+    """Shared memory of one slice of the result, per warpgroup and slot."""
     shape = (_HALF, product.slice_columns)
     shape = shape[::-1] if transposed else shape
     width = shape[1] * jnp.dtype(form).itemsize
@@ -245,9 +249,9 @@ def _buffer(product: Product, form: Any, *, transposed: bool = False) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class _Epilogue:
-    """From the accumulator of one warpgroup to memory, one slice of columns after another.
+    """Epilogue of one warpgroup: stores the accumulator slice by slice of columns.
 
-    A slot holds the addend of a slice on its way in and the result, in its place, on its way out.
+    A slot first holds the addend of a slice and then, in the same memory, its result.
     """
 
     product: Product
@@ -260,7 +264,7 @@ class _Epilogue:
     wg: Any
 
     def run(self, multiply_all: Callable[[Any], Any]) -> None:
-        """Accumulate the tile with `multiply_all` and store it."""
+        """Accumulates the tile with `multiply_all` and stores it."""
         columns = self.product.tiling.columns
         slots, slices = self.product.slots, self.product.slices
 
@@ -268,7 +272,7 @@ class _Epilogue:
             pl.run_scoped, accumulator=plgpu.WGMMAAccumulatorRef((_HALF, columns), jnp.float32)
         )
         def _(accumulator: Any) -> None:
-            # The stores of the previous tile still read these buffers.
+            # The stores of the previous tile may still read these buffers.
             plgpu.wait_smem_to_gmem(0, wait_read_only=True)
             for s in range(slots):
                 self._fetch(s)
@@ -282,7 +286,7 @@ class _Epilogue:
                     plgpu.wait_smem_to_gmem(lag * len(self.outputs), wait_read_only=True)
                     self._fetch(done + slots)
 
-    def _place(self, s: int) -> tuple[Any, Any]:
+    def _range(self, s: int) -> tuple[Any, Any]:
         """Rows and columns of slice s in the whole matrix."""
         _, i, j = self.tile
         width = self.product.slice_columns
@@ -290,18 +294,18 @@ class _Epilogue:
         return pl.ds(i * ROWS + self.wg * _HALF, _HALF), pl.ds(start, width)
 
     def _fetch(self, s: int) -> None:
-        """Start loading the addend of slice s."""
+        """Starts the load of the addend of slice s."""
         if self.addend is None:
             return
         slot = s % self.product.slots
         plgpu.copy_gmem_to_smem(
-            self.addend.at[(self.tile[0], *self._place(s))],
+            self.addend.at[(self.tile[0], *self._range(s))],
             self.results[0].at[self.wg, slot],
             self.arrived[0].at[self.wg * self.product.slots + slot],
         )
 
     def _store(self, s: int, total: Any) -> None:
-        """Combine slice s and start its way to memory."""
+        """Computes slice s and starts its store."""
         product, slot, (b, i, j) = self.product, s % self.product.slots, self.tile
         width = product.slice_columns
         value = total[:, s * width : (s + 1) * width]
@@ -312,10 +316,10 @@ class _Epilogue:
             value = product.beta * self.results[0][self.wg, slot].astype(jnp.float32) + value
         for result in self.results:
             result[self.wg, slot] = value.astype(result.dtype)
-        rows, columns = self._place(s)
+        rows, columns = self._range(s)
 
         if product.symmetric:
-            # On the diagonal the mirror image is the tile itself; both warpgroups would write it.
+            # A diagonal tile is its own mirror image, which both warpgroups would write.
             @pl.when(i != j)
             def _() -> None:
                 rounded = value.astype(product.outputs[0])

@@ -1,11 +1,11 @@
-"""Newton-Schulz orthogonalisation in plain JAX: the definition, and the oracle for kernels.
+"""Newton-Schulz orthogonalisation in plain JAX, the definition that kernels are compared with.
 
 The quintic iteration of the Muon optimiser,
 
     X <- X / (||X||_F + 1e-7);   A = X X^T;   X <- a X + (b A + c A A) X   (repeated),
 
-with (a, b, c) = (3.4445, -4.7750, 2.0315), pushes every singular value of a well conditioned matrix
-into about [0.68, 1.2]: an approximate `U V^T` of the SVD, from matrix products alone.
+with (a, b, c) = (3.4445, -4.7750, 2.0315), maps every singular value of a well conditioned matrix
+to about [0.68, 1.2]. The result approximates `U V^T` of the SVD and needs matrix products only.
 
 References: K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024).
 """
@@ -18,12 +18,22 @@ import jax
 import jax.numpy as jnp
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""(a, b, c) of the iteration."""
 EPSILON = 1e-7
+"""Summand to the Frobenius norm."""
 Precision = Literal["fp32", "bf16_operands", "bf16"]
+"""Names of the rounding points, see `newton_schulz_reference`."""
 
 
 def formats(precision: Precision) -> tuple[Any, Any]:
-    """Format of the operands of every product, and of the carried X."""
+    """Dtypes of a precision.
+
+    Args:
+      precision: see `newton_schulz_reference`.
+
+    Returns:
+      The dtype of the operands of every product, and the dtype of X between steps.
+    """
     return (
         jnp.float32 if precision == "fp32" else jnp.bfloat16,
         jnp.bfloat16 if precision == "bf16" else jnp.float32,
@@ -31,10 +41,18 @@ def formats(precision: Precision) -> tuple[Any, Any]:
 
 
 def normalise(matrices: jax.Array, precision: Precision) -> jax.Array:
-    """`X / (||X||_F + 1e-7)` of [..., rows, columns], in the format X is carried in."""
+    """Divides matrices by their Frobenius norms, `X / (||X||_F + 1e-7)`.
+
+    Args:
+      matrices: [..., rows, columns].
+      precision: see `newton_schulz_reference`.
+
+    Returns:
+      An array of the same shape, in the dtype of X between steps.
+    """
     operand, carry = formats(precision)
     x = matrices.astype(operand).astype(jnp.float32)
-    # A zero matrix stays zero, and the square root has no derivative there.
+    # A zero matrix stays zero; the square root has no derivative at 0.
     square = jnp.sum(x * x, axis=(-2, -1), keepdims=True)
     norm = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
     return (x / (norm.astype(carry).astype(jnp.float32) + EPSILON)).astype(carry)
@@ -43,16 +61,16 @@ def normalise(matrices: jax.Array, precision: Precision) -> jax.Array:
 def newton_schulz_reference(
     matrices: jax.Array, steps: int = 5, precision: Precision = "fp32"
 ) -> jax.Array:
-    """Approximately orthogonalise a batch of matrices.
+    """Approximately orthogonalises a batch of matrices.
 
     Args:
       matrices: [..., rows, columns]; tall ones are transposed internally.
       steps: number of iterations; 0 returns the matrices divided by their Frobenius norm.
       precision: "fp32" throughout; "bf16_operands" rounds the operands of every product to bf16 and
-        keeps norm, accumulation and the carried X in fp32; "bf16" rounds every result, X included.
+        keeps norm, accumulation and X in fp32; "bf16" rounds every result, X included.
 
     Returns:
-      fp32 array of the same shape.
+      An fp32 array of the same shape.
     """
     *batch, rows, columns = matrices.shape
     tall = rows > columns
@@ -63,7 +81,7 @@ def newton_schulz_reference(
     a, b, c = COEFFICIENTS
 
     def product(left: jax.Array, right: jax.Array) -> jax.Array:
-        # "highest" is what makes fp32 products true fp32; 16-bit operands are exact as they are.
+        # Only "highest" computes fp32 products in fp32; products of 16-bit operands are exact.
         return jnp.matmul(
             left.astype(operand),
             right.astype(operand),

@@ -1,4 +1,4 @@
-"""The tilings worth measuring; every one of them is lowered in the tests and timed by `bench`."""
+"""The tilings that `bench` measures; the tests lower every one of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pallas_kernels.newton_schulz.tiling import Tiling
 SYMMETRIC = tuple(
     Tiling(stages=stages, in_flight=in_flight) for stages in (3, 4, 5) for in_flight in (0, 1)
 )
-"""For A = X X^T and b A + c A A: square tiles."""
+"""Tilings of A = X X^T and b A + c A A, with square tiles."""
 
 UPDATE = tuple(
     Tiling(columns, stages, cluster, in_flight)
@@ -16,4 +16,4 @@ UPDATE = tuple(
     for cluster in (1, 2)
     for in_flight in (0, 1)
 )
-"""For a X + Bm X; shared memory ends at five stages of 128 columns, or four of 256."""
+"""Tilings of a X + Bm X; shared memory limits them to 5 stages of 128 columns or 4 of 256."""

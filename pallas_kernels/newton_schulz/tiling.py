@@ -1,34 +1,34 @@
-"""How one product is cut into tiles, and whether they fit the shared memory of a Hopper GPU."""
+"""Tile shapes of a product, and their shared memory on a Hopper GPU."""
 
 from __future__ import annotations
 
 import dataclasses
 
 ROWS = 128
-"""Rows of an output tile: two warpgroups of 64, the only height `wgmma` has."""
+"""Rows of an output tile: 64 per warpgroup, the only height of `wgmma`."""
 
 DEPTH = 64
-"""Inner extent of one stage: 128 bytes of bf16, the widest swizzle."""
+"""Inner extent of one stage: 128 bytes of bf16, the widest swizzle pattern."""
 
 SHARED_MEMORY = 232_448
-"""Bytes of shared memory one block may use on Hopper."""
+"""Maximum shared memory of a block on Hopper in bytes."""
 
 _BARRIERS = 1024
-"""Bytes set aside for barriers and alignment."""
+"""Bytes reserved for barriers and alignment."""
 
 NUM_SMS = 132
-"""Multiprocessors of an H100 SXM and an H200; one persistent block runs on each."""
+"""Multiprocessors of an H100 SXM or H200; each runs one persistent block."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:
-    """Tile shape and pipeline depth of one product; the defaults serve every shape.
+    """Tile shape and pipeline depth of a product; the defaults support every shape.
 
     Attributes:
-      columns: of an output tile, 128 or 256; symmetric products need square tiles, 128.
-      stages: pairs of operand tiles in flight between memory and the tensor cores.
-      cluster: blocks that share the tile of the left operand by multicast, 1 or 2.
-      in_flight: `wgmma` left running when the next one is issued, 0 or 1.
+      columns: columns of an output tile, 128 or 256; symmetric products need 128.
+      stages: number of buffered pairs of operand tiles.
+      cluster: number of blocks that share the tile of the left operand by multicast, 1 or 2.
+      in_flight: number of `wgmma` that still run when the next one is issued, 0 or 1.
     """
 
     columns: int = 128
@@ -50,18 +50,21 @@ class Tiling:
 
     @property
     def stage_bytes(self) -> int:
-        """Shared memory of the operand tiles."""
+        """Shared memory of the operand tiles in bytes."""
         return 2 * self.stages * DEPTH * (ROWS + self.columns)
 
     def slots(self, slice_bytes: int, slices: int) -> int:
-        """Epilogue buffers that fit beside the operands, at most one for each slice.
+        """Number of epilogue buffers that fit in the remaining shared memory.
 
         Args:
-          slice_bytes: of the buffers of one slice of columns, both warpgroups together.
-          slices: slices of an output tile.
+          slice_bytes: bytes of the buffers of one slice of columns, for both warpgroups.
+          slices: slices of an output tile, the maximum number of buffers.
+
+        Returns:
+          The number of buffers per warpgroup.
 
         Raises:
-          ValueError: not even one fits.
+          ValueError: the shared memory is too small for one buffer.
         """
         free = SHARED_MEMORY - _BARRIERS - self.stage_bytes
         if free < slice_bytes:

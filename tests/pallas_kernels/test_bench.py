@@ -199,10 +199,10 @@ def test_a_second_run_measures_what_the_first_had_no_time_for(
 @pytest.mark.parametrize(
     ("facts", "sentence"),
     [
-        ({"device": "other"}, "was measured with device other, and this is none: name another"),
-        ({"jax": "0.1"}, "was measured with jax 0.1, and this is 0: name another"),
-        ({"samples": 10}, "was measured with samples 10, and this is 20: name another"),
-        ({"kind": "else"}, "holds no figures to go on with: name another"),
+        ({"device": "other"}, "was measured with device other instead of none: choose another"),
+        ({"jax": "0.1"}, "was measured with jax 0.1 instead of 0: choose another"),
+        ({"samples": 10}, "was measured with samples 10 instead of 20: choose another"),
+        ({"kind": "else"}, "holds no figures of an earlier run: choose another"),
     ],
 )
 def test_figures_of_something_else_are_not_gone_on_with(
@@ -226,7 +226,7 @@ def test_figures_of_something_else_are_not_gone_on_with(
 def test_going_on_needs_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["--resume"])
-    assert "name it with --json FILE" in capsys.readouterr().err
+    assert "add --json FILE" in capsys.readouterr().err
 
 
 def test_the_command_goes_on(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_the_command_goes_on(tmp_path: Path) -> None:
 def test_too_few_samples_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["--samples", "3"])
-    assert "take at least 10" in capsys.readouterr().err
+    assert "use 10 or more" in capsys.readouterr().err
 
 
 @pytest.mark.slow

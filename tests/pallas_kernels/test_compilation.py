@@ -35,4 +35,5 @@ def test_a_shape_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--shape", "large"])
     assert ended.value.code == 2
-    assert "--shape large is no BATCHxROWSxCOLUMNS: try 3x1024x2048" in capsys.readouterr().err
+    text = "--shape large is not BATCHxROWSxCOLUMNS: use for example 3x1024x2048"
+    assert text in capsys.readouterr().err
