@@ -79,9 +79,7 @@ def test_variant_is_asked_for_where_tensors_leave_it_open(tmp_path: Path) -> Non
     shapes = expected_shapes(preset("tiny"))
     zeros = {n: np.zeros(shape, np.float32) for n, shape in shapes.items()}
     write_torch(tmp_path / "mine.pt", zeros)
-    assert "note: took the variant to be offline" in convert_command(
-        tmp_path / "mine.pt", tmp_path / "a"
-    )
+    assert "note: assumed variant offline" in convert_command(tmp_path / "mine.pt", tmp_path / "a")
     report = convert_command(tmp_path / "mine.pt", tmp_path / "b", variant="ref_view")
     assert "tiny ref_view" in report
     assert "note:" not in report

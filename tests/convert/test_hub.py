@@ -76,7 +76,7 @@ def test_file_of_the_reference(
 def test_unknown_variant_is_announced(tmp_path: Path) -> None:
     shapes = expected_shapes(preset("tiny"))
     write_torch(tmp_path / "x.pt", {n: np.zeros(s, np.float32) for n, s in shapes.items()})
-    with pytest.warns(UserWarning, match="took the variant to be offline"):
+    with pytest.warns(UserWarning, match="assumed variant offline"):
         assert load(tmp_path / "x.pt").model.config == preset("tiny")
 
 

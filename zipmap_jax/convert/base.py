@@ -1,4 +1,4 @@
-"""The folder that a checkpoint shares tensors with, see `zipmap_jax.convert.shared`."""
+"""Tensors of the base of a checkpoint folder, see `zipmap_jax.convert.shared`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from zipmap_jax.errors import UserError
 def with_base(
     own: dict[str, np.ndarray], names: Iterable[str], base: Mapping[str, Any], weights: Path
 ) -> dict[str, np.ndarray]:
-    """The tensors of a file, and those of its base that it lacks.
+    """Completes the tensors of a file by those of its base.
 
     Args:
       own: tensors of the file.
-      names: of all tensors that the model has.
+      names: names of all tensors of the model.
       base: entry `base` of the card.
       weights: the file.
 
+    Returns:
+      The tensors of the file, and the missing ones from its base.
+
     Raises:
-      UserError: the base is gone or has been changed.
+      UserError: the base is missing or was modified.
     """
     other = weights.parent / str(base.get("folder")) / weights.name
     if not other.is_file() or digest(other) != base.get("sha256"):
@@ -39,6 +42,6 @@ def with_base(
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Our checkpoint folder: `model.safetensors` with the parameters, `card.json` with all the rest."""
+"""Checkpoint folders: `model.safetensors` with the parameters, and `card.json` with the rest."""
 
 from __future__ import annotations
 
@@ -36,14 +36,17 @@ def make_card(
     licence: str = "",
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Everything about a model but its parameters.
+    """Card of a model: its configuration, and the origin and licence of its parameters.
 
     Args:
-      config: the model.
+      config: configuration of the model.
       dtype: number format of the file, "float32" or "bfloat16".
-      source: where the parameters come from, such as {"file": ..., "sha256": ...}.
-      licence: under which terms they may be used.
-      notes: anything a user should know.
+      source: origin of the parameters, such as {"file": ..., "sha256": ...}.
+      licence: terms of use of the parameters.
+      notes: remarks for users, which `load` shows as warnings.
+
+    Returns:
+      JSON-serialisable entries.
     """
     return {
         "format": FORMAT,
@@ -60,7 +63,7 @@ def make_card(
 
 
 def created_by() -> str:
-    """This package and its version, for cards."""
+    """Name and version of this package, for cards."""
     try:
         version = importlib.metadata.version("zipmap-jax")
     except importlib.metadata.PackageNotFoundError:
@@ -71,17 +74,17 @@ def created_by() -> str:
 def save(
     folder: str | Path, params: Mapping[str, Any], card: Mapping[str, Any], *, force: bool = False
 ) -> None:
-    """Write a checkpoint folder.
+    """Writes a checkpoint folder.
 
     Args:
-      folder: made if needed; each file appears only when it is complete.
-      params: nested parameter tree that fits the card's configuration.
+      folder: the folder, created if absent; each file appears only when it is complete.
+      params: nested parameter tree of the card's configuration.
       card: see `make_card`; its dtype is the dtype of the file.
-      force: replace a checkpoint that is already there.
+      force: whether an existing checkpoint is replaced.
 
     Raises:
-      UserError: when a checkpoint is already there, or the parameters do not fit the card.
-      OSError: when the folder cannot be written.
+      UserError: a checkpoint exists, or the parameters do not match the card.
+      OSError: the folder cannot be written.
     """
     flat = flatten(params)
     expected = _expected_shapes(card)
@@ -96,7 +99,18 @@ def save_leaves(
     *,
     force: bool = False,
 ) -> None:
-    """As `save`, from leaves that come one by one in the order of the rule table."""
+    """Writes a checkpoint folder leaf by leaf, so that only one leaf needs to be in memory.
+
+    Args:
+      folder: see `save`.
+      leaves: paths and arrays, in the order of the rule table.
+      card: see `save`.
+      force: see `save`.
+
+    Raises:
+      UserError: a checkpoint exists, or the dtype of the card is unknown.
+      OSError: the folder cannot be written.
+    """
     folder = Path(folder)
     require_free(folder, force)
     if card["dtype"] not in DTYPES:
@@ -110,37 +124,44 @@ def save_leaves(
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    """Write the card of a folder; it appears only when it is complete."""
+    """Writes the card of a folder; the file appears only when it is complete."""
     partial = folder / f"{CARD}.partial"
     partial.write_text(json.dumps(card, indent=2) + "\n", "utf-8")
     os.replace(partial, folder / CARD)
 
 
 def require_free(folder: Path, force: bool) -> None:
-    """Refuse to overwrite a checkpoint, or to make a folder where a file is.
+    """Checks that a checkpoint folder can be written.
+
+    Args:
+      folder: the output folder.
+      force: whether an existing checkpoint may be replaced.
 
     Raises:
-      UserError: saying what is there.
+      UserError: the folder is a file, or contains a checkpoint.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file, but a checkpoint is a folder: choose another output")
-    there = [name for name in (WEIGHTS, CARD) if (folder / name).exists()]
-    if there and not force:
+    existing = [name for name in (WEIGHTS, CARD) if (folder / name).exists()]
+    if existing and not force:
         raise UserError(
-            f"{folder} already holds {' and '.join(there)}: choose another output, or pass force "
-            "to overwrite"
+            f"{folder} already holds {' and '.join(existing)}: choose another output, or pass "
+            "force to overwrite"
         )
 
 
 def read(folder: str | Path) -> tuple[Params, dict[str, Any]]:
-    """Read a checkpoint folder.
+    """Reads a checkpoint folder.
+
+    Args:
+      folder: the folder.
 
     Returns:
       Nested parameter tree of fp32 NumPy arrays, and the card.
 
     Raises:
-      UserError: when a file is missing or damaged, or the two do not fit each other.
-      OSError: when a file cannot be read.
+      UserError: a file is missing or damaged, or the parameters do not match the card.
+      OSError: a file cannot be read.
     """
     flat, _, card = map_folder(folder)
     copies = {name: np.array(leaf, np.float32) for name, leaf in flat.items()}
@@ -153,13 +174,16 @@ def _expected_shapes(card: Mapping[str, Any]) -> dict[str, Shape]:
 
 
 def map_folder(folder: str | Path) -> tuple[dict[str, np.ndarray], Any, dict[str, Any]]:
-    """Map a checkpoint folder without reading the parameters.
+    """Memory-maps a checkpoint folder without reading the parameters.
+
+    Args:
+      folder: the folder.
 
     Returns:
-      Path -> read-only view of the file in its own dtype, the configuration, the card.
+      Read-only views of the file by path, in the dtype of the file; the configuration; the card.
 
     Raises:
-      ValueError, OSError: as `read`.
+      UserError, OSError: see `read`.
     """
     folder = Path(folder)
     for name in (CARD, WEIGHTS):
@@ -192,7 +216,7 @@ def _described(card: Mapping[str, Any]) -> str:
 def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text("utf-8"))
-    except ValueError as error:  # both of bad JSON and of bad UTF-8
+    except ValueError as error:  # invalid JSON or invalid UTF-8
         raise UserError(f"{path} is damaged ({error}): convert the checkpoint again") from error
     if not isinstance(card, dict) or not isinstance(card.get("config"), dict):
         raise UserError(f"{path} has no entry config: convert the checkpoint again")

@@ -1,4 +1,4 @@
-"""Convert a checkpoint from one file to another, in either direction."""
+"""Conversion of checkpoint files, in both directions."""
 
 from __future__ import annotations
 
@@ -47,29 +47,30 @@ def convert_command(
     lpips: Path | None = None,
     share_with: str | None = None,
 ) -> str:
-    """Convert a PyTorch checkpoint to a checkpoint folder, or back.
+    """Converts a PyTorch checkpoint to a checkpoint folder, or a folder to a PyTorch checkpoint.
 
     Args:
-      source: to "zipmap": a `.pt` or `.safetensors` file with the reference's names; to "torch": a
+      source: for "zipmap" a `.pt` or `.safetensors` file with the reference's names; for "torch" a
         checkpoint folder or the name of an embedded model.
-      output: to "zipmap": the folder to make; to "torch": the `.pt` file to make.
-      to: direction.
-      variant: what the checkpoint is, where its tensors leave it open.
-      ema: convert the averaged weights.
+      output: for "zipmap" the output folder; for "torch" the output file, `.pt`.
+      to: format of the output.
+      variant: variant of the model, if its tensors do not determine it.
+      ema: whether the averaged weights are converted.
       dtype: number format of the parameters in the output.
-      force: overwrite an existing output.
-      licence: note for the card.
-      lpips: file of LPIPS's linear layers, where `source` is VGG-16: both together become the
-        weights of the perceptual loss.
-      share_with: checkpoint folder; `source` is one, too, and is copied without the tensors that
-        both have in common. (An embedded model only shares with folders beside it.)
+      force: whether an existing output is overwritten.
+      licence: terms of use for the card.
+      lpips: file of LPIPS's linear layers, if `source` is VGG-16; both together are the weights of
+        the perceptual loss.
+      share_with: checkpoint folder; `source`, which is also a checkpoint folder, is copied without
+        the tensors that both have in common. The embedded models are only possible for outputs in
+        the same parent folder.
 
     Returns:
-      A short report of a few lines.
+      A report of a few lines.
 
     Raises:
-      UserError: for bad input.
-      OSError: when a file cannot be read or written.
+      UserError: the input is invalid.
+      OSError: a file cannot be read or written.
     """
     if dtype not in DTYPES:
         raise UserError(f"unknown dtype {dtype!r}: choose one of {', '.join(DTYPES)}")
@@ -123,16 +124,16 @@ def _to_zipmap(
     force: bool,
     licence: str,
 ) -> str:
-    found = open_zipmap(source, variant=variant, ema=ema)
+    model = open_zipmap(source, variant=variant, ema=ema)
     checksum = digest(source)
     origin = {"file": source.name, "sha256": checksum, "weights": "ema" if ema else "model"}
-    card = make_card(found.config, dtype=dtype, source=origin, licence=licence, notes=found.notes)
-    save_leaves(output, found.leaves(DTYPES[dtype]), card, force=force)
+    card = make_card(model.config, dtype=dtype, source=origin, licence=licence, notes=model.notes)
+    save_leaves(output, model.leaves(DTYPES[dtype]), card, force=force)
     lines = [
         f"{source} -> {output / WEIGHTS}, {output / CARD}",
-        _summary(found.config, found.state, dtype),
+        _summary(model.config, model.state, dtype),
         f"source sha256: {checksum}",
-        *(f"note: {note}" for note in found.notes),
+        *(f"note: {note}" for note in model.notes),
     ]
     return "\n".join(lines)
 

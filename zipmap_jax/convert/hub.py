@@ -1,4 +1,4 @@
-"""`load`: a model by name, from a folder, from a file, or from the Hugging Face Hub."""
+"""Loading of models by name, from a folder, from a file, or from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class LoadedModel:
 
     Attributes:
       model: architecture and number formats.
-      params: nested parameter tree on the default device; fp32, but for matrices that the model's
-        policy rounds whenever it uses them (see `Model.stored_format`).
-      card: where the parameters come from, their licence, their configuration.
+      params: nested parameter tree on the default device, in fp32 except for the matrices that the
+        model's policy rounds at every use (see `Model.stored_format`).
+      card: origin, licence and configuration of the parameters.
     """
 
     model: Model
@@ -46,9 +46,9 @@ class LoadedModel:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve digits that tell other weights from these, whatever format they are held in.
+        """Twelve hexadecimal digits that identify the weights independently of their format.
 
-        Made of the beginning of every parameter: training moves all of them.
+        They depend on the first elements of every parameter, all of which change in training.
         """
         digest = hashlib.sha256()
         for leaf in jax.tree.leaves(jax.device_get(_beginnings(self.params))):
@@ -58,12 +58,19 @@ class LoadedModel:
 
 @jax.jit
 def _beginnings(params: Params) -> Params:
+    """The first elements of every parameter, in bf16."""
     return jax.tree.map(lambda x: x.reshape(-1)[:_SAMPLE].astype(jnp.bfloat16), params)
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointSource:
-    """A checkpoint that was found and checked, but not read yet."""
+    """A checkpoint whose names and shapes are checked and whose parameters are not yet read.
+
+    Attributes:
+      config: configuration of the model.
+      card: see `make_card`.
+      leaves: paths and arrays, read lazily.
+    """
 
     config: Any
     card: dict[str, Any]
@@ -77,24 +84,23 @@ class CheckpointSource:
 def load(
     name_or_path: str | Path, *, policy: Policy | None = None, ema: bool = False
 ) -> LoadedModel:
-    """Load a model.
+    """Loads a model.
 
     Args:
       name_or_path: name of an embedded model ("tiny"), a checkpoint folder, a `.pt` or
         `.safetensors` file of the reference (converted in memory), or
-        `hf://owner/repository/file[@revision]` for either of the last two on the Hugging Face Hub.
-        An embedded name wins over a folder of that name: write `./tiny` for the folder.
+        `hf://owner/repository/file[@revision]` for a folder or file on the Hugging Face Hub. The
+        name of an embedded model has priority over a folder of that name, which is `./tiny`.
       policy: number formats of the computation; None = fp32.
-      ema: take the averaged weights of a `.pt` file.
+      ema: whether the averaged weights of a `.pt` file are loaded.
 
     Returns:
-      The model, its parameters (fp32, whatever the file holds, unless the policy computes in less:
-      see `LoadedModel`) and its card.
+      The model, its parameters and its card.
 
     Raises:
-      UserError: when nothing of that name exists, or it is damaged, incomplete or no ZipMap model.
-      OSError: when a file cannot be read or downloaded.
-      ImportError: when the Hub is asked for and `huggingface_hub` is not installed.
+      UserError: the name does not exist, or the checkpoint is damaged, incomplete or not ZipMap's.
+      OSError: a file cannot be read or downloaded.
+      ImportError: `huggingface_hub` is needed and not installed.
     """
     from zipmap_jax.nn.config import FP32
 
@@ -109,10 +115,17 @@ def load(
 
 
 def find(name_or_path: str | Path, *, ema: bool = False) -> CheckpointSource:
-    """Find and check what `load` would load.
+    """Locates and checks a checkpoint without reading its parameters.
+
+    Args:
+      name_or_path: see `load`.
+      ema: see `load`.
+
+    Returns:
+      The checkpoint.
 
     Raises:
-      ValueError, OSError, ImportError: as `load`.
+      UserError, OSError, ImportError: see `load`.
     """
     text = str(name_or_path)
     if text.startswith(_SCHEME):
@@ -121,7 +134,7 @@ def find(name_or_path: str | Path, *, ema: bool = False) -> CheckpointSource:
         path = embedded(text) or Path(text).expanduser()
     if path.name == WEIGHTS and (path.parent / CARD).is_file():
         path = path.parent
-    if (path / "model" / CARD).is_file():  # the work directory of a training run
+    if (path / "model" / CARD).is_file():  # the working directory of a training run
         path = path / "model"
     if path.is_dir():
         return _from_folder(path, ema)
@@ -134,7 +147,7 @@ def find(name_or_path: str | Path, *, ema: bool = False) -> CheckpointSource:
 
 
 def embedded(name: str) -> Path | None:
-    """Folder of the embedded model of that name; None when there is none."""
+    """Folder of an embedded model; None if no embedded model has this name."""
     return ASSETS / name if name in _names() else None
 
 
@@ -151,16 +164,16 @@ def _from_folder(folder: Path, ema: bool) -> CheckpointSource:
     if ema:
         raise UserError(f"{folder} holds one set of weights: convert with ema to get the averaged")
     flat, config, card = map_folder(folder)
-    # Copies, so that no array of JAX aliases a file that may be overwritten.
+    # JAX arrays must not alias a file that may be overwritten, hence the copies.
     leaves = ((name, np.array(leaf, np.float32)) for name, leaf in flat.items())
     return CheckpointSource(config, {"notes": [], **card}, leaves)
 
 
 def _from_file(path: Path, ema: bool) -> CheckpointSource:
-    found = open_zipmap(path, ema=ema)
+    model = open_zipmap(path, ema=ema)
     origin = {"file": path.name, "weights": "ema" if ema else "model"}
-    card = make_card(found.config, source=origin, notes=found.notes)
-    return CheckpointSource(found.config, card, found.leaves())
+    card = make_card(model.config, source=origin, notes=model.notes)
+    return CheckpointSource(model.config, card, model.leaves())
 
 
 def _download(address: str) -> Path:
@@ -182,7 +195,7 @@ def _download(address: str) -> Path:
         prefix = f"{name}/" if name else ""
         fetch(prefix + CARD)
         return fetch(prefix + WEIGHTS).parent
-    except Exception as error:  # the library raises its own, its transport's and OS errors
+    except Exception as error:  # the library raises errors of many types, also of its transport
         reason = next(iter(str(error).strip().splitlines()), "no reason given")
         raise OSError(
             f"could not fetch {address} ({type(error).__name__}: {reason}): check the address, "

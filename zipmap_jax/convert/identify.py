@@ -1,4 +1,4 @@
-"""ZipMap checkpoints of the PyTorch reference: recognise, convert, convert back."""
+"""State dicts of the PyTorch reference: identification of the model, and conversion."""
 
 from __future__ import annotations
 
@@ -23,35 +23,43 @@ RELEASED_FILES: dict[str, Variant] = {
     "checkpoint_online.pt": "streaming",
     "checkpoint_state_query.pt": "state_query",
 }
+"""Variants of the released files."""
 
-# Attention width per head of DINOv2, which tensor shapes do not show.
+# Channels per attention head of DINOv2, which the shapes of its tensors do not determine.
 _EMBEDDER_HEAD_WIDTH = 64
 _CAMERA_HEADS = 16
 
 
 def from_torch(state: Mapping[str, Any], config: ZipMapConfig, dtype: Any = np.float32) -> Params:
-    """Convert a reference state dict to our parameter tree.
+    """Converts a state dict of the reference to a parameter tree.
 
     Args:
-      state: name -> array with the reference's names, shapes and axis order.
-      config: the model it belongs to, see `identify`.
+      state: arrays by name, with the reference's names, shapes and axis order.
+      config: configuration of the model, see `identify`.
       dtype: number format of the result.
 
     Returns:
       Nested dictionaries of NumPy arrays; blocks are stacked along a leading layer axis.
 
     Raises:
-      UserError: listing every missing, unexpected and wrongly shaped tensor.
+      UserError: tensors are missing, unexpected or wrongly shaped; the message lists all of them.
     """
     subject = f"the state dict of a {config.preset} {config.variant} model"
     return from_state(state, rules(config), subject=subject, remedy=REMEDY, dtype=dtype)
 
 
 def to_torch(params: Mapping[str, Any], config: ZipMapConfig) -> dict[str, np.ndarray]:
-    """Convert our parameter tree to a reference state dict; the exact inverse of `from_torch`.
+    """Converts a parameter tree to a state dict, the exact inverse of `from_torch`.
+
+    Args:
+      params: nested parameter tree.
+      config: configuration of the model.
+
+    Returns:
+      Arrays by the reference's names.
 
     Raises:
-      UserError: listing every missing, unexpected and wrongly shaped leaf.
+      UserError: leaves are missing, unexpected or wrongly shaped; the message lists all of them.
     """
     subject = f"the parameter tree of a {config.preset} {config.variant} model"
     return to_state(params, rules(config), subject=subject)
@@ -61,34 +69,35 @@ REMEDY = "check that the file is complete and the variant is the right one"
 
 
 def expected_shapes(config: ZipMapConfig) -> dict[str, Shape]:
-    """Name -> shape of every tensor in the reference's state dict."""
+    """Shapes of all tensors of the reference's state dict, by name."""
     return torch_shapes(rules(config))
 
 
 def identify(
     shapes: Mapping[str, Shape], *, variant: str | None = None, file_name: str = ""
 ) -> tuple[ZipMapConfig, tuple[str, ...]]:
-    """Recognise variant and size from the names and shapes of a state dict.
+    """Determines the configuration from the names and shapes of a state dict.
 
-    "offline" and "ref_view" hold the same tensors; `variant` or the released file name decides.
+    "offline" and "ref_view" have the same tensors; `variant` or the name of a released file
+    distinguishes them.
 
     Args:
-      shapes: name -> shape.
-      variant: what the user says it is; None = find out.
+      shapes: shapes by name.
+      variant: variant of the model; None = determined from the other arguments.
       file_name: name of the file, without folders.
 
     Returns:
-      The configuration (preset "custom" when no preset has these shapes) and notes on everything
-      that the shapes left open.
+      The configuration (preset "custom" if no preset has these shapes), and notes on values that
+      the shapes do not determine.
 
     Raises:
-      UserError: when this is no ZipMap checkpoint or contradicts `variant`.
+      UserError: the state dict is not that of a ZipMap model, or contradicts `variant`.
     """
     _require_zipmap(shapes)
-    found, notes = _variant(shapes, variant, file_name)
-    config = _derive(shapes, found)
+    identified, notes = _variant(shapes, variant, file_name)
+    config = _derive(shapes, identified)
     for size in SIZES:
-        candidate = preset(size, found)
+        candidate = preset(size, identified)
         if expected_shapes(candidate) == expected_shapes(config):
             return candidate, notes
     notes += (
@@ -114,36 +123,36 @@ def _require_zipmap(shapes: Mapping[str, Shape]) -> None:
 
 
 def _variant(
-    shapes: Mapping[str, Shape], asked: str | None, file_name: str
+    shapes: Mapping[str, Shape], requested: str | None, file_name: str
 ) -> tuple[Variant, tuple[str, ...]]:
-    if asked is not None and asked not in VARIANTS:
-        raise UserError(f"unknown variant {asked!r}: choose one of {', '.join(VARIANTS)}")
+    if requested is not None and requested not in VARIANTS:
+        raise UserError(f"unknown variant {requested!r}: choose one of {', '.join(VARIANTS)}")
     if any(name.startswith("camera_mlp_head.") for name in shapes):
         possible: tuple[Variant, ...] = ("streaming",)
     elif any(name.startswith(("nvs_head.", "aggregator.ray_")) for name in shapes):
         possible = ("state_query",)
     else:
         possible = ("offline", "ref_view")
-    if asked is not None:
-        if asked not in possible:
+    if requested is not None:
+        if requested not in possible:
             raise UserError(
-                f"variant {asked} contradicts the checkpoint, whose tensors are those of "
+                f"variant {requested} contradicts the checkpoint, whose tensors are those of "
                 f"{' or '.join(possible)}: pass one of these, or leave the variant out"
             )
-        return cast(Variant, asked), ()
+        return cast(Variant, requested), ()
     if len(possible) == 1:
         return possible[0], ()
     if RELEASED_FILES.get(file_name) in possible:
         return RELEASED_FILES[file_name], ()
     note = (
-        "took the variant to be offline (affine invariant), which holds the same tensors as "
-        "ref_view: pass variant ref_view if the model was trained with a reference view"
+        "assumed variant offline (affine invariant), which has the same tensors as ref_view: pass "
+        "variant ref_view if the model was trained with a reference view"
     )
     return "offline", (note,)
 
 
 def _derive(shapes: Mapping[str, Shape], variant: Variant) -> ZipMapConfig:
-    """Configuration read off the shapes; conventions where they say nothing."""
+    """Configuration from the shapes, and from conventions where these do not determine it."""
     shape = _Lookup(shapes)
     block = "aggregator.global_blocks.0.ttt_block"
     heads, head_width, hidden = shape(f"{block}.w0", 3)
@@ -219,7 +228,7 @@ def _taps(depth: int) -> tuple[int, int, int, int]:
 
 
 class _Lookup:
-    """Shapes by name, with an error that names what is missing."""
+    """Shapes by name; a missing or wrongly shaped tensor raises an error that names it."""
 
     def __init__(self, shapes: Mapping[str, Shape]) -> None:
         self._shapes = shapes
@@ -236,7 +245,7 @@ class _Lookup:
         return shape
 
     def layers(self, prefix: str) -> int:
-        """1 + the highest layer index under `prefix`."""
+        """Number of layers: 1 + the largest layer index under `prefix`."""
         pattern = re.compile(re.escape(prefix) + r"\.(\d+)\.")
-        found = (pattern.match(name) for name in self._shapes)
-        return 1 + max((int(m.group(1)) for m in found if m), default=-1)
+        matches = (pattern.match(name) for name in self._shapes)
+        return 1 + max((int(m.group(1)) for m in matches if m), default=-1)

@@ -1,8 +1,8 @@
-"""LPIPS weights: VGG-16 and the linear layers on top, from PyTorch files to one folder.
+"""Conversion of LPIPS weights: VGG-16 and the linear layers, from PyTorch files to one folder.
 
-The networks of `zipmap_jax.losses.perceptual`. Their weights come in two files, torchvision's
-VGG-16 and the `lpips` package's `weights/v0.1/vgg.pth`, or in one, the state dict of
-`lpips.LPIPS(net="vgg")`.
+They are the parameters of `zipmap_jax.losses.perceptual`. The sources are torchvision's VGG-16 and
+the `lpips` package's `weights/v0.1/vgg.pth`, or the state dict of `lpips.LPIPS(net="vgg")`, which
+contains both.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _VGG_MARK, _LINEAR_MARK = "features.28.weight", "lin0.model.1.weight"
 
 
 def rules() -> list[Rule]:
-    """The table, with torchvision's names of the convolutions and those of `lpips` otherwise."""
+    """The rule table, with torchvision's names of the convolutions and lpips's of other layers."""
     table = []
     for stage, convolutions in enumerate(_STAGES):
         for j, (number, inputs, outputs) in enumerate(convolutions):
@@ -70,7 +70,7 @@ def rules() -> list[Rule]:
 
 
 def is_perceptual(names: Mapping[str, Any]) -> bool:
-    """Whether a state dict holds VGG-16, LPIPS's linear layers, or both."""
+    """Whether a state dict contains VGG-16, LPIPS's linear layers, or both."""
     known = _canonical(names)
     return _VGG_MARK in known or _LINEAR_MARK in known
 
@@ -79,8 +79,8 @@ def from_states(state: Mapping[str, Any], linear: Mapping[str, Any] | None = Non
     """Parameters of `losses.perceptual_loss` from one or two state dicts.
 
     Args:
-      state: of torchvision's VGG-16, or of the whole LPIPS network.
-      linear: of LPIPS's linear layers, if `state` has none.
+      state: state dict of torchvision's VGG-16, or of the whole LPIPS network.
+      linear: state dict of LPIPS's linear layers, if `state` has none.
 
     Returns:
       Nested dictionaries of float32 arrays.
@@ -99,21 +99,21 @@ def convert_perceptual(
     dtype: str = "float32",
     force: bool = False,
 ) -> str:
-    """Write LPIPS weights as a folder of `model.safetensors` and `card.json`.
+    """Converts LPIPS weights to a folder with `model.safetensors` and `card.json`.
 
     Args:
       source: file of VGG-16, or of the whole LPIPS network.
-      output: folder to make.
+      output: the output folder.
       linear: file of LPIPS's linear layers, if `source` has none.
       dtype: number format of the output.
-      force: overwrite an existing output.
+      force: whether an existing output is overwritten.
 
     Returns:
-      A short report.
+      A report of two lines.
 
     Raises:
-      UserError: for bad input.
-      OSError: when a file cannot be read or written.
+      UserError: the input is invalid.
+      OSError: a file cannot be read or written.
     """
     require_free(output, force)
     files = [source] if linear is None else [source, linear]
@@ -138,14 +138,17 @@ def convert_perceptual(
 
 
 def read_perceptual(folder: str | Path) -> Params:
-    """Parameters of `losses.perceptual_loss` from a folder of `convert_perceptual`.
+    """Reads the parameters of `losses.perceptual_loss` from a folder of `convert_perceptual`.
+
+    Args:
+      folder: the folder.
 
     Returns:
       Nested dictionaries of float32 NumPy arrays.
 
     Raises:
-      UserError: when the folder holds something else, or is damaged.
-      OSError: when a file cannot be read.
+      UserError: the folder has other content, or is damaged.
+      OSError: a file cannot be read.
     """
     folder = Path(folder)
     if not (folder / WEIGHTS).is_file():
@@ -161,7 +164,7 @@ def read_perceptual(folder: str | Path) -> Params:
 def _merged(
     state: Mapping[str, Any], linear: Mapping[str, Any] | None = None
 ) -> dict[str, np.ndarray]:
-    """All tensors under the table's names, checked."""
+    """Tensors of both state dicts by the names of the table, after a check of their shapes."""
     known = _canonical(state) | _canonical(linear or {})
     parts = (
         (_VGG_MARK, "VGG-16", "pass torchvision's vgg16 file as the checkpoint"),
@@ -180,6 +183,6 @@ def _merged(
 
 
 def _canonical(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries under the table's names; those of the classifier and duplicates are dropped."""
+    """Entries by the names of the table, without those of the classifier and duplicates."""
     named = {re.sub(r"^net\.slice\d\.", "features.", name): x for name, x in state.items()}
     return {k: x for k, x in named.items() if re.match(r"features\.|lin\d\.model\.", k)}

@@ -1,8 +1,8 @@
-"""The conversion engine: a table of rules carries tensors between two naming schemes.
+"""Rule tables, which convert between PyTorch state dicts and parameter trees.
 
-A rule names one tensor of a PyTorch state dict, or one per layer with `{i}` in the name, and says
-where it lives in our parameter tree and how its axes are ordered there. Both directions, the
-expected shapes and the error messages follow from the same table, so a round trip is exact.
+A rule maps one tensor of a state dict, or one per layer with `{i}` in the name, to a path of the
+parameter tree and a permutation of its axes. Both directions, the expected shapes and the error
+messages follow from the same table, so a round trip is exact.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ Shape = tuple[int, ...]
 Params = dict[str, Any]
 Layout = Literal["same", "linear", "conv", "transposed_conv"]
 
-# Axes of the PyTorch tensor, in our order.
+# Axes of the PyTorch tensor in the order of the parameter tree.
 _AXES: dict[Layout, tuple[int, ...]] = {
     "linear": (1, 0),  # [out, in] -> [in, out]
     "conv": (2, 3, 1, 0),  # [out, in, h, w] -> [h, w, in, out]
     "transposed_conv": (2, 3, 0, 1),  # [in, out, h, w] -> [h, w, in, out]
 }
 
+# Columns that `_copy` transposes at a time.
 _STRIP = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """One line of a table.
+    """One entry of a rule table.
 
     Attributes:
-      torch: name in the state dict; `{i}` stands for the layer index.
-      ours: path in the parameter tree, levels separated by "/".
-      shape: shape of the PyTorch tensor (of one layer).
-      layout: how the axes are permuted.
+      torch: name in the state dict; `{i}` is the layer index.
+      ours: path in the parameter tree, with levels separated by "/".
+      shape: shape of the PyTorch tensor of one layer.
+      layout: kind of the tensor, which determines the permutation of its axes.
       layers: number of layers stacked along a new first axis; None = not stacked.
     """
 
@@ -58,12 +59,12 @@ class Rule:
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """Permutation from PyTorch to us, for `numpy.transpose`."""
+        """Permutation from PyTorch to the parameter tree, for `numpy.transpose`."""
         return _AXES.get(self.layout, tuple(range(len(self.shape))))
 
     @property
     def our_shape(self) -> Shape:
-        """Shape of the leaf in our tree, layer axis included."""
+        """Shape of the leaf of the parameter tree, layer axis included."""
         shape = tuple(self.shape[axis] for axis in self.axes)
         return shape if self.layers is None else (self.layers, *shape)
 
@@ -72,22 +73,22 @@ Table = Sequence[Rule]
 
 
 def torch_shapes(table: Table) -> dict[str, Shape]:
-    """Every name of the state dict with its shape."""
+    """Shapes of all tensors of the state dict, by name."""
     return {name: rule.shape for rule in table for name in rule.names}
 
 
 def our_shapes(table: Table) -> dict[str, Shape]:
-    """Every path of the parameter tree with its shape."""
+    """Shapes of all leaves of the parameter tree, by path."""
     return {rule.ours: rule.our_shape for rule in table}
 
 
 def convert_leaves(
     state: Mapping[str, Any], table: Table, dtype: Any = np.float32
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Convert one leaf after the other, so that only one needs to be in memory.
+    """Converts a state dict leaf by leaf, so that only one leaf needs to be in memory.
 
     Args:
-      state: name -> array, already checked against the table.
+      state: arrays by name, which match the table.
       table: the rules.
       dtype: number format of the leaves.
 
@@ -106,7 +107,7 @@ def _copy(target: np.ndarray, source: np.ndarray) -> None:
     if source.ndim != 2:
         target[...] = source
         return
-    # Strips stay in the cache: four times faster than transposing a large matrix in one go.
+    # Strips fit in the cache, which is four times faster than transposing a large matrix at once.
     for start in range(0, source.shape[1], _STRIP):
         target[:, start : start + _STRIP] = source[:, start : start + _STRIP]
 
@@ -119,19 +120,20 @@ def from_state(
     remedy: str = "check that it is the right checkpoint",
     dtype: Any = np.float32,
 ) -> Params:
-    """State dict -> nested parameter tree.
+    """Converts a state dict to a nested parameter tree.
 
     Args:
-      state: PyTorch name -> array.
+      state: arrays by PyTorch name.
       table: the rules.
-      subject, remedy: what to call the state dict, and what to advise, in an error.
+      subject: description of the state dict in error messages.
+      remedy: advice in error messages.
       dtype: number format of the leaves.
 
     Returns:
       Nested dictionaries of NumPy arrays that share no memory with `state`.
 
     Raises:
-      UserError: listing every missing, unexpected and wrongly shaped tensor.
+      UserError: tensors are missing, unexpected or wrongly shaped; the message lists all of them.
     """
     check(shapes_of(state), torch_shapes(table), subject=subject, remedy=remedy)
     return nest(dict(convert_leaves(state, table, dtype)))
@@ -140,13 +142,18 @@ def from_state(
 def to_state(
     params: Mapping[str, Any], table: Table, *, subject: str = "the parameter tree"
 ) -> dict[str, np.ndarray]:
-    """Nested parameter tree -> state dict; the exact inverse of `from_state`.
+    """Converts a nested parameter tree to a state dict, the exact inverse of `from_state`.
+
+    Args:
+      params: nested parameter tree.
+      table: the rules.
+      subject: description of the parameter tree in error messages.
 
     Returns:
-      PyTorch name -> array; a view (not C-ordered) wherever the leaf is a NumPy array.
+      Arrays by PyTorch name; views, not C-ordered, of leaves that are NumPy arrays.
 
     Raises:
-      UserError: listing every missing, unexpected and wrongly shaped leaf.
+      UserError: leaves are missing, unexpected or wrongly shaped; the message lists all of them.
     """
     flat = flatten(params)
     check(
@@ -166,17 +173,24 @@ def to_state(
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries -> "a/b/c" -> leaf."""
+    """Converts nested dictionaries to one dictionary with paths such as "a/b/c"."""
     return traverse_util.flatten_dict(dict(params), sep="/")
 
 
 def nest(flat: Mapping[str, Any]) -> Params:
-    """The inverse of `flatten`."""
+    """Converts a dictionary with paths to nested dictionaries, the inverse of `flatten`."""
     return traverse_util.unflatten_dict(dict(flat), sep="/")
 
 
 def shapes_of(arrays: Mapping[str, Any]) -> dict[str, Shape]:
-    """Name -> shape of anything that has one; lazy mappings may know them as `shapes`."""
+    """Shapes of arrays by name.
+
+    Args:
+      arrays: arrays by name; the attribute `shapes` of a lazy mapping avoids reading them.
+
+    Returns:
+      Shapes by name.
+    """
     known = getattr(arrays, "shapes", None)
     if known is not None:
         return dict(known)
@@ -186,11 +200,17 @@ def shapes_of(arrays: Mapping[str, Any]) -> dict[str, Shape]:
 def check(
     got: Mapping[str, Shape], expected: Mapping[str, Shape], *, subject: str, remedy: str
 ) -> None:
-    """Compare names and shapes, and report every difference in one error.
+    """Compares names and shapes and reports all differences in one error.
+
+    Args:
+      got: shapes by name.
+      expected: expected shapes by name.
+      subject: description of the arrays in the error message.
+      remedy: advice in the error message.
 
     Raises:
-      UserError: naming all missing, unexpected and wrongly shaped entries; runs of layers are
-        written as one entry, such as `blocks.{0-23}.norm1.bias`.
+      UserError: entries are missing, unexpected or wrongly shaped; runs of layers are listed as one
+        entry, such as `blocks.{0-23}.norm1.bias`.
     """
     wrong = {
         name: f" is {_show(got[name])} instead of {_show(shape)}"
@@ -215,10 +235,13 @@ def _list(kind: str, entries: Mapping[str, str]) -> str:
 
 
 def collapse(entries: Mapping[str, str]) -> list[str]:
-    """Merge names that differ only in their first layer index and share the same remark.
+    """Merges names that differ only in their first layer index and have the same remark.
 
     Args:
-      entries: name -> remark to append.
+      entries: remarks by name.
+
+    Returns:
+      Merged names followed by their remarks.
 
     Example:
       >>> collapse({"a.0.w": "", "a.1.w": "", "b": " is odd"})

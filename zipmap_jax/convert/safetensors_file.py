@@ -1,4 +1,4 @@
-"""Safetensors files, tensor by tensor, so that a model need not fit in memory twice."""
+"""Safetensors files, read and written tensor by tensor to bound memory."""
 
 from __future__ import annotations
 
@@ -36,18 +36,21 @@ _LENGTH = struct.Struct("<Q")
 
 
 def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
-    """Map a safetensors file.
+    """Memory-maps a safetensors file.
+
+    Args:
+      path: the file.
 
     Returns:
-      Name -> read-only view of the memory-mapped file; pages are read when touched.
+      Read-only views of the file by name; pages are read on access.
 
     Raises:
-      UserError: when the file is damaged or holds a number format this package does not use.
-      OSError: when the file cannot be read.
+      UserError: the file is damaged, or has an unsupported number format.
+      OSError: the file cannot be read.
     """
     path = Path(path)
     try:
-        with safe_open(path, framework="np"):  # the library checks the whole header
+        with safe_open(path, framework="np"):  # checks the whole header
             pass
     except SafetensorError as error:
         raise UserError(
@@ -78,11 +81,11 @@ def write_safetensors(
     leaves: Iterable[tuple[str, np.ndarray]],
     dtype: np.dtype,
 ) -> None:
-    """Write leaves as they come; the library would want all of them in memory first.
+    """Writes a safetensors file leaf by leaf, whereas the library needs all leaves in memory.
 
     Args:
-      path: the file to make; replaced at once when complete, left alone on failure.
-      shapes: name -> shape of what `leaves` will yield, in the same order.
+      path: the file, replaced when the new one is complete and unchanged after a failure.
+      shapes: shapes of the leaves by name, in the same order.
       leaves: names and arrays.
       dtype: number format of the file.
     """

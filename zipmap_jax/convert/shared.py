@@ -1,7 +1,7 @@
-"""Checkpoint folders that hold only what differs from another: fine-tuned models stay small.
+"""Checkpoint folders with only the tensors that differ from a base, for small fine-tuned models.
 
-The card's entry `base` names the other folder, relative to its own, and the digest of its weights;
-whoever reads the folder takes from there what its own file lacks.
+The card's entry `base` contains the path of the base, relative to the folder, and the digest of its
+weights; missing tensors are read from the base.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from zipmap_jax.errors import UserError
 
 
 def share(source: Path, base: Path, output: Path, *, force: bool = False) -> str:
-    """Copy a checkpoint folder without the tensors that it has in common with another.
+    """Copies a checkpoint folder without the tensors that are equal to those of a base.
 
     Args:
       source: checkpoint folder.
-      base: the other checkpoint folder; `output` is of use only while it lies there unchanged.
-      output: folder to make.
-      force: overwrite an existing output.
+      base: checkpoint folder of the base, which must remain unchanged at its relative path.
+      output: the output folder.
+      force: whether an existing output is overwritten.
 
     Returns:
-      A line on what is shared and what is not.
+      A line with the numbers of shared and own tensors.
 
     Raises:
-      UserError: a folder is damaged, the number formats differ, or nothing is equal.
+      UserError: a folder is damaged, the number formats differ, or no tensor is equal.
       OSError: a file cannot be read or written.
     """
     if output.resolve() in (source.resolve(), base.resolve()):

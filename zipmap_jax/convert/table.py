@@ -1,4 +1,4 @@
-"""The rule table of ZipMap: every tensor of the PyTorch reference and its place in our tree."""
+"""The rule table of ZipMap: tensors of the PyTorch reference and paths of the parameter tree."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig
 
 POSE_DIM = 9
-# Fixed in the reference, unlike that of the frame and global blocks.
+"""Numbers of a pose encoding."""
+# Constant in the reference, unlike the ratio of the frame and global blocks.
 _EMBEDDER_MLP_RATIO = _HEAD_MLP_RATIO = 4
 DEPTH_CHANNELS, POINT_CHANNELS, QUERY_CHANNELS = 2, 3, 5
+"""Output channels of the dense heads."""
 
 
 def rules(config: ZipMapConfig) -> list[Rule]:
-    """The table of one configuration (ZipMap, section on checkpoints)."""
+    """The rule table of a configuration.
+
+    Args:
+      config: configuration of the model.
+
+    Returns:
+      Rules for all tensors of the state dict.
+
+    Source: the state dict of the PyTorch reference.
+    """
     width = config.width
     table = [
         Rule("aggregator.camera_token", "camera_token", (1, 2, 1, width)),
@@ -59,7 +70,7 @@ def _conv(
 
 
 def _residual_parts(torch: str, ours: str, width: int, hidden: int, layers: int) -> list[Rule]:
-    """Norms, layer scales and MLP: what every kind of block has around its mixing layer."""
+    """Norms, layer scales and MLP, which all kinds of blocks have in common."""
     table: list[Rule] = []
     for n in (1, 2):
         table += _norm(f"{torch}.norm{n}", f"{ours}/norm{n}", width, layers)
@@ -114,7 +125,7 @@ def _mixing_blocks(ours: str, config: ZipMapConfig) -> list[Rule]:
 
 
 def _global_blocks(config: ZipMapConfig) -> list[Rule]:
-    if config.mixer == "attention":  # VGGT's global blocks, name by name
+    if config.mixer == "attention":  # the names are those of VGGT's global blocks
         return _mixing_blocks("global_blocks", config)
     fast, width, layers = config.fast, config.width, config.depth
     block, torch = "aggregator.global_blocks.{i}", "aggregator.global_blocks.{i}.ttt_block"
@@ -126,7 +137,7 @@ def _global_blocks(config: ZipMapConfig) -> list[Rule]:
         table.append(Rule(f"{torch}.{name}", f"{ours}/{name}", shape, layers=layers))
     table += _linear(f"{torch}.to_qkv", f"{ours}/to_qkv", width, 3 * width, layers, fast.bias)
     table += _linear(f"{torch}.c_proj", f"{ours}/c_proj", width, width, layers, fast.bias)
-    # Learning rates and gate keep their bias even where the projections have none.
+    # Learning rates and gate always have a bias.
     table += _linear(f"{torch}.lr_fc", f"{ours}/lr_fc", width, 3 * heads, layers)
     if fast.gate:
         table += _linear(f"{torch}.gate_fn.0", f"{ours}/gate", width, width, layers)
@@ -173,7 +184,7 @@ def _dense_head(head: str, dense: DenseHeadConfig, width: int, outputs: int) -> 
     table = _norm(f"{head}.norm", f"{head}/norm", width)
     for j, channels in enumerate(levels):
         table += _conv(f"{head}.projects.{j}", f"{head}/projects_{j}", width, channels, 1)
-    # Level 2 keeps its resolution: the reference has an identity there.
+    # Level 2 is not resized, which is an identity in the reference.
     resizes: tuple[tuple[int, int, Layout], ...] = (
         (0, 4, "transposed_conv"),
         (1, 2, "transposed_conv"),
@@ -195,7 +206,7 @@ def _dense_head(head: str, dense: DenseHeadConfig, width: int, outputs: int) -> 
 
 def _fusion(torch: str, ours: str, features: int, level: int) -> list[Rule]:
     table = _conv(f"{torch}.out_conv", f"{ours}/out_conv", features, features, 1)
-    # The coarsest level has nothing to merge, hence no first residual unit.
+    # The coarsest level has no coarser result to merge, hence no first residual unit.
     for unit in (1, 2) if level < 4 else (2,):
         for n in (1, 2):
             name = f"{torch}.resConfUnit{unit}.conv{n}"

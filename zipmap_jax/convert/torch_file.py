@@ -1,13 +1,13 @@
-"""Read PyTorch `.pt` files without PyTorch and without executing anything in them.
+"""Reader of PyTorch `.pt` files without PyTorch and without execution of their code.
 
-A `.pt` file is an uncompressed zip: `data.pkl` is a pickle that describes the tensors, and the
-members under `data/` are their raw storages. The unpickler here knows how to rebuild a tensor and
-nothing else. Every other name that the pickle mentions becomes an inert placeholder: nothing is
-imported or called for it, so an optimizer state of unknown classes does no harm and costs nothing,
-and a placeholder found where a tensor should be is refused by name. Names from modules that no
-checkpoint needs but every attack does (`os`, `subprocess`, ...) are refused wherever they occur.
+A `.pt` file is an uncompressed zip archive: `data.pkl` is a pickle that describes the tensors, and
+the members under `data/` are their raw storages. The unpickler resolves only the functions that
+rebuild tensors. All other names become inert placeholders: nothing is imported or called for them,
+so an optimizer state of unknown classes is harmless, and a placeholder in place of a tensor raises
+an error. Names from modules that attacks need and checkpoints do not (`os`, `subprocess`, ...)
+always raise an error.
 
-Arrays are read-only views of the memory-mapped file: opening costs nothing, reading pages them in.
+Arrays are read-only views of the memory-mapped file, whose pages are read on access.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ STORAGES: dict[str, np.dtype] = {
     "ComplexDoubleStorage": np.dtype(np.complex128),
 }
 
-# Needed by no checkpoint; naming one is an attack or an accident, never a tensor. Nothing would be
-# executed anyway: this only makes the refusal explicit instead of ignoring the entry.
+# No checkpoint needs these modules. Nothing of them would be executed, but a file that names one is
+# rejected explicitly.
 _HOSTILE_MODULES = frozenset(
     (
         *("asyncio", "bdb", "code", "codeop", "commands", "ctypes", "http", "importlib"),
@@ -52,7 +52,7 @@ _HOSTILE_MODULES = frozenset(
         *("threading", "timeit", "urllib", "webbrowser"),
     )
 )
-# The only built-ins that appear as data.
+# Built-ins that occur as data.
 _HARMLESS_BUILTINS = frozenset(
     (
         *("bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list"),
@@ -60,28 +60,28 @@ _HARMLESS_BUILTINS = frozenset(
     )
 )
 
-_LEGACY_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # the number that opens a pre-2020 file
+_LEGACY_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # magic number of files before 2020
 _STATE_KEYS = ("model", "ema")
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
 def read_torch(path: str | Path, *, ema: bool = False) -> dict[str, np.ndarray]:
-    """Read the state dict of a PyTorch checkpoint.
+    """Reads the state dict of a PyTorch checkpoint.
 
-    The state dict is the file itself, or its entry `model`; of whatever else the file holds
-    (optimizer, epoch, ...) no tensor is read and no object is made.
+    The state dict is the whole content of the file, or its entry `model`. Other entries (optimizer,
+    epoch, ...) are neither read nor constructed.
 
     Args:
-      path: a `.pt` file as `torch.save` writes it since PyTorch 1.6.
-      ema: take the entry `ema` (the averaged weights) instead.
+      path: a `.pt` file of `torch.save`, PyTorch 1.6 or newer.
+      ema: whether the entry `ema` with the averaged weights is read instead of `model`.
 
     Returns:
-      Name -> array: read-only, lazily paged in, with the file's dtype and strides.
+      Read-only arrays by name, with the dtypes and strides of the file; pages are read on access.
 
     Raises:
-      UserError: when the file is not such a checkpoint, is damaged, or holds in place of a tensor
-        something this reader does not know, which the message names.
-      OSError: when the file cannot be read.
+      UserError: the file is not a PyTorch checkpoint, is damaged, or has an entry that is not a
+        tensor.
+      OSError: the file cannot be read.
     """
     path = Path(path)
     return _select(_load(path), path, ema)
@@ -93,24 +93,24 @@ def _fail(path: Path, problem: str) -> NoReturn:
 
 def _select(content: Any, path: Path, ema: bool) -> dict[str, np.ndarray]:
     if not isinstance(content, dict):
-        what = content.name if isinstance(content, Placeholder) else type(content).__name__
-        _fail(path, f"holds {what}, not a state dict: save model.state_dict()")
-    wanted = "ema" if ema else "model"
+        kind = content.name if isinstance(content, Placeholder) else type(content).__name__
+        _fail(path, f"holds {kind}, not a state dict: save model.state_dict()")
+    entry = "ema" if ema else "model"
     nested = [key for key in _STATE_KEYS if isinstance(content.get(key), dict)]
-    if wanted in nested:
-        state = content[wanted]
+    if entry in nested:
+        state = content[entry]
     elif ema or nested:
         _fail(
             path,
-            f"has no entry '{wanted}' with a state dict (it has {_keys(content)}): "
-            + ("leave ema out" if ema else "ask for its averaged weights with ema"),
+            f"has no entry '{entry}' with a state dict (it has {_keys(content)}): "
+            + ("leave ema out" if ema else "load its averaged weights with ema"),
         )
     else:
         state = content
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
-            what = value.name if isinstance(value, Placeholder) else type(value).__name__
-            _fail(path, f"holds {what} under {name!r} where a tensor belongs: remove that entry")
+            kind = value.name if isinstance(value, Placeholder) else type(value).__name__
+            _fail(path, f"holds {kind} under {name!r} where a tensor belongs: remove that entry")
     if not state:
         _fail(path, "holds an empty state dict: save model.state_dict()")
     return dict(state)
@@ -122,15 +122,15 @@ def _keys(content: Mapping[Any, Any]) -> str:
 
 
 class Placeholder:
-    """Stands for an object of a class this reader does not know, and does nothing at all.
+    """Inert replacement of an object of an unknown class.
 
-    One subclass per class and file is made, so nothing a file does to it outlives the reading.
+    Every class of every file has its own subclass, so that a file cannot modify shared state.
     """
 
     name = "an unknown object"
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Placeholder:
-        """Swallow the arguments of a constructor or of `__reduce__`."""
+        """Ignores the arguments of a constructor or of `__reduce__`."""
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -160,7 +160,7 @@ def _placeholder(name: str) -> type[Placeholder]:
 
 
 class _Refused(Exception):
-    """What is wrong with the file, raised from inside the unpickler."""
+    """A defect of the file, raised inside the unpickler."""
 
 
 def _load(path: Path) -> Any:
@@ -184,7 +184,7 @@ def _load(path: Path) -> Any:
         return _Unpickler(io.BytesIO(description), storages).load()
     except _Refused as error:
         _fail(path, str(error))
-    except Exception as error:  # a damaged pickle fails in every way there is
+    except Exception as error:  # a damaged pickle may raise any exception
         _fail(path, f"is damaged ({type(error).__name__} in data.pkl): copy or download it again")
 
 
@@ -215,7 +215,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
 
 
 class _Storages:
-    """The raw storages of one file, memory-mapped."""
+    """The memory-mapped raw storages of one file."""
 
     def __init__(self, path: Path, prefix: str, members: Mapping[str, zipfile.ZipInfo]) -> None:
         self._bytes = np.memmap(path, np.uint8, "r")
@@ -225,7 +225,7 @@ class _Storages:
         info = self._members.get(f"{self._prefix}data/{key}")
         if info is None:
             raise _Refused(f"lacks the storage data/{key}: copy or download it again")
-        # The local header repeats the name, but pads it differently from the directory.
+        # The padding of the local header differs from that of the directory entry.
         header = self._bytes[info.header_offset : info.header_offset + _LOCAL_HEADER.size]
         _, name, extra = _LOCAL_HEADER.unpack(header.tobytes())
         start = info.header_offset + _LOCAL_HEADER.size + name + extra
@@ -236,7 +236,7 @@ class _Storages:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Rebuilds tensors; resolves every other name to a placeholder or refuses it."""
+    """Rebuilds tensors; all other names become placeholders or raise an error."""
 
     def __init__(self, file: io.BytesIO, storages: _Storages) -> None:
         super().__init__(file)
@@ -289,7 +289,7 @@ def _rebuild_parameter() -> Callable[..., Any]:
     return rebuild
 
 
-# Made anew for every file, so that a pickle cannot leave anything on them.
+# Every file has its own functions, so that a pickle cannot modify shared state.
 _REBUILDERS: dict[str, Callable[[], Callable[..., Any]]] = {
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
@@ -299,7 +299,7 @@ _REBUILDERS: dict[str, Callable[[], Callable[..., Any]]] = {
 def _strided(
     storage: np.ndarray, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> np.ndarray:
-    """A tensor as a view of its storage; offset and strides count elements."""
+    """A tensor as a view of its storage; offset and strides are numbers of elements."""
     numbers = (offset, *shape, *strides)
     if len(shape) != len(strides) or any(type(n) is not int or n < 0 for n in numbers):
         raise _Refused(f"describes a tensor of shape {shape} and strides {strides}: save it again")

@@ -1,4 +1,4 @@
-"""State dicts with the reference's names, from whichever kind of file holds them."""
+"""State dicts with the reference's names, from `.pt` or `.safetensors` files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ from zipmap_jax.models.config import ZipMapConfig
 
 
 def read_state(path: str | Path, *, ema: bool = False) -> dict[str, np.ndarray]:
-    """Map a `.safetensors` or `.pt` file that holds a state dict.
+    """Memory-maps the state dict of a `.safetensors` or `.pt` file.
 
     Args:
       path: the file.
-      ema: take the averaged weights, see `read_torch`.
+      ema: whether the averaged weights are read, see `read_torch`.
+
+    Returns:
+      Read-only arrays by name.
 
     Raises:
-      UserError: when the file is something else or damaged.
-      OSError: when the file cannot be read.
+      UserError: the file has another format or is damaged.
+      OSError: the file cannot be read.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -42,23 +45,37 @@ def read_state(path: str | Path, *, ema: bool = False) -> dict[str, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class ZipMapState:
-    """A ZipMap state dict that is known to fit its configuration."""
+    """A ZipMap state dict with its configuration, which it matches.
+
+    Attributes:
+      state: arrays by the reference's names.
+      config: configuration of the model.
+      notes: remarks on values that the state dict does not determine.
+    """
 
     state: dict[str, np.ndarray]
     config: ZipMapConfig
     notes: tuple[str, ...]
 
     def leaves(self, dtype: Any = np.float32) -> Iterator[tuple[str, np.ndarray]]:
-        """Our paths and arrays, one by one."""
+        """Yields the paths and arrays of the parameter tree, in the order of the rule table."""
         return convert_leaves(self.state, rules(self.config), dtype)
 
 
 def open_zipmap(path: str | Path, *, variant: str | None = None, ema: bool = False) -> ZipMapState:
-    """Open, identify and check a file of the reference.
+    """Opens, identifies and checks a checkpoint file of the reference.
+
+    Args:
+      path: the file, `.pt` or `.safetensors`.
+      variant: see `identify`.
+      ema: see `read_torch`.
+
+    Returns:
+      The state dict and its configuration.
 
     Raises:
-      UserError: when the file is no complete ZipMap checkpoint; the message names the file.
-      OSError: when the file cannot be read.
+      UserError: the file is not a complete ZipMap checkpoint.
+      OSError: the file cannot be read.
     """
     path = Path(path)
     state = read_state(path, ema=ema)

@@ -1,7 +1,7 @@
-"""Write `.pt` files that `torch.load(weights_only=True)` opens, without PyTorch.
+"""Writer of `.pt` files for `torch.load(weights_only=True)` without PyTorch.
 
-The pickle is emitted opcode by opcode, since `pickle.Pickler` would have to import `torch` to name
-its functions; storages follow one by one, so that only one tensor is in memory at a time.
+The pickle is written opcode by opcode, because `pickle.Pickler` needs `torch` to name its
+functions. Storages are written one by one, so that only one tensor is in memory.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _BIG = 1 << 31
 def write_torch(
     path: str | Path, state: Mapping[str, np.ndarray], *, dtype: np.dtype | None = None
 ) -> None:
-    """Write a state dict as `torch.save({"model": state})` would.
+    """Writes a state dict in the format of `torch.save({"model": state})`.
 
     Args:
-      path: the file to make; replaced at once when complete, left alone on failure.
-      state: name -> array of any strides; written C-ordered.
-      dtype: number format of every tensor; None = each its own.
+      path: the file, replaced when the new one is complete and unchanged after a failure.
+      state: arrays by name, of any strides; they are written C-ordered.
+      dtype: number format of all tensors; None = the dtype of each array.
 
     Raises:
-      UserError: for a dtype that PyTorch does not have.
-      OSError: when the file cannot be written.
+      UserError: PyTorch does not have the dtype.
+      OSError: the file cannot be written.
     """
     path = Path(path)
     for name, array in state.items():
@@ -71,7 +71,7 @@ def _write_archive(
 
 
 def _member(archive: zipfile.ZipFile, name: str, data: bytes | memoryview) -> None:
-    """Store one member whose data start at a multiple of 64 bytes, as PyTorch lays them out."""
+    """Writes one member whose data start at a multiple of 64 bytes, as in files of PyTorch."""
     info = zipfile.ZipInfo(name)
     info.file_size = len(data)
     large = len(data) >= _ZIP64_FROM
@@ -92,7 +92,7 @@ def _pickle(state: Mapping[str, np.ndarray], dtype: np.dtype | None) -> Iterator
 
 
 def _tensor(number: int, shape: tuple[int, ...], dtype: np.dtype) -> bytes:
-    """`_rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks)`, C-ordered."""
+    """Opcodes of `_rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks)`."""
     strides = [math.prod(max(1, n) for n in shape[axis + 1 :]) for axis in range(len(shape))]
     storage = _tuple(
         _text("storage"),

@@ -1,8 +1,9 @@
-"""Start training from VGGT-1B (ZipMap, section on initialisation).
+"""Initialisation of training from the weights of VGGT-1B.
 
-ZipMap keeps VGGT's embedder, frame blocks, camera head and depth head, and turns each global
-attention into a fast-weight layer: its projections carry over, since shapes and order coincide,
-and the fast weights, learning rates, gate and output norm start fresh, as does the point head.
+ZipMap has VGGT's embedder, frame blocks, camera head and depth head, and replaces each global
+attention by a fast-weight layer. The projections of the attention are reused, since their shapes
+and order are equal; fast weights, learning rates, gate, output norm and the point head are
+initialised randomly. Source: ZipMap (arXiv 2603.04385), initialisation.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from zipmap_jax.convert.table import rules
 from zipmap_jax.errors import UserError
 from zipmap_jax.models.config import ZipMapConfig
 
-# Ours -> VGGT's.
+# Parts of ZipMap's names, and the corresponding parts of VGGT's.
 _PROJECTIONS = {".ttt_block.to_qkv.": ".attn.qkv.", ".ttt_block.c_proj.": ".attn.proj."}
 
 _NEW_IN_ZIPMAP = re.compile(
@@ -33,13 +34,13 @@ _ONLY_IN_VGGT = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class VggtReport:
-    """Where every tensor came from or went, by the reference's names.
+    """Origin of all tensors, by the reference's names.
 
     Attributes:
-      loaded: taken over under the same name.
-      mapped: name in ZipMap -> name in VGGT of the projections that changed their name.
-      fresh: kept as freshly initialised.
-      ignored: in the VGGT file and of no use to this model.
+      loaded: tensors loaded under the same name.
+      mapped: VGGT's names of projections by ZipMap's names.
+      fresh: tensors that stay as initialised.
+      ignored: tensors of the VGGT file that this model does not use.
     """
 
     loaded: tuple[str, ...]
@@ -62,22 +63,25 @@ class VggtReport:
 
 
 def plan(names: Mapping[str, Any], config: ZipMapConfig) -> VggtReport:
-    """Decide for every tensor, by name, whether it is taken over.
+    """Determines the origin of every tensor by its name.
 
     Args:
-      names: the VGGT state dict, or anything with its keys.
-      config: the model to start.
+      names: the VGGT state dict, or another mapping with its keys.
+      config: configuration of the model that is initialised.
+
+    Returns:
+      The origin of all tensors.
 
     Raises:
-      UserError: when a tensor that VGGT should provide is missing, or one is unknown.
+      UserError: a tensor of VGGT is missing or unknown.
     """
     ours = [name for rule in rules(config) for name in rule.names]
-    renamed = {name: there for name in ours if (there := _projection(name))}
-    mapped = {name: there for name, there in renamed.items() if there in names}
+    renamed = {name: vggt_name for name in ours if (vggt_name := _projection(name))}
+    mapped = {name: vggt_name for name, vggt_name in renamed.items() if vggt_name in names}
     loaded = [name for name in ours if name in names]
-    left = [name for name in ours if name not in names and name not in mapped]
+    fresh = [name for name in ours if name not in names and name not in mapped]
     used = {*loaded, *mapped.values()}
-    missing = [name for name in left if not _NEW_IN_ZIPMAP.match(name)]
+    missing = [name for name in fresh if not _NEW_IN_ZIPMAP.match(name)]
     ignored = [name for name in names if name not in used]
     dropped = "camera_head." if config.camera.kind == "mlp" else "\0"
     unknown = [n for n in ignored if not _ONLY_IN_VGGT.match(n) and not n.startswith(dropped)]
@@ -92,37 +96,38 @@ def plan(names: Mapping[str, Any], config: ZipMapConfig) -> VggtReport:
             f"the state dict is not VGGT for a {config.preset} {config.variant} model: {text}; "
             "check the file and the size of the model"
         )
-    return VggtReport(tuple(loaded), mapped, tuple(left), tuple(ignored))
+    return VggtReport(tuple(loaded), mapped, tuple(fresh), tuple(ignored))
 
 
 def from_vggt(
     state: Mapping[str, Any], config: ZipMapConfig, init: Mapping[str, Any]
 ) -> tuple[Params, VggtReport]:
-    """Merge a VGGT state dict over freshly initialised parameters.
+    """Merges a VGGT state dict into random parameters.
 
     Args:
-      state: name -> array with VGGT's names.
-      config: the model to start.
-      init: its fresh parameters, from `ZipMap.init`.
+      state: arrays by VGGT's names.
+      config: configuration of the model that is initialised.
+      init: its random parameters, from `ZipMap.init`.
 
     Returns:
-      fp32 parameter tree, and what became of every tensor.
+      The fp32 parameter tree, and the origin of all tensors.
 
     Raises:
-      UserError: when `state` is not VGGT of this size; every tensor at fault is named.
+      UserError: `state` is not VGGT of this size; the message lists all tensors that differ.
     """
     report = plan(shapes_of(state), config)
     merged = to_state(init, rules(config))
     for name in report.loaded:
         merged[name] = np.asarray(state[name])
-    for name, there in report.mapped.items():
-        merged[name] = np.asarray(state[there])
+    for name, vggt_name in report.mapped.items():
+        merged[name] = np.asarray(state[vggt_name])
     subject = f"VGGT as the start of a {config.preset} {config.variant} model"
     remedy = "choose the size of the model that matches the file"
     return from_state(merged, rules(config), subject=subject, remedy=remedy), report
 
 
 def _projection(name: str) -> str | None:
+    """VGGT's name of a projection; None for other tensors."""
     for ours, theirs in _PROJECTIONS.items():
         if ours in name:
             return name.replace(ours, theirs)
