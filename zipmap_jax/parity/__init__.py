@@ -1,9 +1,9 @@
-"""Compare this port, tensor by tensor, with arrays recorded from a PyTorch model.
+"""Comparison of this implementation with tensors recorded from the PyTorch reference.
 
     rows = zipmap_jax.parity.check("recorded.npz")
     assert all(row.ok for row in rows)
 
-docs/parity.md describes the file format and how to record such files.
+docs/parity.md describes the file format and the recording of such files.
 """
 
 from zipmap_jax.parity.check import check

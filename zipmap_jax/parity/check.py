@@ -1,4 +1,4 @@
-"""Entry point: read a recorded file and dispatch on its kind."""
+"""Entry point of the comparison: reads a recorded file and selects a checker by its kind."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from zipmap_jax.parity import end_to_end, fast_weights, geometry, gradients, los
 from zipmap_jax.parity.report import TensorComparison
 
 Checker = Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], list[TensorComparison]]
+"""Function of the recorded arrays and the configuration of a file: one row per recorded output."""
 
-# By the beginning of the file's kind, which is its name unless the file says otherwise.
 CHECKERS: dict[str, Checker] = {
     "e2e_gradients": gradients.check_model_gradients,
     "e2e_": end_to_end.check_end_to_end,
@@ -28,22 +28,23 @@ CHECKERS: dict[str, Checker] = {
     "unit_geometry": geometry.check_geometry,
     "loss_": losses.check_losses,
 }
+"""Checkers by the beginning of a file's kind; the first match applies."""
 
 
 def check(path: str | Path, policy: Policy | None = None) -> list[TensorComparison]:
-    """Compare this port with a file of recorded tensors.
+    """Compares this implementation with a file of recorded tensors.
 
     Args:
       path: an .npz file in the format of docs/parity.md. Its configuration is the JSON string
-        `meta` inside the file, or the entry of that name in a `manifest.json` beside it.
-      policy: number formats in which to run a whole model, whose distance from the recorded fp32
-        is then told and not judged; None = those of the file.
+        `meta` inside the file, or the entry of the file in the `manifest.json` of its folder.
+      policy: number formats of a whole model, whose distance from the recorded fp32 tensors is then
+        reported without a tolerance; None = the formats of the file.
 
     Returns:
       One row per recorded tensor, in the order of the file.
 
     Raises:
-      UserError: if the file is unreadable, has no configuration, is of an unknown kind or has no
+      UserError: the file is unreadable, has no configuration, is of an unknown kind or has no
         output to compare.
     """
     path = Path(path)

@@ -1,4 +1,4 @@
-"""Whole-model comparisons: offline, streaming with carried state, state query."""
+"""Comparison of whole models: offline, streaming with carried state, and state queries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zipmap_jax.parity.report import TensorComparison, Tolerance, compare, thin
 from zipmap_jax.parity.synthetic import StateDict, digest
 from zipmap_jax.structs import HeadOutputs, Views
 
-# fp32: worst noise of the reference itself is 1.2e-5 on outputs and 4.7e-5 on states.
+# The largest fp32 noise of the reference itself is 1.2e-5 on outputs and 4.7e-5 on states.
 OUTPUTS = Tolerance(5e-5)
 STATES = Tolerance(3e-4)
 _LAYERS = (0, 23)
@@ -29,7 +29,14 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def model_config(config: Mapping[str, Any]) -> ZipMapConfig:
-    """The model a file's configuration names."""
+    """Configuration of the model of a file.
+
+    Args:
+      config: entry `config` of the file's configuration.
+
+    Returns:
+      A preset with the file's variant and window.
+    """
     names: dict[str, Variant] = {"streaming": "streaming", "state_query": "state_query"}
     base = preset(str(config["size"]).split()[0], names.get(config["variant"], "offline"))
     return dataclasses.replace(
@@ -45,13 +52,21 @@ def _params(size: str, variant: Variant, seed: int) -> Any:
 
 
 def synthetic_params(config: ZipMapConfig, seed: int) -> Any:
-    """Parameters made by rule; the newest are kept, because making them takes seconds."""
+    """Synthetic parameters of a model, of which the last ones are cached.
+
+    Args:
+      config: configuration of a preset.
+      seed: seed of the weights.
+
+    Returns:
+      The parameter tree.
+    """
     variant: Variant = "offline" if config.variant == "ref_view" else config.variant
     return _params(config.preset, variant, seed)
 
 
 def check_end_to_end(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorComparison]:
-    """Rows for every recorded output of one end-to-end file."""
+    """Compares all recorded outputs and states of a whole model; a `Checker`."""
     config = model_config(meta["config"])
     params = synthetic_params(config, meta["config"]["weight_seed"])
     rows = []
@@ -71,10 +86,18 @@ def check_end_to_end(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorComp
 def check_in_format(
     policy: Policy, arrays: Arrays, meta: Mapping[str, Any]
 ) -> list[TensorComparison]:
-    """How far a model in other number formats is from what was recorded in fp32.
+    """Compares a model in other number formats with the outputs recorded in fp32.
 
-    Nothing is judged (the tolerance is infinite, which NaN exceeds): no two implementations agree
-    on 16-bit numbers, see `_tolerance`.
+    The tolerance is infinite, so that only NaN fails: 16-bit results differ between any two
+    implementations, see `_tolerance`.
+
+    Args:
+      policy: number formats of the model.
+      arrays: recorded arrays.
+      meta: configuration of the file.
+
+    Returns:
+      One row per tensor recorded in fp32.
     """
     config = model_config(meta["config"])
     params = synthetic_params(config, meta["config"]["weight_seed"])
@@ -89,8 +112,9 @@ def check_in_format(
 
 def _tolerance(flavour: str, name: str, meta: Mapping[str, Any]) -> Tolerance:
     if flavour == "bf16":
-        # Newton-Schulz in bf16 amplifies rounding noise: no two implementations agree. Three times
-        # what a 1e-6 change of the input does to the reference itself; 0.15 where not recorded.
+        # Newton-Schulz in bf16 amplifies rounding noise, so implementations differ. The tolerance
+        # is three times the effect of a 1e-6 change of the input on the reference itself, or 0.15
+        # if that was not recorded.
         evidence = meta.get("evidence", {}).get("bf16_input_1e_6_vs_bf16", {})
         noise = evidence.get(name, {}).get("rms")
         return Tolerance(3 * noise if noise else 0.15, "rms")
@@ -120,7 +144,8 @@ def _run(model: ZipMap, params: Any, arrays: Arrays, config: Mapping[str, Any]) 
         "nvs_pred": np.concatenate([queried.rgb, queried.depth[..., None]], -1),
         "nvs_depth_conf": np.asarray(queried.depth_conf),
     }
-    # One joint forward of the reference is `update` then `read`: queries never touch the state.
+    # A joint forward pass of the reference equals `update` followed by `read`, because queries do
+    # not change the state.
     both = np.concatenate([taps, query_taps], 2)
     outputs = _named(model, params, images, prediction, both, state) | render
     outputs |= {"zip." + key: value for key, value in outputs.items()}
@@ -135,7 +160,7 @@ def _named(
     taps: Any,
     state: SceneState,
 ) -> dict[str, np.ndarray]:
-    """Outputs and intermediates under the names and shapes of the format."""
+    """Outputs and intermediate tensors, with the names and shapes of the file format."""
     poses = "pose_enc_mlp_list" if model.config.camera.kind == "mlp" else "pose_enc_list"
     flat = images.reshape(-1, *images.shape[2:])
     patches = jax.jit(model.first_tokens.embedder.__call__)(params["embedder"], flat)

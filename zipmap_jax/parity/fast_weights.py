@@ -1,4 +1,4 @@
-"""Comparisons of the test-time-training layer under every schedule."""
+"""Comparison of the test-time-training layer for all schedules."""
 
 from __future__ import annotations
 
@@ -21,14 +21,21 @@ from zipmap_jax.parity.synthetic import StateDict, digest
 from zipmap_jax.parity.units import layer_params, rule_inputs
 
 OUTPUTS = Tolerance(1e-4)
-# Short sequences give rank-deficient gradients, whose bf16 Newton-Schulz is noise: only the long
-# case means something, and only norms are recorded of the states.
+# Short sequences have rank-deficient gradients, for which Newton-Schulz in bf16 returns noise. Only
+# the long case is therefore compared, and only norms of the states are recorded.
 BF16 = Tolerance(0.15, "rms")
 Meta = Mapping[str, Any]
 
 
 def layer(config: Mapping[str, Any]) -> FastWeightLayer:
-    """The layer a file describes."""
+    """The layer of a file.
+
+    Args:
+      config: configuration of the layer.
+
+    Returns:
+      The module.
+    """
     t = config["ttt_params"]
     return FastWeightLayer(
         config["dim"],
@@ -41,7 +48,14 @@ def layer(config: Mapping[str, Any]) -> FastWeightLayer:
 
 
 def table(module: FastWeightLayer) -> list[Rule]:
-    """State-dict names of a single layer, its leaves at the root of the tree."""
+    """Rule table of a single layer, whose leaves are at the root of the tree.
+
+    Args:
+      module: the layer.
+
+    Returns:
+      The rules.
+    """
     d, c = module.head_dim, module.width
     m = module.hidden_multiple * d
     linear = [
@@ -64,7 +78,14 @@ def table(module: FastWeightLayer) -> list[Rule]:
 
 
 def layer_weights(config: Mapping[str, Any]) -> Any:
-    """Synthetic parameters of the layer."""
+    """Synthetic parameters of the layer of a file.
+
+    Args:
+      config: configuration of the layer.
+
+    Returns:
+      The parameter tree.
+    """
     entries = table(layer(config))
     shapes = {rule.torch: rule.shape for rule in entries}
     return from_state(StateDict(shapes, config.get("seed", 0), config["prefix"]), entries)
@@ -80,11 +101,19 @@ def run(
     updating: int | None = None,
     precision: str = "fp32",
 ) -> tuple[jax.Array, FastWeights]:
-    """Step and read, window by window.
+    """Updates the fast weights and reads from them, window by window.
 
     Args:
-      window: tokens per step; None = one step on all tokens, 0 = no step.
-      updating: tokens that take part in the single step of window=None.
+      module: the layer.
+      params: its parameters.
+      x: tokens, [b, n, c].
+      weights: fast weights before the first window.
+      window: tokens per update; None = one update on all tokens, 0 = no update.
+      updating: number of tokens that contribute to an update; None = all of its window.
+      precision: precision of Newton-Schulz.
+
+    Returns:
+      Outputs of all tokens, and the last fast weights.
     """
     call = functools.partial(apply, module, params)
     if window == 0:
@@ -100,14 +129,25 @@ def run(
 
 
 def cases(
-    module: FastWeightLayer, params: Any, given: Mapping[str, Any], p: int, precision: str
+    module: FastWeightLayer, params: Any, tokens: Mapping[str, Any], p: int, precision: str
 ) -> dict[str, tuple[jax.Array, FastWeights]]:
-    """Outputs and states of all recorded schedules, tokens per view `p`."""
+    """Runs all recorded schedules.
+
+    Args:
+      module: the layer.
+      params: its parameters.
+      tokens: inputs "in.x" and "in.x2".
+      p: tokens per view.
+      precision: precision of Newton-Schulz.
+
+    Returns:
+      Outputs and states by schedule.
+    """
     go = jax.jit(
         functools.partial(run, module, precision=precision),
         static_argnames=("window", "updating"),
     )
-    x, x2 = given["in.x"], given["in.x2"]
+    x, x2 = tokens["in.x"], tokens["in.x2"]
     initial = apply(module, params, x.shape[0], method="initial")
     out = {
         "offline": go(params, x, initial, window=None),
@@ -123,12 +163,12 @@ def cases(
 
 
 def check_fast_weights(arrays: Mapping[str, np.ndarray], meta: Meta) -> list[TensorComparison]:
-    """Every schedule, in fp32 and, for long sequences, in bf16."""
+    """Compares all schedules, in fp32 and, for long sequences, in bf16; a `Checker`."""
     config = meta["config"]
     module, params = layer(config), layer_weights(config)
-    given = rule_inputs(meta)
+    tokens = rule_inputs(meta)
     rows = []
-    x = jnp.asarray(given["in.x"])
+    x = jnp.asarray(tokens["in.x"])
     k, v, eta = apply(module, params, x, method="keys")
     q = apply(module, params, x, method="queries")
     parts = {"q": q, "k": k, "v": v, **{f"lr{i}": eta[i][..., None] for i in range(3)}}
@@ -138,13 +178,13 @@ def check_fast_weights(arrays: Mapping[str, np.ndarray], meta: Meta) -> list[Ten
             rows.append(compare(f"mid.{name}", merged, arrays[f"mid.{name}"], OUTPUTS))
     long = config["tokens_per_frame"] > config["dim"] // 4
     for flavour in ("fp32", "bf16") if long else ("fp32",):
-        found = cases(module, params, given, config["tokens_per_frame"], flavour)
+        results = cases(module, params, tokens, config["tokens_per_frame"], flavour)
         tolerance = OUTPUTS if flavour == "fp32" else BF16
         for key in [k for k in arrays if k.startswith(flavour)]:
             _, case, what, *path = key.split(".")
             if case == "block_offline":
                 continue
-            actual = _pick(found[case], what, path, arrays[key])
+            actual = _pick(results[case], what, path, arrays[key])
             rows.append(compare(key, actual, arrays[key], tolerance))
     if "fp32.block_offline.out" in arrays:
         rows += _block_rows(arrays, config, x)
@@ -152,15 +192,16 @@ def check_fast_weights(arrays: Mapping[str, np.ndarray], meta: Meta) -> list[Ten
 
 
 def _pick(
-    found: tuple[jax.Array, FastWeights],
+    result: tuple[jax.Array, FastWeights],
     what: str,
     path: list[str],
     recorded: np.ndarray,
 ) -> np.ndarray:
+    """The output or the matrix of a result, subsampled as the recorded array."""
     if what == "out":
-        y = np.asarray(found[0])
+        y = np.asarray(result[0])
         return y if y.shape == recorded.shape else y[:, ::15, ::3]
-    w = np.asarray(getattr(found[1], path[0]))
+    w = np.asarray(getattr(result[1], path[0]))
     merged = w.reshape(-1, *w.shape[-2:])
     return digest(merged, f"ttt.{path[0]}")[path[1]] if path[1:] else merged
 
@@ -168,7 +209,7 @@ def _pick(
 def _block_rows(
     arrays: Mapping[str, np.ndarray], config: Mapping[str, Any], x: Any
 ) -> list[TensorComparison]:
-    """A whole global block, offline."""
+    """Compares a whole global block, offline."""
     block = GlobalBlock(preset("small"), FP32)
     params = layer_params(config["prefix"].removesuffix("ttt_block."), config["seed"])
     weights = apply(layer(config), params["ttt"], x.shape[0], method="initial")

@@ -1,4 +1,4 @@
-"""Cameras, points and rays of `unit_geometry`."""
+"""Comparison of cameras, points and rays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RAYS = ("default_plucker", "custom_plucker", "aug_plucker", "plucker_and_common_
 
 
 def check_geometry(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorComparison]:
-    """Rows for every recorded array; normalised points where they are valid."""
+    """Compares all recorded arrays, of which normalised points only where valid; a `Checker`."""
     size = (meta["config"]["image_size"][0], meta["config"]["image_size"][1])
     ray_size = (meta["config"]["ray_size"][0], meta["config"]["ray_size"][1])
     ours = dict(_poses(arrays, size))
@@ -50,12 +50,12 @@ def check_geometry(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorCompar
 def _poses(arrays: Arrays, size: tuple[int, int]) -> Named:
     encoded = encode_pose(arrays["in.extrinsics"], arrays["in.intrinsics"], size)
     yield "pose_enc", encoded
-    # The other encoding of the reference has nine numbers for the rotation.
+    # The second encoding of the reference represents the rotation by nine numbers.
     rotation = quaternion_to_matrix(encoded[..., 3:7])
     nine = rotation.reshape(*rotation.shape[:-2], 9)
     yield "pose_enc_svd", np.concatenate([encoded[..., :3], nine, encoded[..., 7:]], -1)
-    for prefix, given in (("roundtrip_", arrays["out.pose_enc"]), ("", arrays["in.pose_enc"])):
-        w2c, intrinsics = decode_pose(given, size)
+    for prefix, encoding in (("roundtrip_", arrays["out.pose_enc"]), ("", arrays["in.pose_enc"])):
+        w2c, intrinsics = decode_pose(encoding, size)
         yield f"{prefix}extrinsics", w2c[..., :3, :]
         yield f"{prefix}intrinsics", intrinsics
 
@@ -69,10 +69,10 @@ def _points(arrays: Arrays) -> Named:
 
 
 def _normalised(arrays: Arrays) -> Named:
-    """The cameras are those of the unprojection."""
+    """Normalised targets, with the cameras of the unprojection."""
     mask, points = arrays["in.norm.mask"], arrays["in.norm.cam_points"]
-    given = (arrays[f"in.unproject.{name}"] for name in ("extrinsics", "intrinsics"))
-    target, _ = jax.jit(normalise_target)(*map(jnp.asarray, (*given, points[..., 2], mask)))
+    cameras = (arrays[f"in.unproject.{name}"] for name in ("extrinsics", "intrinsics"))
+    target, _ = jax.jit(normalise_target)(*map(jnp.asarray, (*cameras, points[..., 2], mask)))
     world = unproject_to_world(target.depth, target.intrinsics, target.w2c)
     yield "norm.extrinsics", target.w2c[..., :3, :]
     yield "norm.extrinsics_c2w", invert_pose(target.w2c)[..., :3, :]

@@ -1,4 +1,4 @@
-"""Comparisons of gradients: of the fast-weight layer, and through the whole model."""
+"""Comparison of gradients, of the fast-weight layer and of the whole model."""
 
 from __future__ import annotations
 
@@ -29,23 +29,26 @@ from zipmap_jax.structs import Views
 
 Arrays = Mapping[str, np.ndarray]
 LAYER = Tolerance(2e-4, "rms")
-# Updates are scale-free, so the gradient of the learning-rate bias nearly cancels.
+# Updates are invariant to scale, so the gradient of the learning-rate bias nearly cancels.
 BIAS = Tolerance(1e-2, "rms")
 LOSS = 1e-5
 
 
 def check_fast_weight_gradients(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorComparison]:
-    """d sum(output * R) / d (input, parameters, carried state), and through Newton-Schulz."""
-    given = rule_inputs(meta)
+    """Compares the gradient of sum(output * R) of the layer and of Newton-Schulz; a `Checker`.
+
+    The gradient is with respect to the input, the parameters and the carried state.
+    """
+    tensors = rule_inputs(meta)
     rows = []
     for name, config in meta["config"].items():
         for case in ("offline", "win2", "query", "cont"):
-            rows += _layer_rows(arrays, f"{name}.{case}", config, given)
+            rows += _layer_rows(arrays, f"{name}.{case}", config, tensors)
     return rows + _newton_schulz_rows(arrays)
 
 
 def _layer_rows(
-    arrays: Arrays, stem: str, config: Mapping[str, Any], given: Mapping[str, np.ndarray]
+    arrays: Arrays, stem: str, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
 ) -> list[TensorComparison]:
     keys = [k for k in arrays if k.startswith(f"{stem}.") and ".in." not in k]
     if not keys:
@@ -53,7 +56,7 @@ def _layer_rows(
     module, params = layer(config), layer_weights(config)
     name, case = stem.split(".")
     p = config["tokens_per_frame"]
-    x, r = jnp.asarray(given[f"{name}.x"]), jnp.asarray(given[f"{name}.R"])
+    x, r = jnp.asarray(tensors[f"{name}.x"]), jnp.asarray(tensors[f"{name}.R"])
     schedule: dict[str, Any] = {
         "offline": dict(window=None),
         "win2": dict(window=2 * p),
@@ -76,11 +79,11 @@ def _layer_rows(
     (value, scale), grads = jax.jit(jax.value_and_grad(loss, arguments, has_aux=True))(
         params, x, state
     )
-    found = {"grad.x": grads[1]}
-    found |= {f"grad.{k}": v for k, v in to_state(grads[0], table(module)).items()}
+    gradients = {"grad.x": grads[1]}
+    gradients |= {f"grad.{k}": v for k, v in to_state(grads[0], table(module)).items()}
     if state is not None:
         for w, g in zip(("w0", "w1", "w2"), grads[2], strict=True):
-            found[f"grad.state_{w}"] = g.reshape(-1, *g.shape[-2:])
+            gradients[f"grad.state_{w}"] = g.reshape(-1, *g.shape[-2:])
     rows = []
     for key in keys:
         what = key.removeprefix(f"{stem}.")
@@ -88,9 +91,9 @@ def _layer_rows(
             rows.append(_loss_row(key, value, arrays[key], scale))
             continue
         tensor, part = what, ""
-        if tensor not in found:
+        if tensor not in gradients:
             tensor, _, part = what.rpartition(".")
-        actual = np.asarray(found[tensor])
+        actual = np.asarray(gradients[tensor])
         actual = digest(actual, "grad")[part] if part else actual
         tolerance = BIAS if tensor.endswith("lr_fc.bias") else LAYER
         rows.append(compare(key, actual, arrays[key], tolerance))
@@ -109,13 +112,13 @@ def _newton_schulz_rows(arrays: Arrays) -> list[TensorComparison]:
 
 
 def _loss_row(key: str, value: Any, recorded: np.ndarray, scale: Any) -> TensorComparison:
-    """A loss is a sum that nearly cancels: its error is taken relative to the sum of magnitudes."""
+    """Compares a loss; the error is relative to the sum of magnitudes, since the sum may cancel."""
     row = compare(key, np.asarray(value), recorded, Tolerance(LOSS))
     return dataclasses.replace(row, error=row.maximum / float(scale))
 
 
 def check_model_gradients(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorComparison]:
-    """Norms and projections of every parameter's gradient through the whole small model."""
+    """Compares norms and projections of all gradients of the whole small model; a `Checker`."""
     rows = []
     for case in [k.removesuffix(".loss") for k in arrays if k.endswith(".loss")]:
         config = _case_config(case, meta["config"])
@@ -178,7 +181,7 @@ def _target(arrays: Arrays, case: str) -> Target:
         depth=jnp.asarray(arrays[f"{case}.in.batch.depths"]),
         cam_points=jnp.asarray(arrays[f"{case}.in.batch.cam_points"]),
         mask=jnp.asarray(arrays[f"{case}.in.batch.point_masks"]),
-        # The one data set named in the recorded batch has detailed depth.
+        # The data set of the recorded batch has detailed depth.
         detailed=jnp.ones((w2c.shape[0],), bool),
     )
 
@@ -193,7 +196,7 @@ def _parameter_rows(
         [np.sum(grads[n].astype(np.float64) * inputs(f"gdot:{n}", grads[n].shape)) for n in names]
     )
     recorded = arrays[f"{case}.param_grad_norm"]
-    # Tiny gradients are rounding noise; those below 1e-4 of the total are left out.
+    # Gradients below 1e-4 of the total are dominated by rounding and left out.
     kept = recorded > 1e-4 * np.sqrt(np.sum(recorded.astype(np.float64) ** 2))
     key, bounds = f"{case}.param_grad_dot", (1e-3, 3e-3) if smooth else (1e-2, 5e-2)
     rows = [
@@ -217,7 +220,7 @@ def _worst(
     kept: np.ndarray,
     bound: float,
 ) -> TensorComparison:
-    """The worst entry relative to its own scale."""
+    """Compares arrays by the largest error of an entry relative to its own scale."""
     row = compare(key, actual, recorded, Tolerance(bound))
     error = np.abs(actual - recorded)[kept] / scale[kept]
     return dataclasses.replace(row, error=float(error.max(initial=0.0)))

@@ -1,4 +1,4 @@
-"""Training losses of recorded batches: every term, and the gradient of the objective."""
+"""Comparison of the training losses of recorded batches: terms, and gradients of the objective."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zipmap_jax.structs import HeadOutputs
 
 Arrays = Mapping[str, np.ndarray]
 
-# float32 against float64 in the reference: 2e-6 for terms, 1.5e-5 for gradients.
+# The reference differs between float32 and float64 by 2e-6 for terms and 1.5e-5 for gradients.
 TERMS = Tolerance(1e-5, ignored=1e-8)
 SCALES = Tolerance(1e-5)
 GRADIENTS = Tolerance(1e-4, "rms")
@@ -33,11 +33,11 @@ STAGES: dict[str, CameraKind] = {
     "nvs": "absolute",
 }
 DETAILED = "hypersim"
-"""The data set, of those recorded, whose depth supervises normals."""
+"""The recorded data set whose depth supervises normals."""
 
 
 def recorded_target(arrays: Arrays) -> Target:
-    """Normalised ground truth of the input views."""
+    """Recorded ground truth of the input views, which is already normalised."""
     height, width = (int(n) for n in arrays["in.image_hw"])
     w2c, intrinsics = arrays["in.extrinsics"], arrays["in.intrinsics"]
     return Target(
@@ -52,7 +52,15 @@ def recorded_target(arrays: Arrays) -> Target:
 
 
 def recorded_prediction(arrays: Arrays, poses: str = "pose_enc_list") -> HeadOutputs:
-    """Predictions of the input views, with the poses of one of the camera heads."""
+    """Recorded prediction of the input views.
+
+    Args:
+      arrays: recorded arrays.
+      poses: name of the pose encodings, which depends on the camera head.
+
+    Returns:
+      The prediction.
+    """
     return HeadOutputs(
         depth=jnp.asarray(arrays["in.pred.depth"][..., 0]),
         depth_conf=jnp.asarray(arrays["in.pred.depth_conf"]),
@@ -62,7 +70,7 @@ def recorded_prediction(arrays: Arrays, poses: str = "pose_enc_list") -> HeadOut
 
 
 def recorded_query(arrays: Arrays) -> tuple[HeadOutputs, QueryTarget]:
-    """HeadOutputs and ground truth of the queried views."""
+    """Recorded prediction and ground truth of the queried views."""
     rendered = HeadOutputs(
         depth=jnp.asarray(arrays["in.pred.nvs_pred"][..., 3]),
         depth_conf=jnp.asarray(arrays["in.pred.nvs_depth_conf"]),
@@ -76,7 +84,7 @@ def recorded_query(arrays: Arrays) -> tuple[HeadOutputs, QueryTarget]:
     return rendered, truth
 
 
-# Compiling takes longer than running: leave out the slow passes.
+# Compilation takes longer than the computation, so expensive compiler passes are disabled.
 @functools.partial(
     jax.jit,
     static_argnames=("config",),
@@ -88,7 +96,17 @@ def parts_and_gradients(
     query_truth: QueryTarget | None,
     config: LossConfig,
 ) -> tuple[dict[str, jax.Array], tuple[HeadOutputs, HeadOutputs | None]]:
-    """Parts of the loss, and its gradient by the prediction and, if any, the rendered one."""
+    """Parts of the objective, and its gradients.
+
+    Args:
+      predicted: prediction of the input views and, with queries, of the queried views.
+      truth: ground truth of the input views.
+      query_truth: ground truth of the queried views; None = no queries.
+      config: weights of the losses.
+
+    Returns:
+      The parts by name, and the gradients with respect to `predicted`.
+    """
 
     def objective(predicted: tuple[HeadOutputs, HeadOutputs | None]) -> Any:
         rendered = predicted[1]
@@ -101,13 +119,21 @@ def parts_and_gradients(
 
 @jax.jit
 def own_scale(points: jax.Array, target: Target) -> jax.Array:
-    """Scale between points, in their own unit, and the ground truth."""
+    """Scale between predicted points, divided by their unit, and the ground truth."""
     unit = prediction_unit(points, target.mask)
     return alignment_scale(points / unit[:, None, None, None, None], target)
 
 
 def run(arrays: Arrays, stage: str) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Parts of a recorded batch by name, and gradients named and laid out as recorded."""
+    """Computes the parts of the objective of a recorded batch, and its gradients.
+
+    Args:
+      arrays: recorded arrays.
+      stage: key of `STAGES`.
+
+    Returns:
+      The parts by name, and the gradients with the names and layouts of the file.
+    """
     poses = "pose_enc_mlp_list" if stage == "online" else "pose_enc_list"
     rendered, query_truth = recorded_query(arrays) if stage == "nvs" else (None, None)
     config = LossConfig(camera_kind=STAGES[stage])
@@ -131,9 +157,9 @@ def run(arrays: Arrays, stage: str) -> tuple[dict[str, float], dict[str, np.ndar
 
 
 def check_losses(arrays: Arrays, meta: Mapping[str, Any]) -> list[TensorComparison]:
-    """Rows for every term, scale and gradient of one batch.
+    """Compares all terms, scales and gradients of one batch; a `Checker`.
 
-    The perceptual term is left out: it was recorded with weight 0, so without its network.
+    The perceptual term is left out, because it was recorded with weight 0 and without its network.
     """
     rows = []
     for stage in (s for s in STAGES if any(key.startswith(f"{s}.") for key in arrays)):
@@ -159,10 +185,10 @@ def _row(
     if kind == "gnorm":
         return compare(key, np.asarray(np.linalg.norm(gradients[name])), recorded, NORMS)
     if kind == "grad":
-        # Dense gradients were recorded at every second row and column.
+        # Dense gradients are recorded at every second row and column.
         dense = "pose" not in name
-        shown = gradients[name][:, :, ::2, ::2] if dense else gradients[name]
-        return compare(key, shown, recorded, GRADIENTS)
+        actual = gradients[name][:, :, ::2, ::2] if dense else gradients[name]
+        return compare(key, actual, recorded, GRADIENTS)
     if kind == "align_scale":
         points = recorded_prediction(arrays).local_points
         assert points is not None

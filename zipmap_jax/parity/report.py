@@ -1,4 +1,4 @@
-"""One line per compared tensor."""
+"""The result of a comparison: one row per tensor."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Criterion = Literal["max", "rms"]
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-    """A bound on an error relative to the recorded array.
+    """A bound on the error relative to the recorded array.
 
     Attributes:
-      value: largest allowed error.
+      value: maximum error.
       criterion: "max" = max|a - b| / max|b|; "rms" = rms(a - b) / rms(b).
-      ignored: largest absolute difference that "max" takes for none.
+      ignored: absolute difference that criterion "max" subtracts from the error.
     """
 
     value: float
@@ -28,15 +28,15 @@ class Tolerance:
 
 @dataclasses.dataclass(frozen=True)
 class TensorComparison:
-    """How one tensor compares.
+    """Comparison of one tensor a with its recorded value b.
 
     Attributes:
       name: key in the file.
-      shape: of the recorded array.
+      shape: shape of the recorded array.
       relative_l2: ||a - b|| / ||b||.
-      maximum: largest absolute difference.
-      error: the figure held against the tolerance.
-      tolerance: and its bound.
+      maximum: maximum absolute difference.
+      error: error by the criterion of the tolerance.
+      tolerance: bound on the error.
     """
 
     name: str
@@ -48,7 +48,7 @@ class TensorComparison:
 
     @property
     def ok(self) -> bool:
-        """Whether the error is within the tolerance (NaN is not)."""
+        """Whether the error is within the tolerance, which NaN is not."""
         return bool(self.error <= self.tolerance.value)
 
     def __str__(self) -> str:
@@ -63,7 +63,17 @@ class TensorComparison:
 def compare(
     name: str, actual: np.ndarray, recorded: np.ndarray, tolerance: Tolerance
 ) -> TensorComparison:
-    """Compare an array with its recorded value; a different shape is a failure, not an error."""
+    """Compares an array with its recorded value.
+
+    Args:
+      name: key in the file.
+      actual: computed array.
+      recorded: recorded array.
+      tolerance: bound on the error.
+
+    Returns:
+      The comparison; its error is infinite if the shapes differ.
+    """
     b = np.asarray(recorded, np.float64)
     a = np.asarray(actual, np.float64)
     if a.shape != b.shape:
@@ -77,14 +87,23 @@ def compare(
 
 
 def _ratio(error: float, scale: float) -> float:
-    """`error / scale`; an array of zeros must be matched exactly."""
+    """`error / scale`; for scale 0 the result is 0 or infinite."""
     if scale > 0:
         return float(error / scale)
     return 0.0 if error == 0 else float("inf")
 
 
 def thin(actual: np.ndarray, shape: tuple[int, ...], axes: Iterable[int]) -> np.ndarray:
-    """Take every second element of the given axes where the recorded array did so."""
+    """Subsamples an array as the recorded one, which may have every second element of an axis.
+
+    Args:
+      actual: computed array.
+      shape: shape of the recorded array.
+      axes: axes that may be subsampled.
+
+    Returns:
+      The array with every second element of the axes whose lengths differ.
+    """
     for axis in axes:
         if actual.ndim == len(shape) and actual.shape[axis] != shape[axis]:
             actual = actual[(slice(None),) * axis + (slice(None, None, 2),)]

@@ -1,8 +1,9 @@
-"""Weights and inputs made from names and shapes alone, the same on both sides of a comparison.
+"""Synthetic weights and inputs, which depend only on names and shapes.
 
-Every tensor of a PyTorch state dict comes from `numpy.random.PCG64([seed, crc32(name)])`: float64
-standard normals in C order, scaled by a rule that depends on the name, cast to float32. No
-checkpoint has to change hands. The first rule that matches applies; docs/parity.md tells them.
+Both sides of a comparison compute them, so that no checkpoint is exchanged. Every tensor of a
+PyTorch state dict consists of float64 standard normals of `numpy.random.PCG64([seed, crc32(name)])`
+in C order, scaled by a rule that depends on the name and cast to float32. The first matching rule
+applies; docs/parity.md lists the rules.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _TOKENS = (
 )
 _FAST_WEIGHTS = ("ttt_block.w0", "ttt_block.w1", "ttt_block.w2")
 _TRANSPOSED_CONVS = ("resize_layers.0.weight", "resize_layers.1.weight")
-# Entries of a pose bias lifted by 0.25, so that cameras are well conditioned, by encoding length.
+# Entries of a pose bias that are raised by 0.25 for well conditioned cameras, by encoding length.
 _LIFTED = {9: (6, 7, 8), 14: (3, 7, 11, 12, 13)}
 
 
@@ -72,22 +73,41 @@ def _normals(stream: str, shape: Shape, seed: int) -> Float[np.ndarray, "..."]:
 
 
 def weight(name: str, shape: Shape, seed: int = 0) -> Float[np.ndarray, "..."]:
-    """The fp32 value of one entry of a state dict, in PyTorch's axis order."""
+    """Synthetic value of one entry of a state dict.
+
+    Args:
+      name: name of the entry.
+      shape: shape in PyTorch's axis order.
+      seed: seed of the weights.
+
+    Returns:
+      An fp32 array.
+    """
     n = _normals(name, shape, seed)
     rule = next(rule for matches, rule in _RULES if matches(name, n.ndim))
     return rule(n).astype(np.float32)
 
 
 def inputs(tag: str, shape: Shape, seed: int = 0, scale: float = 1.0) -> Float[np.ndarray, "..."]:
-    """An fp32 input N(0, scale^2), identified by a tag."""
+    """Synthetic input with entries of N(0, scale^2).
+
+    Args:
+      tag: name of the input.
+      shape: shape of the input.
+      seed: seed of the input.
+      scale: standard deviation.
+
+    Returns:
+      An fp32 array.
+    """
     return (scale * _normals("input:" + tag, shape, seed)).astype(np.float32)
 
 
 class StateDict(Mapping[str, np.ndarray]):
-    """A lazy state dict of synthetic weights: entries are made when read, and not kept.
+    """A lazy state dict of synthetic weights, which are computed at every access.
 
     Attributes:
-      shapes: of all entries.
+      shapes: shapes of all entries by name.
     """
 
     def __init__(self, shapes: Mapping[str, Shape], seed: int = 0, prefix: str = "") -> None:
@@ -104,7 +124,12 @@ class StateDict(Mapping[str, np.ndarray]):
 
 
 def digest(x: np.ndarray, tag: str, seed: int = 0) -> dict[str, Float[np.ndarray, "..."]]:
-    """A compact fingerprint of a large tensor: norms, a random projection and a slice.
+    """Compact fingerprint of a large tensor: norms, a random projection and a slice.
+
+    Args:
+      x: the tensor, with two or more axes.
+      tag: name of the projection.
+      seed: seed of the projection.
 
     Returns:
       `fro`: Frobenius norm over the last two axes. `col`: norm over axis -2, every 8th column.
@@ -113,10 +138,10 @@ def digest(x: np.ndarray, tag: str, seed: int = 0) -> dict[str, Float[np.ndarray
     """
     x = np.asarray(x, np.float64)
     u = inputs("digest:" + tag, (x.shape[-1],), seed).astype(np.float64) / np.sqrt(x.shape[-1])
-    prints = {
+    fingerprint = {
         "fro": np.sqrt((x**2).sum(axis=(-2, -1))),
         "col": np.sqrt((x**2).sum(axis=-2))[..., ::8],
         "proj": x @ u,
         "slice": x[..., ::29, ::31],
     }
-    return {key: value.astype(np.float32) for key, value in prints.items()}
+    return {key: value.astype(np.float32) for key, value in fingerprint.items()}

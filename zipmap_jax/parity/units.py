@@ -1,4 +1,4 @@
-"""Comparisons of single modules, each under the names its file uses."""
+"""Comparison of single modules; every public `check_` function is a `Checker`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,14 @@ BF16 = Tolerance(0.15, "rms")
 
 
 def rule_inputs(meta: Meta) -> dict[str, np.ndarray]:
-    """Inputs that a file names by rule instead of storing them."""
+    """Inputs that a file specifies by rule instead of storing them.
+
+    Args:
+      meta: configuration of the file.
+
+    Returns:
+      Inputs by name.
+    """
     return {
         entry["name"]: inputs(entry["tag"], tuple(entry["shape"]), entry["seed"], entry["scale"])
         for entry in meta.get("inputs_by_rule", ())
@@ -47,7 +54,16 @@ def rule_inputs(meta: Meta) -> dict[str, np.ndarray]:
 
 
 def module_params(prefix: str, seed: int, variant: str = "offline") -> Any:
-    """Parameters of the part of the small model whose state-dict names begin with `prefix`."""
+    """Synthetic parameters of a part of the small model.
+
+    Args:
+      prefix: beginning of the state-dict names of the part.
+      seed: seed of the weights.
+      variant: variant of the model.
+
+    Returns:
+      The parameter tree, with the paths of the whole model.
+    """
     config = preset("small", variant)  # type: ignore[arg-type]
     table = [rule for rule in rules(config) if rule.torch.startswith(prefix)]
     shapes = {k: s for k, s in expected_shapes(config).items() if k.startswith(prefix)}
@@ -55,7 +71,15 @@ def module_params(prefix: str, seed: int, variant: str = "offline") -> Any:
 
 
 def layer_params(prefix: str, seed: int) -> Any:
-    """Parameters of one block, `aggregator.<blocks>.<i>.`, without its layer axis."""
+    """Synthetic parameters of one block of the small model, without its layer axis.
+
+    Args:
+      prefix: beginning of its state-dict names, `aggregator.<blocks>.<i>.`.
+      seed: seed of the weights.
+
+    Returns:
+      The parameter tree of the block.
+    """
     _, blocks, index, _ = prefix.split(".", 3)
     stem = f"aggregator.{blocks}."
     config = preset("small")
@@ -69,13 +93,22 @@ def layer_params(prefix: str, seed: int) -> Any:
 
 
 def with_intermediates(module: nn.Module, params: Any, *args: Any) -> tuple[Any, dict[str, Any]]:
-    """Output of a module and the outputs of everything inside it."""
-    y, found = module.apply({"params": params}, *args, capture_intermediates=True)
-    return y, dict(found["intermediates"])
+    """Output of a module, and the outputs of its submodules.
+
+    Args:
+      module: the module.
+      params: its parameters.
+      *args: arguments of the module.
+
+    Returns:
+      The output, and the collection of intermediates.
+    """
+    y, collections = module.apply({"params": params}, *args, capture_intermediates=True)
+    return y, dict(collections["intermediates"])
 
 
 def check_rope(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
-    """Rotary embedding of [b, heads, tokens, d] at given positions."""
+    """Compares the rotary embedding of [b, heads, tokens, d] at recorded positions."""
     rows = []
     for case in ("grid", "random"):
         tables = rope_tables(arrays[f"in.pos_{case}"], arrays["in.tokens"].shape[-1], 100.0)
@@ -86,7 +119,7 @@ def check_rope(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
 
 
 def check_frame_block(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
-    """A frame block, with its first norm and its attention."""
+    """Compares a frame block, its first norm and its attention."""
     config = preset("small")
     block = FastWeightBackbone(config, FP32).frame_block
     params = layer_params(meta["config"]["prefix"], meta["config"]["seed"])
@@ -105,14 +138,14 @@ def check_frame_block(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
 
 
 def check_dino(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
-    """The image embedder on already normalised images."""
+    """Compares the image embedder on normalised images."""
     config = preset("small").embedder
     model = ZipMap(preset("small")).first_tokens.embedder
     params = module_params(meta["config"]["prefix"], meta["config"]["seed"])["embedder"]
-    given = rule_inputs(meta)
+    tensors = rule_inputs(meta)
     rows = []
     for size in ("56x84", "98x70", "518x518"):
-        images = jnp.moveaxis(given[f"in.{size}"], 1, -1)
+        images = jnp.moveaxis(tensors[f"in.{size}"], 1, -1)
         tokens = np.asarray(jax.jit(model.embed_normalised)(params, images))
         patches = tokens[:, 1 + config.registers :]
         if size == "518x518":
@@ -128,7 +161,7 @@ def check_dino(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
             named[f"out.{size}.embedded"] = model.with_special_tokens(params, images)[..., ::4]
         rows += [_row(name, value, arrays, EXACT) for name, value in named.items()]
     first = jax.tree.map(lambda leaf: leaf[0], params["blocks"])
-    y = apply(model.block, first, given["in.block0_small"])
+    y = apply(model.block, first, tensors["in.block0_small"])
     rows.append(_row("out.block0_small", y, arrays, EXACT))
     for size in ("560x532", "350x742", "14x28"):
         height, width = map(int, size.split("x"))
@@ -140,16 +173,16 @@ def check_dino(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
 
 
 def check_ray_embed(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
-    """Patch projection of rays."""
+    """Compares the patch projection of ray conditions."""
     model = ZipMap(preset("small", "state_query"))
     prefix, seed = meta["config"]["prefix"], meta["config"]["seed"]
     params = module_params(prefix, seed, "state_query")["ray_embed"]
-    given = rule_inputs(meta)
+    tensors = rule_inputs(meta)
     return [
         _row(
             f"out.{case}",
             apply(
-                model.first_tokens.ray_embedder, params, jnp.moveaxis(given[f"in.{case}"], 1, -1)
+                model.first_tokens.ray_embedder, params, jnp.moveaxis(tensors[f"in.{case}"], 1, -1)
             ),
             arrays,
             EXACT,
@@ -159,10 +192,10 @@ def check_ray_embed(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
 
 
 def check_newton_schulz(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
-    """Orthogonalisation in fp32 and, as a sanity bound, all in bf16."""
-    given = {k.removeprefix("in."): jnp.asarray(v) for k, v in arrays.items() if k[:3] == "in."}
+    """Compares the orthogonalisation in fp32 and, with a wide tolerance, in bf16."""
+    matrices = {k.removeprefix("in."): jnp.asarray(v) for k, v in arrays.items() if k[:3] == "in."}
     a = inputs("ns.large_a", (1, 384, 600))
-    given["large"] = jnp.matmul(a, inputs("ns.large_b", (1, 600, 768)), precision="highest")
+    matrices["large"] = jnp.matmul(a, inputs("ns.large_b", (1, 600, 768)), precision="highest")
     rows = []
     for key, recorded in arrays.items():
         flavour, _, case = key.partition(".out.")
@@ -170,45 +203,46 @@ def check_newton_schulz(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
             continue
         name, _, part = case.partition(".")
         name, _, steps = name.partition("_steps")
-        y = newton_schulz(given[name], steps=int(steps or 5), precision=flavour)  # type: ignore[arg-type]
+        precision: Any = flavour
+        y = newton_schulz(matrices[name], steps=int(steps or 5), precision=precision)
         if part:
             y = digest(np.asarray(y), f"ns.{name}")[part]
         tolerance = LOW_RANK if name == "lowrank" else NEWTON_SCHULZ
         if flavour == "bf16":
             if name == "lowrank":
-                continue  # noise in the empty directions is amplified until nothing is left
+                continue  # the noise in the directions without signal dominates
             tolerance = BF16
         rows.append(compare(key, np.asarray(y), recorded, tolerance))
     return rows
 
 
 def check_camera_heads(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
-    """The iterative and the MLP camera head (the SVD variant was never released)."""
-    given = rule_inputs(meta)
+    """Compares the iterative and the MLP camera head; no model with the SVD variant is released."""
+    tensors = rule_inputs(meta)
     head = ZipMap(preset("small")).cameras.head
     params = module_params("camera_head.", meta["config"]["seed"])["camera_head"]
     rows = []
     for case in ("s4", "s1", "s2_small"):
-        y = jax.jit(head.__call__)(params, jnp.asarray(given[f"pose.{case}"][:, :, 0]))
+        y = jax.jit(head.__call__)(params, jnp.asarray(tensors[f"pose.{case}"][:, :, 0]))
         rows.append(_row(f"out.pose.{case}.pose_enc_list", y, arrays, EXACT))
     config = preset("small", "streaming")
     mlp = MlpCameraHead(config.camera, 2 * config.width, FP32)
     seed = meta["config"]["seed"]
     params = module_params("camera_mlp_head.", seed, "streaming")["camera_mlp_head"]
     for case in ("x1", "x8"):
-        y = mlp(params, jnp.asarray(given[f"mlp.{case}"]))[0]
+        y = mlp(params, jnp.asarray(tensors[f"mlp.{case}"]))[0]
         rows.append(_row(f"out.mlp.{case}.pose_enc", y, arrays, EXACT))
     return rows
 
 
 def check_dense_heads(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
-    """Dense heads with their activations, intermediates and position embeddings."""
-    given = rule_inputs(meta)
+    """Compares the dense heads, their activations, intermediates and position embeddings."""
+    tensors = rule_inputs(meta)
     rows = []
     for key in [k for k in arrays if k.endswith(".pred")]:
         head, size = key.removeprefix("out.").removesuffix(".pred").split(".")
         grid = tuple(int(s) // 14 for s in size.removesuffix("_small").split("x"))
-        taps = [given[f"{size}.tap{j}"][0, :, 5:] for j in range(4)]
+        taps = [tensors[f"{size}.tap{j}"][0, :, 5:] for j in range(4)]
         (values, confidence), inner = _dense_head(head, meta, taps, grid)
         rows.append(_row(key, values[None], arrays, DENSE))
         if confidence is not None:
@@ -218,9 +252,9 @@ def check_dense_heads(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
             y = inner[name.removeprefix(stem)][:1, ::2, ::2, ::16]
             rows.append(_row(name, jnp.moveaxis(y, -1, 1), arrays, DENSE))
     for name, channels in (("5x7", 256), ("4x6", 1024)):
-        rows_, cols = map(int, name.split("x"))
-        by_col, by_row = position_grid(channels, rows_, cols, cols / rows_)
-        shape = (rows_, cols, channels // 2)
+        height, width = map(int, name.split("x"))
+        by_col, by_row = position_grid(channels, height, width, width / height)
+        shape = (height, width, channels // 2)
         halves = (jnp.broadcast_to(by_col[None], shape), jnp.broadcast_to(by_row[:, None], shape))
         y = jnp.concatenate(halves, -1)[..., ::4] / 0.1
         rows.append(_row(f"out.uv_embed.{name}", y, arrays, EXACT))
@@ -228,7 +262,7 @@ def check_dense_heads(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
 
 
 def _dense_head(head: str, meta: Meta, taps: list[Any], grid: Any) -> tuple[Any, dict[str, Any]]:
-    """Outputs of one dense head, and its intermediates under the file's names."""
+    """Outputs of one dense head, and its intermediates with the names of the file."""
     prefix = meta["config"]["prefixes"][head]
     trained, names = {
         "depth": ("depth_head", ("exp", "expp1")),
@@ -237,22 +271,22 @@ def _dense_head(head: str, meta: Meta, taps: list[Any], grid: Any) -> tuple[Any,
         "nvs_rgb": ("local_point_head", ("sigmoid", None)),
     }[head]
     config = preset("small", "state_query")
-    # Heads of equal shape share a table; only the names of the weights differ.
+    # Heads of equal shape have the same table, apart from the names of the weights.
     table = [r for r in rules(config) if r.torch.startswith(f"{trained}.")]
     renamed = [dataclasses.replace(r, torch=prefix + r.torch.split(".", 1)[1]) for r in table]
     shapes = {rule.torch: rule.shape for rule in renamed}
     params = from_state(StateDict(shapes, meta["config"]["seed"]), renamed)[trained]
     module = DenseHead(HEADS[trained][0], dtype=FP32.heads, precision=FP32.precision)
     raw, inner = with_intermediates(module, params, taps, grid)
-    found = {k: v["__call__"][0] for k, v in inner.items() if "__call__" in v}
-    named = {f"refine{j}": found[f"refine{j}"] for j in (1, 2, 3, 4)}
-    named |= {f"resized{j}": found[f"resize_{j}"] for j in (0, 1, 3)}
-    named["resized2"] = add_position(found["projects_2"], grid[1] / grid[0])
+    outputs = {k: v["__call__"][0] for k, v in inner.items() if "__call__" in v}
+    named = {f"refine{j}": outputs[f"refine{j}"] for j in (1, 2, 3, 4)}
+    named |= {f"resized{j}": outputs[f"resize_{j}"] for j in (0, 1, 3)}
+    named["resized2"] = add_position(outputs["projects_2"], grid[1] / grid[0])
     return activate(raw, *names), named
 
 
 def check_activations(arrays: Arrays, meta: Meta) -> list[TensorComparison]:
-    """Output activations of dense heads and cameras."""
+    """Compares the output activations of dense heads and cameras."""
     rows = []
     for key in [k for k in arrays if k.endswith(".pred")]:
         _, value, confidence, _ = key.split(".")

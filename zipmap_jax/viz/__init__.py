@@ -1,20 +1,16 @@
-"""Views of a reconstruction: colour maps, the self-contained web page, renderings for logs.
+"""Views of a reconstruction: colour maps, and the self-contained web page.
 
-All functions take NumPy arrays or a `Scene`. `render_page` returns the web page as text, which
-`zipmap_jax.export.write_html` writes to a file.
+`render_page` returns the web page of a `Scene` as text, which `zipmap_jax.export.write_html` writes
+to a file. `zipmap_jax.viz.splat` renders small pictures of points and cameras for training logs.
 """
 
 from zipmap_jax.viz.colormaps import ColormapName, apply_colormap, colormap_table, view_colors
 from zipmap_jax.viz.html import render_page
-from zipmap_jax.viz.splat import look_at, overview, splat
 
 __all__ = [
     "ColormapName",
     "apply_colormap",
     "colormap_table",
-    "look_at",
-    "overview",
     "render_page",
-    "splat",
     "view_colors",
 ]
