@@ -24,6 +24,9 @@ SWITCH = "PALLAS_KERNELS"
 def check_implementation(name: str) -> None:
     """Checks the name of an implementation.
 
+    Args:
+      name: the name.
+
     Raises:
       ValueError: `name` is not an `Implementation`.
     """

@@ -59,7 +59,14 @@ class Case:
 
     @staticmethod
     def from_dict(fields: dict[str, Any]) -> Case:
-        """The inverse of `dataclasses.asdict`."""
+        """Converts the dictionary of `dataclasses.asdict` to a case.
+
+        Args:
+          fields: values by field.
+
+        Returns:
+          The case.
+        """
         tiling = fields.get("tiling")
         return Case(**{**fields, "tiling": Tiling(**tiling) if tiling else None})
 

@@ -33,8 +33,8 @@ def with_base(
     other = weights.parent / str(base.get("folder")) / weights.name
     if not other.is_file() or digest(other) != base.get("sha256"):
         raise UserError(
-            f"{weights} shares tensors with {other}, which is missing or not the one it was made "
-            "with: put that file back"
+            f"{weights} shares tensors with {other}, which is missing or was modified: restore "
+            "that file"
         )
     shared = read_safetensors(other)
     missing = [name for name in names if name not in own and name in shared]
@@ -42,6 +42,13 @@ def with_base(
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """SHA-256 checksum of a file.
+
+    Args:
+      path: the file.
+
+    Returns:
+      64 hexadecimal digits.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -124,7 +124,12 @@ def save_leaves(
 
 
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
-    """Writes the card of a folder; the file appears only when it is complete."""
+    """Writes the card of a folder; the file appears only when it is complete.
+
+    Args:
+      folder: the checkpoint folder.
+      card: JSON-serialisable entries.
+    """
     partial = folder / f"{CARD}.partial"
     partial.write_text(json.dumps(card, indent=2) + "\n", "utf-8")
     os.replace(partial, folder / CARD)

@@ -147,7 +147,14 @@ def find(name_or_path: str | Path, *, ema: bool = False) -> CheckpointSource:
 
 
 def embedded(name: str) -> Path | None:
-    """Folder of an embedded model; None if no embedded model has this name."""
+    """Folder of an embedded model.
+
+    Args:
+      name: name of the model.
+
+    Returns:
+      The folder; None if no embedded model has this name.
+    """
     return ASSETS / name if name in _names() else None
 
 

@@ -69,7 +69,14 @@ REMEDY = "check that the file is complete and the variant is the right one"
 
 
 def expected_shapes(config: ZipMapConfig) -> dict[str, Shape]:
-    """Shapes of all tensors of the reference's state dict, by name."""
+    """Shapes of all tensors of the reference's state dict.
+
+    Args:
+      config: configuration of the model.
+
+    Returns:
+      Shapes by name.
+    """
     return torch_shapes(rules(config))
 
 

@@ -70,7 +70,14 @@ def rules() -> list[Rule]:
 
 
 def is_perceptual(names: Mapping[str, Any]) -> bool:
-    """Whether a state dict contains VGG-16, LPIPS's linear layers, or both."""
+    """Whether a state dict contains VGG-16, LPIPS's linear layers, or both.
+
+    Args:
+      names: the state dict, or another mapping with its keys.
+
+    Returns:
+      True if it contains one of them.
+    """
     known = _canonical(names)
     return _VGG_MARK in known or _LINEAR_MARK in known
 
@@ -172,7 +179,7 @@ def _merged(
     )
     for mark, name, remedy in parts:
         if mark not in known:
-            raise UserError(f"LPIPS needs {name} ({mark}), which is not there: {remedy}")
+            raise UserError(f"LPIPS needs {name} ({mark}), which is missing: {remedy}")
     check(
         shapes_of(known),
         torch_shapes(rules()),

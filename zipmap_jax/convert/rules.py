@@ -73,12 +73,26 @@ Table = Sequence[Rule]
 
 
 def torch_shapes(table: Table) -> dict[str, Shape]:
-    """Shapes of all tensors of the state dict, by name."""
+    """Shapes of all tensors of the state dict.
+
+    Args:
+      table: the rules.
+
+    Returns:
+      Shapes by name.
+    """
     return {name: rule.shape for rule in table for name in rule.names}
 
 
 def our_shapes(table: Table) -> dict[str, Shape]:
-    """Shapes of all leaves of the parameter tree, by path."""
+    """Shapes of all leaves of the parameter tree.
+
+    Args:
+      table: the rules.
+
+    Returns:
+      Shapes by path.
+    """
     return {rule.ours: rule.our_shape for rule in table}
 
 
@@ -160,7 +174,7 @@ def to_state(
         shapes_of(flat),
         our_shapes(table),
         subject=subject,
-        remedy="pass the configuration the parameters were made for",
+        remedy="pass the configuration of the parameters",
     )
     state: dict[str, np.ndarray] = {}
     for rule in table:
@@ -173,12 +187,26 @@ def to_state(
 
 
 def flatten(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Converts nested dictionaries to one dictionary with paths such as "a/b/c"."""
+    """Converts nested dictionaries to one dictionary with paths as keys.
+
+    Args:
+      params: nested dictionaries.
+
+    Returns:
+      Leaves by path, such as "a/b/c".
+    """
     return traverse_util.flatten_dict(dict(params), sep="/")
 
 
 def nest(flat: Mapping[str, Any]) -> Params:
-    """Converts a dictionary with paths to nested dictionaries, the inverse of `flatten`."""
+    """Converts a dictionary with paths to nested dictionaries, the inverse of `flatten`.
+
+    Args:
+      flat: leaves by path.
+
+    Returns:
+      Nested dictionaries.
+    """
     return traverse_util.unflatten_dict(dict(flat), sep="/")
 
 

@@ -146,13 +146,13 @@ class Placeholder:
         return id(self)
 
     def append(self, item: Any) -> None:
-        pass
+        """Ignores an item of a list."""
 
     def extend(self, items: Any) -> None:
-        pass
+        """Ignores items of a list."""
 
     def add(self, item: Any) -> None:
-        pass
+        """Ignores an item of a set."""
 
 
 def _placeholder(name: str) -> type[Placeholder]:

@@ -58,7 +58,14 @@ class ZipMapState:
     notes: tuple[str, ...]
 
     def leaves(self, dtype: Any = np.float32) -> Iterator[tuple[str, np.ndarray]]:
-        """Yields the paths and arrays of the parameter tree, in the order of the rule table."""
+        """Converts the state dict leaf by leaf.
+
+        Args:
+          dtype: number format of the leaves.
+
+        Returns:
+          Paths and arrays of the parameter tree, in the order of the rule table.
+        """
         return convert_leaves(self.state, rules(self.config), dtype)
 
 

@@ -72,4 +72,6 @@ class LossConfig:
                 f"camera_kind must be 'absolute' or 'pairwise', got {self.camera_kind!r}."
             )
         if not 0 < self.quantile < 1:
-            raise UserError(f"quantile must lie between 0 and 1, got {self.quantile}.")
+            raise UserError(
+                f"quantile must be between 0 and 1, got {self.quantile}: set it for example to 0.98"
+            )

@@ -33,22 +33,52 @@ def clamp(x: Float[Array, "*n"], limit: float = LIMIT) -> Float[Array, "*n"]:
 
 
 def masked_sum(x: Float[Array, "*n"], mask: Bool[Array, "*n"]) -> Float[Array, ""]:
-    """Sum over the selected entries."""
+    """Sum over the selected entries.
+
+    Args:
+      x: entries, of any value where not selected.
+      mask: the selection.
+
+    Returns:
+      The sum.
+    """
     return jnp.sum(jnp.where(mask, x, 0.0))
 
 
 def masked_mean(x: Float[Array, "*n"], mask: Bool[Array, "*n"]) -> Float[Array, ""]:
-    """Mean over the selected entries; 0 if no entry is selected."""
+    """Mean over the selected entries.
+
+    Args:
+      x: entries, of any value where not selected.
+      mask: the selection.
+
+    Returns:
+      The mean; 0 if no entry is selected.
+    """
     return masked_sum(x, mask) / jnp.maximum(count(mask), 1)
 
 
 def count(mask: Bool[Array, "*n"]) -> Int[Array, ""]:
-    """Number of selected entries."""
+    """Number of selected entries.
+
+    Args:
+      mask: the selection.
+
+    Returns:
+      The number, exact up to 2^31.
+    """
     return jnp.sum(mask, dtype=jnp.int32)
 
 
 def safe_norm(x: Float[Array, "*n c"]) -> Float[Array, "*n"]:
-    """Euclidean norm over the last axis, with gradient 0 where the norm is 0."""
+    """Euclidean norm over the last axis, with gradient 0 where the norm is 0.
+
+    Args:
+      x: vectors along the last axis.
+
+    Returns:
+      Their norms.
+    """
     square = jnp.sum(x * x, axis=-1)
     positive = square > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)

@@ -85,7 +85,14 @@ class QueryTarget:
 
 
 def valid_samples(mask: Bool[Array, "b v h w"]) -> Bool[Array, " b"]:
-    """Samples with at least `MIN_PIXELS` valid pixels in one of their views."""
+    """Samples with at least `MIN_PIXELS` valid pixels in one of their views.
+
+    Args:
+      mask: valid pixels.
+
+    Returns:
+      The valid samples.
+    """
     return jnp.max(jnp.sum(mask, axis=(2, 3), dtype=jnp.int32), axis=1) >= MIN_PIXELS
 
 
@@ -175,13 +182,28 @@ def query_targets_from_batch(batch: Mapping[str, Any]) -> tuple[Target, QueryTar
 
 
 def without_far_pixels(target: Target) -> Target:
-    """Marks pixels as invalid whose coordinates the losses would otherwise clamp to `LIMIT`."""
+    """Marks pixels as invalid whose coordinates the losses would otherwise clamp to `LIMIT`.
+
+    Args:
+      target: ground truth of the input views.
+
+    Returns:
+      The ground truth with a smaller mask.
+    """
     near = jnp.all(jnp.abs(target.cam_points) <= LIMIT, axis=-1)
     return dataclasses.replace(target, mask=target.mask & near)
 
 
 def without_far_queries(query: QueryTarget, target: Target) -> QueryTarget:
-    """Marks far pixels of queried views as invalid, and all pixels of scenes without a scale."""
+    """Marks far pixels of queried views as invalid, and all pixels of scenes without a scale.
+
+    Args:
+      query: ground truth of the queried views.
+      target: ground truth of the input views.
+
+    Returns:
+      The ground truth of the queried views with a smaller mask.
+    """
     near = jnp.abs(query.depth) <= LIMIT
     mask = query.mask & near & target.valid[:, None, None, None]
     return dataclasses.replace(query, mask=mask)

@@ -117,7 +117,7 @@ class CameraHeadConfig:
     """Camera head: an iterative transformer over the views, or an MLP on each view.
 
     Attributes:
-      kind: "transformer" or "mlp"; streaming models need "mlp".
+      kind: "transformer", or "mlp" for streaming models.
       depth: transformer blocks of an iteration.
       heads: attention heads.
       iterations: number of refinements.

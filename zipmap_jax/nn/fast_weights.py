@@ -193,13 +193,27 @@ class FastWeightLayer(nn.Module):
         return self.read(x, self.initial(x.shape[0]))
 
     def initial(self, batch: int) -> FastWeights:
-        """Returns the learned initial weights, one copy per scene."""
+        """The learned initial weights.
+
+        Args:
+          batch: number of scenes.
+
+        Returns:
+          One copy per scene.
+        """
         return FastWeights(
             *(jnp.broadcast_to(w[None], (batch, *w.shape)) for w in (self.w0, self.w1, self.w2))
         )
 
     def keys(self, x: Float[Array, "b n c"]) -> tuple[Array, Array, Array]:
-        """Keys and values [b, k, n, d] and learning rates [3, b, k, n] (fp32) of the tokens."""
+        """Keys, values and learning rates of the tokens.
+
+        Args:
+          x: normalised tokens.
+
+        Returns:
+          Keys of unit length and values, [b, k, n, d]; learning rates, [3, b, k, n], in fp32.
+        """
         kv = jax.nn.silu(self.to_qkv(x, self.width))
         k, v = jnp.split(kv, 2, axis=-1)
         # softplus(u + beta) equals base_lr at u = 0.
@@ -210,11 +224,25 @@ class FastWeightLayer(nn.Module):
         return normalise(self._split(k)), self._split(v), eta
 
     def queries(self, x: Float[Array, "b n c"]) -> Float[Array, "b k n d"]:
-        """Queries of the tokens, of unit length."""
+        """Queries of the tokens.
+
+        Args:
+          x: normalised tokens.
+
+        Returns:
+          Unit-length queries.
+        """
         return self._as_queries(self.to_qkv(x, 0, self.width))
 
     def queries_and_gate(self, x: Float[Array, "b n c"]) -> tuple[Array, Array]:
-        """Queries [b, k, n, d] and gate factors [b, n, c] of the tokens, in one product."""
+        """Queries and gate factors of the tokens, computed in one product.
+
+        Args:
+          x: normalised tokens.
+
+        Returns:
+          Unit-length queries, [b, k, n, d], and gate factors, [b, n, c].
+        """
         parts = self.to_qkv.part(x.shape[-1], 0, self.width), self.gate.part(x.shape[-1])
         both = self.to_qkv.product(x, *(jnp.concatenate(p, -1) for p in zip(*parts, strict=True)))
         q, gate = jnp.split(both, 2, axis=-1)

@@ -47,7 +47,14 @@ def layer_norm(epsilon: float, *, affine: bool = True, name: str | None = None) 
 
 
 def scaled_uniform(gain: float) -> Any:
-    """Initialiser of uniform weights with standard deviation `gain / sqrt(fan_in)`."""
+    """Initialiser of uniform weights with standard deviation `gain / sqrt(fan_in)`.
+
+    Args:
+      gain: factor on the standard deviation.
+
+    Returns:
+      A Flax initialiser.
+    """
     return nn.initializers.variance_scaling(gain**2, "fan_in", "uniform")
 
 

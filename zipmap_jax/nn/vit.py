@@ -131,7 +131,15 @@ class ImageEmbedder:
         return self.embed_normalised(params, x)[:, 1 + self.config.registers :]
 
     def embed_normalised(self, params: Any, x: Float[Array, "n h w 3"]) -> Float[Array, "n t c"]:
-        """All output tokens (class, registers, patches) of normalised images."""
+        """All output tokens of normalised images.
+
+        Args:
+          params: parameters of `init`.
+          x: images normalised by `IMAGE_MEAN` and `IMAGE_STD`.
+
+        Returns:
+          Class token, register tokens and patch tokens after the last norm, in fp32.
+        """
         x = self.with_special_tokens(params, x)
         if self.config.depth == 0:
             return x
@@ -139,7 +147,15 @@ class ImageEmbedder:
         return apply(self.norm, params["norm"], x)
 
     def with_special_tokens(self, params: Any, x: Float[Array, "n h w 3"]) -> Float[Array, "n t c"]:
-        """Class token, register tokens and projected patches, with their position embedding."""
+        """Input tokens of the first block.
+
+        Args:
+          params: parameters of `init`.
+          x: images normalised by `IMAGE_MEAN` and `IMAGE_STD`.
+
+        Returns:
+          Class token, register tokens and projected patches, with their position embedding.
+        """
         c = self.config
         n, height, width, _ = x.shape
         x = apply(self.project, params["patch_proj"], x).astype(jnp.float32)

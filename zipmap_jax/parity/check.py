@@ -101,7 +101,7 @@ def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     if not isinstance(files, dict) or not isinstance(files.get(path.name), dict):
         raise UserError(
             f"{path}: no configuration: add a JSON string 'meta' to the file, or an entry for it "
-            "under 'files' of a manifest.json beside it"
+            "under 'files' of the manifest.json of its folder"
         )
     return files[path.name]
 

@@ -119,7 +119,15 @@ def parts_and_gradients(
 
 @jax.jit
 def own_scale(points: jax.Array, target: Target) -> jax.Array:
-    """Scale between predicted points, divided by their unit, and the ground truth."""
+    """Scale between predicted points, divided by their unit, and the ground truth.
+
+    Args:
+      points: predicted points, [b, v, h, w, 3].
+      target: ground truth.
+
+    Returns:
+      One scale per sample.
+    """
     unit = prediction_unit(points, target.mask)
     return alignment_scale(points / unit[:, None, None, None, None], target)
 
