@@ -62,8 +62,8 @@ def convert_command(
       lpips: file of LPIPS's linear layers, if `source` is VGG-16; both together are the weights of
         the perceptual loss.
       share_with: checkpoint folder; `source`, which is also a checkpoint folder, is copied without
-        the tensors that both have in common. The embedded models are only possible for outputs in
-        the same parent folder.
+        the tensors that both have in common. An embedded model is possible only for an output
+        beside it.
 
     Returns:
       A report of a few lines.

@@ -223,11 +223,11 @@ def _kept(
     return keep & ~depth_edges(scene.depth[view], edge_threshold, step)
 
 
-def _thin(total: int, most: int | None, sampling: str, seed: int) -> Int[np.ndarray, " n"]:
-    """Sorted distinct numbers below `total`, one from each of `most` equal runs."""
-    if most is None or total <= most:
+def _thin(total: int, max_count: int | None, sampling: str, seed: int) -> Int[np.ndarray, " n"]:
+    """Sorted distinct numbers below `total`, one from each of `max_count` equal runs."""
+    if max_count is None or total <= max_count:
         return np.arange(total)
-    edges = np.arange(most + 1, dtype=np.int64) * total // most
+    edges = np.arange(max_count + 1, dtype=np.int64) * total // max_count
     if sampling == "stride":
         return edges[:-1]
     return np.random.default_rng(seed).integers(edges[:-1], edges[1:])

@@ -1,4 +1,4 @@
-// Unpacks the points: see `encode_points` in zipmap_jax/viz/html.py for the layout.
+// Unpacks the points; the layout is that of `encode_points` in zipmap_jax/viz/html.py.
 function decodePoints(scene, base64) {
   const text = atob(base64.trim());
   const bytes = new Uint8Array(text.length);
@@ -24,7 +24,7 @@ function decodePoints(scene, base64) {
   return { count: n, position, color, view: words.slice(3 * n, 4 * n) };
 }
 
-// Where several views saw the same surface its points lie closer, and each may be smaller.
+// Points of a surface that several views show are closer together, so each may be smaller.
 function shareSurfaces(position) {
   const n = position.length / 4;
   const widths = Float32Array.from({ length: n }, (_, i) => position[4 * i + 3]).sort();
@@ -44,7 +44,7 @@ function shareSurfaces(position) {
   }
 }
 
-// Eight segments for each camera: two ends, colour, view.
+// Eight segments per camera: two ends, colour, view.
 function frustumSegments(scene, depth) {
   const ends = [], colors = [], views = [];
   scene.views.forEach(({ k, c2w: m, width, height, color }, view) => {
@@ -106,7 +106,7 @@ flat out vec4 shade;
 void main() {
   vec4 p = clip * vec4(begin, 1.0), q = clip * vec4(end, 1.0);
   shade = color;
-  // An end behind the eye is pulled to the near plane.
+  // An end behind the eye is moved to the near plane.
   if (p.w < near && q.w < near) { gl_Position = vec4(2.0, 2.0, 2.0, 1.0); return; }
   if (p.w < near) p = mix(q, p, (q.w - near) / (q.w - p.w));
   else if (q.w < near) q = mix(p, q, (p.w - near) / (p.w - q.w));
@@ -168,7 +168,7 @@ class Renderer {
     return { program, uniform };
   }
 
-  // With no data the attribute reads the buffer of the one before it.
+  // Without data, the attribute reads the buffer of the previous call.
   attribute(location, data, components, type, { stride = 0, offset = 0, divisor = 0 } = {}) {
     const gl = this.gl;
     if (data) {

@@ -1,4 +1,4 @@
-// Vectors are plain arrays of three numbers, matrices column by column as WebGL takes them.
+// Vectors are arrays of three numbers; matrices are column-major, as in WebGL.
 const add = (a, b) => [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
 const sub = (a, b) => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
 const times = (a, s) => [a[0] * s, a[1] * s, a[2] * s];
@@ -60,7 +60,7 @@ class Orbit {
 
   turn(yaw, pitch) {
     this.flight = null;
-    // After a flight to a tilted camera the horizon comes back little by little.
+    // After a flight to a tilted camera the horizon is levelled gradually.
     this.up = unit(mix(this.up, this.worldUp, 0.12));
     let offset = rotate(sub(this.eye, this.target), this.up, -yaw);
     const side = cross(this.up, offset);
@@ -84,7 +84,7 @@ class Orbit {
   zoom(factor) {
     this.flight = null;
     const offset = sub(this.eye, this.target);
-    // Close to the target the eye walks on and pushes the target ahead.
+    // Close to the target the eye moves on and shifts the target forward.
     const least = 0.05 * this.scale;
     const wanted = Math.min(length(offset) * factor, 100 * this.scale);
     const walk = Math.max(least - wanted, 0);
@@ -98,7 +98,7 @@ class Orbit {
     if (milliseconds <= 0) this.step(Infinity);
   }
 
-  // Continues a flight; true while it lasts.
+  // Continues a flight; returns true until its end.
   step(now) {
     if (!this.flight) return false;
     const { from, to, begin, milliseconds } = this.flight;

@@ -9,7 +9,7 @@ $("points").remove();
 const orbit = new Orbit({ ...scene.start, fov: HOME_FOV }, scene.scale);
 const shown = scene.views.map(() => true);
 const state = { percent: scene.start_percent, size: 1, cameras: true, background: "dark", active: -1 };
-// Points lie within this distance of the target of the first viewpoint.
+// All points are within this distance of the target of the initial viewpoint.
 let reach = scene.scale;
 for (let i = 0; i < points.count; i++) {
   const p = points.position.subarray(4 * i, 4 * i + 3);
@@ -19,7 +19,7 @@ for (let i = 0; i < points.count; i++) {
 let renderer = null;
 let pending = false;
 
-// The thumbnails cover this fraction of the window, from below.
+// Fraction of the window, from below, that the thumbnails cover.
 const covered = () => Math.min($("strip").offsetHeight / (canvas.clientHeight || 1), 0.4);
 
 const aspect = () => canvas.clientWidth / (canvas.clientHeight || 1);
@@ -51,7 +51,7 @@ function frame(now) {
   if (moving) redraw();
 }
 
-// ---- what the controls do ------------------------------------------------------------------
+// ---- actions of the controls ----------------------------------------------------------------
 
 const number = (n) => n.toLocaleString("en");
 
@@ -128,7 +128,7 @@ const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches
 function flyTo(view, milliseconds = calm() ? 0 : 900) {
   const { c2w: m, k, width, height, depth } = scene.views[view];
   const eye = [m[3], m[7], m[11]], forward = [m[2], m[6], m[10]], up = [-m[1], -m[5], -m[9]];
-  // The whole image fits above the thumbnails.
+  // The field of view is such that the whole image fits above the thumbnails.
   const fit = Math.max(height / k[1] / (1 - covered()), width / k[0] / aspect());
   const target = add(eye, times(forward, depth || scene.scale));
   orbit.flyTo({ eye, target, up, fov: 2 * Math.atan((fit / 2) * Math.min(aspect(), 1)) }, milliseconds);
@@ -144,7 +144,7 @@ function reset(milliseconds = calm() ? 0 : 700) {
   redraw();
 }
 
-// The drawn point nearest to a place on the screen becomes the centre of rotation.
+// The drawn point nearest to a screen position becomes the centre of rotation.
 function focus(x, y) {
   const m = orbit.matrix(aspect(), 0.01, 100, covered());
   let best = null, least = Infinity;
@@ -156,7 +156,7 @@ function focus(x, y) {
     const dx = ((m[0] * px + m[4] * py + m[8] * pz + m[12]) / w - x) * aspect();
     const dy = (m[1] * px + m[5] * py + m[9] * pz + m[13]) / w - y;
     const distance = Math.hypot(dx, dy);
-    // Within a small circle the foremost point wins.
+    // Within a small circle the foremost point is selected.
     const cost = distance < 0.03 ? w * (1 + 10 * distance) : Infinity;
     if (cost < least) [least, best] = [cost, [px, py, pz]];
   }
@@ -172,7 +172,7 @@ const pointers = new Map();
 canvas.addEventListener("pointerdown", (event) => {
   try {
     canvas.setPointerCapture(event.pointerId);
-  } catch { /* a pointer that has gone again cannot be captured */ }
+  } catch { /* a pointer that is already released cannot be captured */ }
   pointers.set(event.pointerId, [event.clientX, event.clientY]);
   canvas.focus({ preventScroll: true });
 });
@@ -191,7 +191,7 @@ canvas.addEventListener("pointermove", (event) => {
     const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
     const spread = (p) => Math.hypot(p[0] - other[0], p[1] - other[1]) || 1;
     orbit.zoom(spread(last) / spread(here));
-    // Either finger moves the middle by half its way.
+    // Each finger moves the midpoint by half of its own movement.
     orbit.pan(dx / 2 / h, dy / 2 / h, aspect());
   }
   pointers.set(event.pointerId, here);
@@ -278,12 +278,12 @@ function bindControls() {
   canvas.addEventListener("webglcontextrestored", () => location.reload());
   new ResizeObserver(() => {
     if (state.active >= 0 && !orbit.flight) flyTo(state.active, 0);
-    // At once: a frame later the old picture would already have been stretched.
+    // Immediately, because the old picture would be stretched for one frame.
     frame(performance.now());
   }).observe(canvas);
 }
 
-// scene.html#view=3&confidence=60&size=2&background=light&cameras=0 opens as described.
+// scene.html#view=3&confidence=60&size=2&background=light&cameras=0 sets the initial state.
 function applyHash() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   if (wanted.has("confidence")) setConfidence(Number(wanted.get("confidence")) || 0);
