@@ -63,7 +63,7 @@ def convert_command(
         the perceptual loss.
       share_with: checkpoint folder; `source`, which is also a checkpoint folder, is copied without
         the tensors that both have in common. An embedded model is possible only for an output
-        beside it.
+        in the folder of the embedded models.
 
     Returns:
       A report of a few lines.
