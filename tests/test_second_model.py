@@ -124,6 +124,4 @@ def test_a_card_of_an_unknown_model_is_refused(
     (checkpoint / "card.json").write_text(json.dumps({**card, "model": "recurent"}))
     assert main(["run", str(tmp_path), "-o", str(tmp_path / "o"), "--model", str(checkpoint)]) == 2
     error = capsys.readouterr().err
-    assert (
-        "is of a model 'recurent', which this version does not know (nearest: recurrent)" in error
-    )
+    assert "is of an unknown model 'recurent' (nearest: recurrent)" in error

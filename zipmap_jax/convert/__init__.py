@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zipmap_jax.convert.hub import CheckpointSource, LoadedModel, find, load
     from zipmap_jax.convert.identify import from_torch, to_torch
     from zipmap_jax.convert.perceptual import convert_perceptual, read_perceptual
+    from zipmap_jax.convert.registry import ModelKind, kind_of, register
     from zipmap_jax.convert.safetensors_file import read_safetensors, write_safetensors
     from zipmap_jax.convert.torch_file import read_torch
     from zipmap_jax.convert.torch_state import read_state
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "CheckpointSource": "zipmap_jax.convert.hub",
     "LoadedModel": "zipmap_jax.convert.hub",
+    "ModelKind": "zipmap_jax.convert.registry",
     "VggtReport": "zipmap_jax.convert.vggt",
     "convert_command": "zipmap_jax.convert.command",
     "convert_perceptual": "zipmap_jax.convert.perceptual",
     "find": "zipmap_jax.convert.hub",
     "from_torch": "zipmap_jax.convert.identify",
     "from_vggt": "zipmap_jax.convert.vggt",
+    "kind_of": "zipmap_jax.convert.registry",
     "load": "zipmap_jax.convert.hub",
     "make_card": "zipmap_jax.convert.checkpoint",
     "read": "zipmap_jax.convert.checkpoint",
@@ -39,6 +42,7 @@ _HOMES = {
     "read_safetensors": "zipmap_jax.convert.safetensors_file",
     "read_state": "zipmap_jax.convert.torch_state",
     "read_torch": "zipmap_jax.convert.torch_file",
+    "register": "zipmap_jax.convert.registry",
     "save": "zipmap_jax.convert.checkpoint",
     "to_torch": "zipmap_jax.convert.identify",
     "write_safetensors": "zipmap_jax.convert.safetensors_file",
@@ -48,12 +52,14 @@ _HOMES = {
 __all__ = [
     "CheckpointSource",
     "LoadedModel",
+    "ModelKind",
     "VggtReport",
     "convert_command",
     "convert_perceptual",
     "find",
     "from_torch",
     "from_vggt",
+    "kind_of",
     "load",
     "make_card",
     "read",
@@ -61,6 +67,7 @@ __all__ = [
     "read_safetensors",
     "read_state",
     "read_torch",
+    "register",
     "save",
     "to_torch",
     "write_safetensors",

@@ -77,7 +77,14 @@ class CheckpointSource:
     leaves: Iterator[tuple[str, np.ndarray]]
 
     def model(self, policy: Policy) -> Model:
-        """The model of the card, without parameters."""
+        """The model of the card, without parameters.
+
+        Args:
+          policy: number formats of the computation.
+
+        Returns:
+          The model.
+        """
         return kind_of(self.card).build(self.config, policy)
 
 

@@ -1,4 +1,4 @@
-"""Configuration of a ZipMap to JSON values and back."""
+"""Conversion of ZipMap's configuration to JSON values, and back."""
 
 from __future__ import annotations
 
@@ -20,15 +20,28 @@ _PARTS = {
 
 
 def config_to_dict(config: ZipMapConfig) -> dict[str, Any]:
-    """Configuration -> nested dictionary of JSON values."""
+    """Converts a configuration to a nested dictionary.
+
+    Args:
+      config: the configuration.
+
+    Returns:
+      JSON values by field.
+    """
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def config_from_dict(data: Mapping[str, Any]) -> ZipMapConfig:
-    """The inverse of `config_to_dict`; absent entries take their defaults.
+    """Converts the dictionary of `config_to_dict` to a configuration.
+
+    Args:
+      data: nested dictionary; absent entries have their default values.
+
+    Returns:
+      The configuration.
 
     Raises:
-      UserError: for an unknown entry or a value that no model can have.
+      UserError: an entry is unknown, or a value is invalid.
     """
     values = dict(data)
     for name, part in _PARTS.items():

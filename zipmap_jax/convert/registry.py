@@ -1,8 +1,8 @@
-"""Which classes a checkpoint card means: its entry `model` names the kind of model.
+"""Kinds of models, by the entry `model` of checkpoint cards.
 
     register("my_model", ModelKind(read_config, build))
 
-makes `zipmap_jax.load` read checkpoint folders whose card says `"model": "my_model"`.
+enables `zipmap_jax.load` for checkpoint folders whose card contains `"model": "my_model"`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
     from zipmap_jax.nn.config import Policy
 
 ZIPMAP = "zipmap"
-"""The kind of cards without the entry."""
+"""The kind of cards without the entry `model`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelKind:
-    """How a checkpoint becomes a model.
+    """Functions that make a model from a checkpoint card.
 
     Attributes:
-      read_config: the card's `config`, a dictionary of JSON values, as the model's configuration.
-      build: `(config, policy) -> model`.
-      shapes: names and shapes of the parameters, in the order in which they are stored; None =
-        those of `Model.init`.
+      read_config: converts the card's `config`, a dictionary of JSON values, to the model's
+        configuration.
+      build: returns the model of a configuration and a policy.
+      shapes: returns the names and shapes of the parameters of a configuration, in the order in
+        which they are stored; None = those of `Model.init`.
     """
 
     read_config: Callable[[Mapping[str, Any]], Any]
@@ -40,7 +41,14 @@ class ModelKind:
     shapes: Callable[[Any], dict[str, Shape]] | None = None
 
     def parameter_shapes(self, config: Any) -> dict[str, Shape]:
-        """Names and shapes of the parameters of a model."""
+        """Names and shapes of the parameters of a model.
+
+        Args:
+          config: configuration of the model.
+
+        Returns:
+          Shapes by path, in the order in which they are stored.
+        """
         if self.shapes is not None:
             return self.shapes(config)
         import jax
@@ -63,7 +71,12 @@ _KINDS: dict[str, ModelKind] = {
 
 
 def register(name: str, kind: ModelKind) -> None:
-    """Make `name` a kind of model that cards may name; replaces an earlier one."""
+    """Registers a kind of model, which replaces an earlier one of the same name.
+
+    Args:
+      name: entry `model` of the cards.
+      kind: functions that make the model.
+    """
     _KINDS[name] = kind
 
 
@@ -72,15 +85,18 @@ def kind_of(card: Mapping[str, Any], where: object = "the card") -> ModelKind:
 
     Args:
       card: the card.
-      where: where it comes from, for the error.
+      where: description of the card in the error message.
+
+    Returns:
+      The registered kind.
 
     Raises:
-      UserError: nothing of that name is registered.
+      UserError: the card's entry `model` is not registered.
     """
     name = card.get("model", ZIPMAP)
     if name not in _KINDS:
         raise UserError(
-            f"{where} is of a model {name!r}, which this version does not know (nearest: "
+            f"{where} is of an unknown model {name!r} (nearest: "
             f"{nearest(str(name), _KINDS)}): update zipmap-jax, or correct the entry model"
         )
     return _KINDS[name]

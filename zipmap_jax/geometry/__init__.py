@@ -16,6 +16,8 @@ from zipmap_jax.geometry.camera import (
 )
 from zipmap_jax.geometry.depth import unproject, unproject_to_world
 from zipmap_jax.geometry.namespace import array_namespace
+from zipmap_jax.geometry.pixel_map import PixelMap
+from zipmap_jax.geometry.plausible import plausible_cameras
 from zipmap_jax.geometry.pose import (
     compose_poses,
     decode_pose,
@@ -36,6 +38,7 @@ from zipmap_jax.geometry.rotation import (
 )
 
 __all__ = [
+    "PixelMap",
     "RayKind",
     "Similarity",
     "array_namespace",
@@ -51,6 +54,7 @@ __all__ = [
     "matrix_to_quaternion",
     "multiply",
     "nearest_rotation",
+    "plausible_cameras",
     "pose_from",
     "project",
     "quaternion_to_matrix",

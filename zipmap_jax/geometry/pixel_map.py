@@ -1,4 +1,4 @@
-"""The map between the pixels of a network image and those of the original image."""
+"""The map between pixels of a network image and pixels of its original image."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class PixelMap:
-    """How the pixels of a network image lie on the upright original image.
+    """Affine map from the pixels of a network image to those of the upright original image.
 
-    With pixel centres at integer coordinates, network pixel (u, v) shows the original image at
+    With pixel centres at integer coordinates, network pixel (u, v) corresponds to the original
+    coordinates
 
         x = scale_x u + offset_x,    y = scale_y v + offset_y.
 
@@ -23,8 +24,8 @@ class PixelMap:
       scale_x, scale_y: original pixels per network pixel.
       offset_x, offset_y: original coordinates of the centre of network pixel (0, 0).
       visible: (left, top, right, bottom) of the picture within the network image in network
-        pixels, right and bottom exclusive; what lies outside is padding.
-      network_size, original_size: (height, width).
+        pixels, with right and bottom exclusive; the rest is padding.
+      network_size, original_size: (height, width) in pixels.
     """
 
     scale_x: float
@@ -43,20 +44,40 @@ class PixelMap:
         )
 
     def to_original(self, network_k: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 3 3"]:
-        """Intrinsics in network pixels as intrinsics in original pixels.
+        """Converts intrinsics in network pixels to intrinsics in original pixels.
 
-        A network pixel and the place it shows in the original image have the same ray, hence the
-        principal point moves with the pixel centres: `W/2` becomes `scale (W/2 + 1/2) - 1/2` where
-        nothing is cropped.
+        Corresponding positions have the same ray, so the principal point is mapped as a position:
+        `W/2` becomes `scale (W/2 + 1/2) - 1/2` without a crop.
+
+        Args:
+          network_k: intrinsic matrices in network pixels.
+
+        Returns:
+          Intrinsic matrices in original pixels.
         """
         return self.matrix @ network_k
 
     def to_network(self, original_k: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 3 3"]:
-        """Inverse of `to_original`."""
+        """Converts intrinsics in original pixels to intrinsics in network pixels.
+
+        Args:
+          original_k: intrinsic matrices in original pixels.
+
+        Returns:
+          Intrinsic matrices in network pixels.
+        """
         return np.linalg.inv(self.matrix) @ original_k
 
     def shifted(self, left: int, top: int, network_size: tuple[int, int]) -> PixelMap:
-        """The map after the network image is placed at (left, top) of a larger one."""
+        """The map after the network image is placed inside a larger one.
+
+        Args:
+          left, top: position of the network image in pixels of the larger one.
+          network_size: (height, width) of the larger one.
+
+        Returns:
+          The map of the larger network image.
+        """
         x0, y0, x1, y1 = self.visible
         return dataclasses.replace(
             self,

@@ -1,4 +1,4 @@
-"""Replace cameras that no lens can have, so that one broken view does not spoil a scene."""
+"""Replacement of impossible cameras, so that a failed view does not affect the other views."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ if TYPE_CHECKING:
 
 MIN_FOV = float(np.radians(1.0))
 MAX_FOV = float(np.radians(179.0))
+"""Range of fields of view in radians."""
 PARTS = ("translation", "rotation", "field of view")
-"""What can be replaced, in the order of the last axis of the flags."""
-_DETERMINANT_ERROR = 1e-2  # rotations computed in bf16 err by less
-_FOCAL_ERROR = 1e-5  # rounding of fp32 at the limits
+"""Parts of a camera, in the order of the last axis of the flags."""
+_DETERMINANT_ERROR = 1e-2  # larger than the error of rotations computed in bf16
+_FOCAL_ERROR = 1e-5  # larger than the rounding of fp32 at the limits
 
 
 def plausible_cameras(
     w2c: Float[Array, "*b 4 4"], intrinsics: Float[Array, "*b 3 3"], size: tuple[int, ...]
 ) -> tuple[Float[Array, "*b 4 4"], Float[Array, "*b 3 3"], Bool[Array, "*b 3"]]:
-    """Cameras with impossible parts replaced.
+    """Replaces the impossible parts of cameras.
 
-    Translations that are not finite become 0; rotations that are not finite or not rotations become
-    the identity; fields of view are clamped to [1, 179] degrees (a camera head's ReLU can give 0),
-    and a principal point that is not finite moves to the middle.
+    Translations that are not finite become 0; matrices that are not rotations become the identity;
+    fields of view are clamped to [1, 179] degrees (the ReLU of a camera head may return 0); a
+    principal point that is not finite becomes the centre of the image.
 
     Args:
       w2c: world-to-camera poses.
-      intrinsics: in pixels of images of `size`, without skew.
+      intrinsics: intrinsic matrices without skew, in pixels of images of `size`.
       size: (height, width) in pixels.
 
     Returns:
-      Poses, intrinsics, and which of `PARTS` of each camera were replaced.
+      Poses, intrinsics, and flags of the replaced `PARTS` of each camera.
     """
     xp = array_namespace(w2c, intrinsics)
     rotation, translation = w2c[..., :3, :3], w2c[..., :3, 3]
@@ -55,12 +56,12 @@ def plausible_cameras(
 
     sides = xp.asarray([size[1], size[0]], dtype=intrinsics.dtype)
     sides = xp.broadcast_to(sides, (*intrinsics.shape[:-2], 2))
-    shortest, longest = (sides / float(2 * np.tan(fov / 2)) for fov in (MAX_FOV, MIN_FOV))
+    min_focal, max_focal = (sides / float(2 * np.tan(fov / 2)) for fov in (MAX_FOV, MIN_FOV))
     focal = xp.stack([intrinsics[..., 0, 0], intrinsics[..., 1, 1]], axis=-1)
     centre = xp.stack([intrinsics[..., 0, 2], intrinsics[..., 1, 2]], axis=-1)
-    # A field of view that is 0 or not finite becomes the smallest one.
+    # A field of view that is 0 or not finite becomes the minimum.
     known = xp.isfinite(focal)
-    limited = xp.clip(xp.where(known, focal, longest), shortest, longest)
+    limited = xp.clip(xp.where(known, focal, max_focal), min_focal, max_focal)
     change = xp.abs(limited - xp.where(known, focal, xp.zeros_like(focal)))
     kept = change <= _FOCAL_ERROR * limited
     focal = xp.where(kept, focal, limited)
