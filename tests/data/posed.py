@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from zipmap_jax.data.config import BatchShape
+from zipmap_jax.data.config import BatchShape, CropConfig
 from zipmap_jax.data.datasets.readers import open_source
 from zipmap_jax.data.loader import Loader, loader
 from zipmap_jax.data.mixture import Mixture
@@ -58,6 +58,6 @@ def shape_of(step: int) -> BatchShape:
 
 
 def open_recording(root: Path, **options: int) -> Loader:
-    source = open_source("posed_folder", root, scales=(0.8, 1.2), zoom=0.3)
+    source = open_source("posed_folder", root, crop=CropConfig(scales=(0.8, 1.2), zoom=0.3))
     options = {"steps": STEPS, "microbatches": 4, **options}
     return loader(Mixture([source], [1.0], seed=5), shape_of, **options)  # type: ignore[arg-type]

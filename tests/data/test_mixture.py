@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from zipmap_jax.data.datasets.readers import READERS, open_source
 from zipmap_jax.data.frame import BrokenFrameError, PosedFrame, SceneViews
 from zipmap_jax.data.mixture import Mixture, generator
 from zipmap_jax.data.recorded import RecordedScenes
@@ -148,3 +150,18 @@ def test_settings_a_sampler_does_not_have_are_refused() -> None:
     reader = Numbers(np.array([3]), PoolSampler())
     with pytest.raises(ValueError, match="'numbers' does not draw frames by interval: remove"):
         RecordedScenes(reader, max_interval=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "min_views", "drawn"),
+    [("co3d", 2, {1, 2}), ("co3d", 30, {1, 2}), ("numbers", 2, {0, 1, 2})],
+)
+def test_a_row_of_the_table_may_fix_the_shortest_sequence(
+    name: str, min_views: int, drawn: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CO3D keeps 24 frames for any configuration of the run."""
+    reader = Numbers(np.array([23, 24, 40]), PoolSampler(), name)
+    monkeypatch.setitem(READERS, name, lambda root: reader)
+    source = open_source(name, Path("nowhere"), min_views=min_views)
+    rng = np.random.default_rng(0)
+    assert {source.scene(rng, 1, (8, 8)).sequence for _ in range(60)} == drawn

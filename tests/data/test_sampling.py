@@ -12,14 +12,14 @@ from zipmap_jax.data.sampling import (
     VideoSampler,
     WindowSampler,
     shuffle_blocks,
-    walk,
     window,
 )
 
 
 def draws(count: int, views: int, start: int, length: int, **options: object) -> np.ndarray:
     rng = np.random.default_rng(0)
-    return np.stack([walk(rng, views, start, length, **options) for _ in range(count)])  # type: ignore[arg-type]
+    sampler = VideoSampler(**options)  # type: ignore[arg-type]
+    return np.stack([sampler.walk(rng, views, start, length) for _ in range(count)])
 
 
 @pytest.mark.parametrize("video_prob", [0.0, 0.5, 1.0])
@@ -30,7 +30,7 @@ def test_positions_are_as_many_as_asked_and_exist(video_prob: float, block: int 
         length = int(rng.integers(1, 40))
         start, views = int(rng.integers(length)), int(rng.integers(1, 50))
         interval = int(rng.integers(1, 30))
-        got = walk(rng, views, start, length, interval, video_prob, 0.5, block)
+        got = VideoSampler(interval, video_prob, 0.5, block).walk(rng, views, start, length)
         assert got.shape == (views,)
         assert got.min() >= 0
         assert got.max() < length

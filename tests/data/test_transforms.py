@@ -8,12 +8,10 @@ import pytest
 from zipmap_jax.data.frame import BrokenFrameError, PosedFrame, check_frame
 from zipmap_jax.data.transforms import (
     MARGIN,
-    clean_depth,
     crop_to_principal_point,
     fit_frame,
     resize_and_cut,
     resized_size,
-    threshold_depth,
 )
 
 
@@ -186,40 +184,6 @@ def test_frames_smaller_than_the_target_are_padded() -> None:
 def test_a_principal_point_outside_is_a_broken_frame() -> None:
     with pytest.raises(BrokenFrameError, match=r"principal point -3\.0 is not inside"):
         fit_frame(coded(100, 100, (80.0, 80.0, -3.0, 50.0)), (56, 56), RNG)
-
-
-def test_depth_loses_what_is_too_far_and_its_tails() -> None:
-    # Recipe: depth 0..99, max 80, 90 % -> bound 70.1.
-    depth = np.arange(100, dtype=np.float32).reshape(10, 10)
-    kept = threshold_depth(depth, max_depth=80, high=90)
-    np.testing.assert_array_equal(kept.ravel()[71:], 0)
-    np.testing.assert_array_equal(kept.ravel()[:71], np.arange(71))
-    low = threshold_depth(depth, low=10)
-    np.testing.assert_array_equal(low.ravel()[:10], 0)
-    assert low[1, 0] == 10
-    assert kept.dtype == np.float32
-
-
-def test_percentiles_count_invalid_pixels_unless_told_otherwise() -> None:
-    """Trap of the reference: with 5 % valid pixels "98" removes 40 % of them and "90" none."""
-    depth = np.zeros((100, 100), np.float32)
-    depth.ravel()[:500] = np.linspace(1, 2, 500)
-
-    def left(**options: object) -> float:
-        return (threshold_depth(depth, **options) > 0).sum() / 500  # type: ignore[arg-type]
-
-    assert left(high=98) == pytest.approx(0.6, abs=0.003)
-    assert left(high=90) == 1.0
-    assert left(high=98, valid_only=True) == pytest.approx(0.98, abs=0.003)
-    assert left(high=90, valid_only=True) == pytest.approx(0.9, abs=0.003)
-
-
-def test_depth_without_a_valid_pixel_stays_empty() -> None:
-    assert not threshold_depth(np.zeros((2, 2)), high=98, valid_only=True).any()
-    assert np.isnan(threshold_depth(np.full((2, 2), np.nan), high=98)).all()
-    cleaned = clean_depth(np.array([[np.nan, np.inf, -1.0, 0.0, 2.0]]))
-    np.testing.assert_array_equal(cleaned, [[0, 0, 0, 0, 2]])
-    assert cleaned.dtype == np.float32
 
 
 @pytest.mark.parametrize(

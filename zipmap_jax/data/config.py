@@ -8,9 +8,18 @@ from typing import Any, Literal
 from zipmap_jax.errors import UserError
 
 
-def require_at_least(config: Any, name: str, **least: int) -> None:
-    """Refuse numbers of a configuration that make no sense, naming the field and the bound."""
-    for field, bound in least.items():
+def require_at_least(config: Any, name: str, **bounds: int) -> None:
+    """Check lower bounds of fields of a configuration.
+
+    Args:
+      config: the configuration.
+      name: the configuration in words, subject of the error message.
+      bounds: smallest value by field.
+
+    Raises:
+      UserError: a field is below its bound.
+    """
+    for field, bound in bounds.items():
         value = getattr(config, field)
         if value < bound:
             raise UserError(f"{name} has {field}={value}: it must be at least {bound}")
@@ -21,9 +30,11 @@ class JitterConfig:
     """Colour augmentation: factors are drawn from [1 - x, 1 + x], hue shifts (turns) from [-x, x].
 
     Attributes:
-      probability: share of the draws that change anything.
+      brightness, contrast, saturation, hue: x of each operation.
+      gamma: logarithms of exponents are drawn from [-gamma, gamma]; 0 = none.
+      probability: share of the draws that change the colours.
       grayscale: share of the draws that lose all colour.
-      independent: share of the scenes whose views are drawn one by one instead of together.
+      independent: share of the scenes with a draw for every view instead of one for all.
     """
 
     brightness: float = 0.5
@@ -38,16 +49,17 @@ class JitterConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BatchShape:
-    """One batch shape; every bucket is one compiled program.
+    """One batch shape (a bucket); every bucket is one compiled program.
 
     Attributes:
       views: input views of a scene.
+      height, width: size of the views in pixels.
       batch: scenes per microbatch.
-      targets: views to be rendered besides, for the state query.
-      drawn: views of a scene among which both are chosen; 0 = views + targets - 1, such that one
-        target is an input view, too.
+      targets: target views of a scene, which a state query renders.
+      drawn: views of a scene from which input and target views are chosen; 0 = views + targets - 1,
+        so one target is also an input view.
       weight: relative frequency among the buckets open at a step.
-      start, end: share of the run between which the bucket is open.
+      start, end: shares of the run at which the bucket opens and closes.
     """
 
     views: int
@@ -61,8 +73,7 @@ class BatchShape:
     end: float = 1.0
 
     def __post_init__(self) -> None:
-        least = dict(views=1, height=1, width=1, batch=1, targets=0, drawn=0)
-        require_at_least(self, "a bucket", **least)
+        require_at_least(self, "a bucket", views=1, height=1, width=1, batch=1, targets=0, drawn=0)
         needed = self.views + max(self.targets - 1, 0)
         if 0 < self.drawn < needed:
             raise UserError(
@@ -71,7 +82,7 @@ class BatchShape:
             )
 
     def views_to_draw(self) -> int:
-        """Views of a scene that a batch needs before it is split into input views and targets."""
+        """Number of views of a scene before they are split into input and target views."""
         return self.drawn or self.views + max(self.targets - 1, 0)
 
 
@@ -80,10 +91,10 @@ class SourceConfig:
     """One data set of a mixture.
 
     Attributes:
-      name: a name in the table of data sets, such as "scannet" or "procedural".
-      weight: relative frequency (the recipe counts it in thousands).
+      name: name in the table of data sets, "posed_folder" or "procedural".
+      weight: relative frequency (in thousands in the recipe); 0 = not drawn.
       root: folder; empty = `DataConfig.root`/name.
-      video_prob, max_interval: of the frame sampler; None = the data set's own.
+      video_prob, max_interval: settings of the frame sampler; None = the data set's own.
     """
 
     name: str
@@ -98,8 +109,8 @@ class CropConfig:
     """Geometry augmentation of a frame (recipe, section 2.5).
 
     Attributes:
-      scales: range of the random crop before everything else; None = no crop.
-      zoom: largest share by which the frame is resized beyond the target; 0 = none.
+      scales: range of the shares of height and width that a first crop keeps; None = no crop.
+      zoom: largest share by which the frame is resized beyond the target size; 0 = none.
     """
 
     scales: tuple[float, float] | None = (0.8, 1.2)
@@ -108,27 +119,27 @@ class CropConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Where batches come from.
+    """Sources, shapes and augmentation of batches.
 
-    A batch is made of `microbatches`, each with `BatchShape.batch` scenes and a loss of its own;
-    the objective is their mean. Microbatches are spread over the devices, and run one after another
-    on a device that has
-    several: the numbers of a run do not depend on the number of its devices.
+    A batch consists of `microbatches`, each with `BatchShape.batch` scenes and its own loss; the
+    objective is their mean. Microbatches are spread over the devices, and a device runs its own one
+    after another, so the numbers of a run do not depend on the number of devices.
 
     Attributes:
       buckets: batch shapes, one drawn per step.
-      microbatches: parts of a batch (the recipe's number of GPUs).
+      microbatches: parts of a batch (in the recipe: the number of GPUs).
       engine: "device" draws procedural scenes on the accelerator, "loader" reads `mixture`.
       mixture: data sets of the loader.
       root: folder that holds the data sets.
       crop: geometry augmentation of recorded frames; None = centre crops.
       jitter: colour augmentation; None = none.
       shuffle_views: put the views of every procedural scene in random order.
-      min_views: sequences with fewer frames are never drawn.
-      workers: processes that read; 0 = threads of the main process.
+      min_views: sequences with fewer frames are never drawn, unless the table of data sets has a
+        number for the data set.
+      workers: reading processes; 0 = threads of the main process.
       threads: reading threads of a process.
       prefetch: batches kept ready.
-      retries: draws after a frame that cannot be read, before the run is given up.
+      retries: largest number of draws after a frame that cannot be used; then the run stops.
     """
 
     buckets: tuple[BatchShape, ...]

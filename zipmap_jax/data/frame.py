@@ -1,9 +1,8 @@
-"""What readers return for one view, and the two kinds of source a mixture draws from.
+"""Posed frames, and the protocols of their readers and of sources of scenes.
 
-A `Reader` knows files: sequences of posed frames, loaded one by one at their own size. A
-`SceneSource`
-knows scenes: several views of one size. `zipmap_jax.data.recorded` makes a source of any reader,
-with the sampling and cropping that all recorded data sets share.
+A `Reader` reads files: sequences of posed frames, one by one, at their original size. A
+`SceneSource` draws scenes: several views of one size. `zipmap_jax.data.recorded` makes a source of
+any reader, with the sampling and cropping that all recorded data sets share.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class SceneViews:
     """Views of one scene, all of one size.
 
     Attributes:
-      frames: in the order they are to be shown.
+      frames: frames in the order of the views.
       sequence: number of the scene in its source.
     """
 
@@ -54,13 +53,13 @@ class SceneViews:
 class Reader(Protocol):
     """Sequences of posed frames.
 
-    Readers are sent to worker processes: keep them small, open files only in `load`, and take
-    random numbers from nowhere.
+    Readers are pickled for worker processes: they should be small, open files only in `load`, and
+    use no random numbers.
 
     Attributes:
-      name: as in the table of data sets.
-      sampler: which frames of a sequence go together, unless the configuration says otherwise.
-      lengths: frames of every sequence.
+      name: name in the table of data sets.
+      sampler: frames of a scene; the configuration may replace some of its settings.
+      lengths: number of frames of every sequence.
     """
 
     @property
@@ -73,10 +72,10 @@ class Reader(Protocol):
     def lengths(self) -> Int[np.ndarray, " s"]: ...
 
     def load(self, sequence: int, position: int) -> PosedFrame:
-        """One frame at its own size.
+        """Read one frame at its original size.
 
         Raises:
-          Exception: of any kind if the frame cannot be read; it is counted, and others are drawn.
+          Exception: of any kind, the frame cannot be read; the caller counts it and draws others.
         """
         ...
 
@@ -85,27 +84,27 @@ class SceneSource(Protocol):
     """Random scenes.
 
     Attributes:
-      name: as in the table of data sets.
+      name: name in the table of data sets.
     """
 
     @property
     def name(self) -> str: ...
 
     def scene(self, rng: np.random.Generator, views: int, size: tuple[int, int]) -> SceneViews:
-        """A random scene as `views` frames of `size` (height, width); all randomness is `rng`'s.
+        """Draw a scene of `views` frames of `size` (height, width); randomness is from `rng` alone.
 
         Raises:
-          BrokenFrameError: if a frame cannot be used.
+          BrokenFrameError: a frame cannot be used.
         """
         ...
 
 
 class BrokenFrameError(ValueError):
-    """A frame cannot be read, or is none; the message names it."""
+    """A frame cannot be read or is malformed; the message names the frame."""
 
 
 def check_frame(frame: PosedFrame) -> None:
-    """Refuse what would poison a batch.
+    """Check the shapes, the type and the camera of a frame.
 
     Raises:
       BrokenFrameError: image and depth differ in size, or the camera is not a finite pinhole.

@@ -1,12 +1,12 @@
-"""Batches of a mixture on the host, read ahead by threads and processes: grain end to end.
+"""Batches of a mixture on the host, read ahead by grain's threads and processes.
 
     with loader(mixture, shape_of, steps=1000, microbatches=8, workers=4) as batches:
         for batch in batches:
             ...
 
 The batch of a step is a function of (seed, step) alone. Microbatch i of step s is element
-`s * microbatches + i` of a random-access source, so starting at a step, or sharing the microbatches
-among hosts or workers, gives the same batches.
+`s * microbatches + i` of a random-access source, so batches do not depend on the first step, on the
+number of hosts or on the number of workers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from zipmap_jax.data.batch_arrays import LOADED
 from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Shape(Protocol):
-    """A batch shape, such as `zipmap_jax.data.config.Bucket`."""
+    """A batch shape, such as `zipmap_jax.data.config.BatchShape`."""
 
     @property
     def height(self) -> int: ...
@@ -43,7 +44,7 @@ class Shape(Protocol):
 
 
 ShapeOf = Callable[[int], Shape]
-"""Shape of the batch of a step, the same on every host; workers call it, so it can be pickled."""
+"""Batch shape by step, the same on every host; workers call it, so it must be picklable."""
 
 
 def loader(
@@ -59,24 +60,24 @@ def loader(
     threads: int = 2,
     prefetch: int = 2,
 ) -> Loader:
-    """Batches of the steps from `start` to `steps`.
+    """Iterate over the batches of the steps from `start` to `steps`.
 
     Args:
       mixture: draws the scenes.
-      shape_of: shape of every step's batch.
+      shape_of: batch shape of every step.
       steps: length of the run.
-      start: first step wanted; what follows is what an uninterrupted run would have had.
-      microbatches: of a batch, over all hosts.
+      start: first step; batches equal those of an uninterrupted run.
+      microbatches: microbatches of a batch, over all hosts.
       host, hosts: this process reads the `host`-th of `hosts` equal, contiguous shares of the
-        microbatches: the one `jax.make_array_from_process_local_data` expects from it. Processes
-        that hold the same part of the leading axis (different views, say) name the same share.
-      workers: processes that read; 0 = threads of this process.
+        microbatches, as `jax.make_array_from_process_local_data` expects. Processes that hold the
+        same part of the leading axis (different views, for example) read the same share.
+      workers: reading processes; 0 = threads of this process.
       threads: reading threads of a process.
       prefetch: batches kept ready.
 
     Raises:
       ImportError: grain is not installed.
-      UserError: the microbatches cannot be shared evenly.
+      UserError: the microbatches do not divide evenly over the hosts.
     """
     if microbatches % hosts or not 0 <= host < hosts:
         raise UserError(
@@ -84,16 +85,19 @@ def loader(
             "make data.microbatches a multiple of the number of hosts"
         )
     share = microbatches // hosts
-    source = SlotBatches(mixture, shape_of, range(host * share, (host + 1) * share), start, steps)
+    source = MicrobatchSource(
+        mixture, shape_of, range(host * share, (host + 1) * share), start, steps
+    )
     return Loader(_pipeline(source, share, workers, threads, prefetch), mixture.names, start)
 
 
 class Loader:
     """Iterator over this host's part of the batches; close it, or use it in a `with` block.
 
-    A batch holds, with a leading axis of local microbatches times scenes of a microbatch:
+    A batch is a dictionary of arrays, with b = local microbatches times scenes of a microbatch
+    (types and axes: `batch_arrays.LOADED`):
 
-      images: uint8 RGB [b, v, h, w, 3].
+      images: RGB [b, v, h, w, 3].
       depth: z-depth [b, v, h, w], 0 = invalid.
       intrinsics: in pixels of the images [b, v, 3, 3].
       w2c: world to camera [b, v, 4, 4].
@@ -101,10 +105,10 @@ class Loader:
       source, sequence: numbers of the source in the mixture and of the scene in the source [b].
 
     Attributes:
-      sources: names that `source` counts.
-      step: of the next batch.
-      failures: by source, scenes that were drawn anew because a frame could not be used, in the
-        batches handed out so far.
+      sources: names of the sources, in the order of their numbers.
+      step: number of the next batch.
+      failures: number of draws by source that failed at an unusable frame, in the batches returned
+        so far.
     """
 
     def __init__(self, batches: Any, sources: Sequence[str], start: int) -> None:
@@ -118,7 +122,7 @@ class Loader:
     def __next__(self) -> HostBatch:
         if self._batches is None:
             raise UserError("the loader is closed: open another one")
-        # From a worker arrays come as views of shared memory, which plain arrays keep alive.
+        # Arrays from a worker are views of shared memory, which plain arrays keep alive.
         batch = {name: np.asarray(array) for name, array in next(self._batches).items()}
         for source, count in zip(batch["source"], batch.pop("failures"), strict=True):
             self.failures[self.sources[source]] += int(count)
@@ -132,25 +136,24 @@ class Loader:
         self.close()
 
     def close(self) -> None:
-        """Stop threads and processes, and give their shared memory back."""
+        """Stop threads and processes, and release their shared memory."""
         if self._batches is None:
             return
         self._batches.close()
-        # Batches that were read ahead keep their shared memory until they are garbage, and at the
-        # end of the data grain ties them into a cycle: the frames of a StopIteration.
+        # Batches that were read ahead keep their shared memory until they are collected, and at
+        # the end of the data grain makes them part of a cycle: the frames of a StopIteration.
         self._batches = None
         gc.collect()
 
 
-class SlotBatches:
-    """Random access to the batches of single microbatches: element i is local microbatch i mod n of
-    a step.
+class MicrobatchSource:
+    """Random access to single microbatches: element i is local microbatch i mod n of a step.
 
     Args:
       mixture: draws the scenes.
-      shape_of: shape of a step's batch.
-      microbatches: numbers of this host's microbatches, n of them.
-      start, steps: first step, and the one to stop before.
+      shape_of: batch shape of a step.
+      microbatches: numbers of this host's n microbatches.
+      start, steps: first step, and the step after the last.
     """
 
     def __init__(
@@ -163,8 +166,8 @@ class SlotBatches:
         return max(self._steps - self._start, 0) * len(self._microbatches)
 
     def __getitem__(self, index: int) -> HostBatch:
-        ahead, microbatch = divmod(int(index), len(self._microbatches))
-        step = self._start + ahead
+        steps, microbatch = divmod(int(index), len(self._microbatches))
+        step = self._start + steps
         shape = self._shape_of(step)
         views = shape.views_to_draw()
         out = _empty_batch(shape.batch, views, shape.height, shape.width)
@@ -180,16 +183,9 @@ class SlotBatches:
 
 
 def _empty_batch(scenes: int, views: int, height: int, width: int) -> HostBatch:
-    lead = (scenes, views)
     return {
-        "images": np.empty((*lead, height, width, 3), np.uint8),
-        "depth": np.empty((*lead, height, width), np.float32),
-        "intrinsics": np.empty((*lead, 3, 3), np.float32),
-        "w2c": np.empty((*lead, 4, 4), np.float32),
-        "ids": np.empty(lead, np.int32),
-        "source": np.empty(scenes, np.int32),
-        "sequence": np.empty(scenes, np.int32),
-        "failures": np.empty(scenes, np.int32),
+        name: np.empty(array.shape(b=scenes, v=views, h=height, w=width), array.dtype)
+        for name, array in LOADED.items()
     }
 
 
@@ -201,28 +197,29 @@ def _put(batch: HostBatch, place: tuple[int, int], frame: PosedFrame) -> None:
     batch["ids"][place] = frame.id
 
 
-def _pipeline(source: SlotBatches, share: int, workers: int, threads: int, prefetch: int) -> Any:
-    """Iterator over the batches of whole steps.
+def _pipeline(
+    source: MicrobatchSource, share: int, workers: int, threads: int, prefetch: int
+) -> Any:
+    """Iterate over the batches of whole steps.
 
-    Workers read microbatches, not scenes or steps: a microbatch is about 50 images in every bucket,
-    and with the joining of microbatches after the workers, their number does not change what a
-    batch consists of.
+    Workers read microbatches, not scenes or steps: a microbatch has about 50 images in every
+    bucket, and as microbatches are joined after the workers, batches do not depend on their number.
     """
     grain = _grain()
-    ahead = max(prefetch, 1) * share
+    buffered = max(prefetch, 1) * share
     reading = grain.ReadOptions(
         num_threads=max(threads, 1),
-        prefetch_buffer_size=max(threads, 1) if workers else max(ahead, threads, 1),
+        prefetch_buffer_size=max(threads, 1) if workers else max(buffered, threads, 1),
     )
     microbatches = grain.MapDataset.source(source).to_iter_dataset(reading)
     if workers:
-        options = grain.MultiprocessingOptions(workers, -(-ahead // workers))
+        options = grain.MultiprocessingOptions(workers, -(-buffered // workers))
         microbatches = microbatches.mp_prefetch(options, _start_worker)
     return iter(microbatches.batch(share, drop_remainder=True, batch_fn=_join))
 
 
 def _join(microbatches: Sequence[HostBatch]) -> HostBatch:
-    """Microbatches one after another along the leading axis."""
+    """Concatenate microbatches along the leading axis."""
     if len(microbatches) == 1:
         return microbatches[0]
     return {
@@ -237,14 +234,14 @@ def _grain() -> Any:
         from absl import flags
     except ImportError as error:
         raise ImportError('reading data needs grain: pip install "zipmap-jax[data]"') from error
-    # Workers are told grain's command line flags, and a program without absl.app never parses them.
+    # Workers receive grain's command line flags, which a program without absl.app never parses.
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     return grain
 
 
 def _start_worker(index: int, count: int) -> None:
-    """Keep JAX, which only procedural scenes use, off the accelerators in a worker."""
+    """Restrict JAX, which only procedural scenes use, to the CPU in a worker."""
     del index, count
     os.environ["JAX_PLATFORMS"] = "cpu"
     if "jax" in sys.modules:

@@ -1,7 +1,7 @@
 """Weighted mixture of sources; a scene depends on (seed, step, microbatch, scene) alone.
 
-Whoever asks for a scene gets the same one, in whatever order, process or host; so a run can be
-resumed or spread over other machines without changing what it is trained on.
+The order of draws, the process and the host have no influence, so a run can be resumed or moved to
+other machines without changing its training data.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class MixtureSample:
-    """A scene and how it came about.
+    """A scene with its source and the number of failed draws.
 
     Attributes:
+      views: the scene.
       source: number of its source in the mixture.
-      failures: draws before it that met a frame that cannot be read.
+      failures: draws before it that failed at a frame that cannot be used.
     """
 
     views: SceneViews
@@ -36,51 +37,59 @@ class MixtureSample:
 class Mixture:
     """Draws scenes from sources by weight.
 
-    A draw that meets a broken frame is made anew from the same source, so that broken files do not
+    A draw that fails at a broken frame is repeated from the same source, so broken files do not
     shift the mixture.
 
     Args:
-      sources: with names of their own, in the order that `MixtureSample.source` counts.
+      sources: sources with distinct names; `MixtureSample.source` is an index into them.
       weights: relative frequencies, one per source.
-      seed: of everything random.
-      retries: draws that may follow a failed one.
+      seed: seed of everything random.
+      retries: largest number of draws after a failed one.
 
     Raises:
-      UserError: no sources, two of one name, or weights that are no frequencies.
+      UserError: there is no source, a name occurs twice, or a weight is negative or not finite.
     """
 
     def __init__(
         self, sources: Sequence[SceneSource], weights: Sequence[float], seed: int, retries: int = 8
     ) -> None:
         self.names = tuple(source.name for source in sources)
-        odds = np.asarray(weights, np.float64)
-        if len(odds) != len(sources) or not (np.isfinite(odds).all() and (odds >= 0).all()):
+        frequencies = np.asarray(weights, np.float64)
+        usable = np.isfinite(frequencies).all() and (frequencies >= 0).all()
+        if len(frequencies) != len(sources) or not usable:
             raise UserError(
-                f"a mixture of {len(sources)} sources needs as many weights of at least 0, "
-                f"got {list(weights)}"
+                f"a mixture of {len(sources)} sources needs as many weights of at least 0, but has "
+                f"{list(weights)}: give every source a finite weight"
             )
         if len(set(self.names)) != len(self.names):
             raise UserError(
-                f"a mixture names every source once, got {', '.join(self.names)}: "
+                f"a mixture names every source once, but has {', '.join(self.names)}: "
                 "add up the weights of the same source"
             )
-        if not odds.sum() > 0:
-            raise UserError("a mixture needs a source of positive weight: see data.mixture")
-        self._sources, self._odds = tuple(sources), odds / odds.sum()
+        if not frequencies.sum() > 0:
+            raise UserError(
+                "a mixture needs a source of positive weight: raise a weight in data.mixture"
+            )
+        self._sources = tuple(sources)
+        self._probabilities = frequencies / frequencies.sum()
         self._seed, self._retries = seed, retries
 
     def draw(
         self, step: int, microbatch: int, scene: int, views: int, size: tuple[int, int]
     ) -> MixtureSample:
-        """Scene `scene` of microbatch `microbatch` at step `step`, with `views` frames of (height,
-        width).
+        """Draw one scene.
+
+        Args:
+          step, microbatch, scene: place of the scene in the run, which determines the draw.
+          views: number of frames.
+          size: (height, width) of the frames in pixels.
 
         Raises:
-          UserError: more than `retries` draws in a row met a broken frame; names the source.
+          UserError: more than `retries` draws in a row failed at a broken frame.
         """
         # Attempt 0 is the choice of the source.
         choice = generator(self._seed, step, microbatch, scene, 0)
-        number = int(choice.choice(len(self._sources), p=self._odds))
+        number = int(choice.choice(len(self._sources), p=self._probabilities))
         error = None
         for attempt in range(self._retries + 1):
             rng = generator(self._seed, step, microbatch, scene, attempt + 1)
@@ -91,14 +100,14 @@ class Mixture:
         raise UserError(
             f"source {self.names[number]!r}: {self._retries + 1} draws in a row met a frame that "
             f"cannot be used, the last one {error}; repair its files, raise data.retries or "
-            "take it out of data.mixture"
+            "remove it from data.mixture"
         ) from error
 
 
 def generator(seed: int, *place: int) -> np.random.Generator:
-    """Random numbers of one place in the run, such as (step, microbatch, scene, attempt).
+    """Return the generator of one place in the run, such as (step, microbatch, scene, attempt).
 
-    The place is the spawn key of a seed sequence, not more words of its entropy: there trailing
-    zeros do not count, and step 5 would share its numbers with (step 5, microbatch 0).
+    The place is the spawn key of a seed sequence, not part of its entropy: entropy ignores trailing
+    zeros, so step 5 would share its numbers with (step 5, microbatch 0).
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))

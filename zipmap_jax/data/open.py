@@ -1,14 +1,14 @@
-"""The loader of a configuration's mixture."""
+"""Opens the loader of a configuration's mixture."""
 
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zipmap_jax.data.datasets.readers import open_source
 from zipmap_jax.data.loader import loader
 from zipmap_jax.data.mixture import Mixture
+from zipmap_jax.data.roots import root_of
 from zipmap_jax.data.schedule import bucket_of
 from zipmap_jax.errors import UserError
 
@@ -21,24 +21,27 @@ if TYPE_CHECKING:
 def open_loader(
     config: DataConfig, steps: int, seed: int, *, start: int = 0, host: int = 0, hosts: int = 1
 ) -> Loader:
-    """Batches of `config.mixture` from step `start` on, in the shapes that `bucket_of` gives.
+    """Open the loader of `config.mixture` at step `start`; shapes follow `bucket_of`.
 
     Args:
       config: mixture, shapes, crops and processes.
       steps: length of the run.
-      seed: of everything random.
-      start: first step wanted.
-      host, hosts: which contiguous share of the microbatches this process reads.
+      seed: seed of everything random.
+      start: first step to read.
+      host, hosts: number of this process and of all; each reads a contiguous share of the
+        microbatches.
 
     Raises:
       UserError: the mixture is empty, or one of its sources cannot be opened.
     """
     used = used_sources(config)
     if not used:
-        raise UserError("the loader has nothing to read: name data sets in data.mixture")
+        raise UserError(
+            "the loader has no data set of positive weight: name data sets in data.mixture"
+        )
     mixture = Mixture(
-        [_open(entry, config, seed) for entry in used],
-        [entry.weight for entry in used],
+        [_open(source, config, seed) for source in used],
+        [source.weight for source in used],
         seed,
         config.retries,
     )
@@ -58,20 +61,18 @@ def open_loader(
 
 
 def used_sources(config: DataConfig) -> list[SourceConfig]:
-    """The data sets that are drawn from, in the order by which the loader numbers them."""
-    return [entry for entry in config.mixture if entry.weight > 0]
+    """Return the data sets of positive weight, in the order in which the loader numbers them."""
+    return [source for source in config.mixture if source.weight > 0]
 
 
-def _open(entry: SourceConfig, config: DataConfig, seed: int) -> SceneSource:
-    crop = config.crop
+def _open(source: SourceConfig, config: DataConfig, seed: int) -> SceneSource:
     return open_source(
-        entry.name,
-        Path(entry.root or Path(config.root) / entry.name),
+        source.name,
+        root_of(source, config),
         seed=seed,
         min_views=config.min_views,
-        scales=crop.scales if crop else None,
-        zoom=crop.zoom if crop else 0.0,
+        crop=config.crop,
         shuffle_views=config.shuffle_views,
-        video_prob=entry.video_prob,
-        max_interval=entry.max_interval,
+        video_prob=source.video_prob,
+        max_interval=source.max_interval,
     )

@@ -1,4 +1,4 @@
-"""Where the data sets of a run lie, and which are not there."""
+"""Folders of the data sets of a run, and checks that they exist and can be read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zipmap_jax.data.config import DataConfig, SourceConfig
 
 KNOWN = (*DATA_SETS, *READERS, PROCEDURAL)
-"""Names that a mixture may have."""
+"""Names that a mixture may contain."""
 REMEDY = (
     "give --data.root for all, or --data.mixture.NAME.root for one, or leave one out with "
     "--data.mixture.NAME.weight 0"
@@ -21,17 +21,17 @@ REMEDY = (
 
 
 def root_of(source: SourceConfig, data: DataConfig) -> Path:
-    """Folder of a data set."""
+    """Return the folder of a data set."""
     return Path(source.root) if source.root else Path(data.root) / source.name
 
 
 def missing_sources(data: DataConfig) -> list[SourceConfig]:
-    """The data sets of a mixture that are drawn from and whose folder does not exist.
+    """Return the data sets of positive weight whose folder does not exist.
 
-    A run on procedural scenes ("device") has none, whatever its mixture.
+    A run on procedural scenes (engine "device") uses no folder, so none is missing.
 
     Raises:
-      UserError: the mixture names a data set that is not in the table.
+      UserError: the mixture contains an unknown name.
     """
     if data.engine == "device":
         return []
@@ -47,7 +47,7 @@ def missing_sources(data: DataConfig) -> list[SourceConfig]:
 
 
 def unreadable_sources(data: DataConfig) -> list[SourceConfig]:
-    """The data sets of a mixture that are drawn from and that have no reader yet."""
+    """Return the data sets of positive weight that have no reader yet."""
     if data.engine == "device":
         return []
     readable = (*READERS, PROCEDURAL)
@@ -55,7 +55,7 @@ def unreadable_sources(data: DataConfig) -> list[SourceConfig]:
 
 
 def no_reader(sources: list[SourceConfig]) -> str:
-    """What is said of data sets without a reader."""
+    """Return the error message for data sets without a reader."""
     return (
         f"this version has no reader for {', '.join(s.name for s in sources)}: "
         "leave them out with --data.mixture.NAME.weight 0"
@@ -63,10 +63,10 @@ def no_reader(sources: list[SourceConfig]) -> str:
 
 
 def require_sources(data: DataConfig) -> None:
-    """Refuse a run whose data is not there, all data sets at once and before anything is compiled.
+    """Check that every data set of a run exists and can be read, before anything is compiled.
 
     Raises:
-      UserError: naming every data set that is missing.
+      UserError: data sets are missing; the message names all of them.
     """
     if data.engine == "loader" and not any(s.weight > 0 for s in data.mixture):
         raise UserError("the mixture is empty: name data sets, or choose --data.engine device")

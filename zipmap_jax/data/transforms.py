@@ -1,9 +1,9 @@
-"""From a frame at its own size to a training view: crops, resizing, cleaning of depth.
+"""Crops and resizes a frame to the size of a training view.
 
-Images keep integer pixel centres: after a crop by (top, left) the principal point moves by as much,
-after resizing by s it is (c + 1/2) s - 1/2.
+Images keep integer pixel centres: a crop by (top, left) moves the principal point by the same
+number of pixels, resizing by s moves it to (c + 1/2) s - 1/2.
 
-Source: training recipe, sections 2.5 and 2.6.
+Source: training recipe, section 2.5.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from zipmap_jax.data.frame import BrokenFrameError, PosedFrame
 from zipmap_jax.geometry import crop_intrinsics, scale_intrinsics
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-
     Size = tuple[int, int]
 
 MARGIN = 4
-"""Pixels by which a frame is resized beyond the target: the last crop needs room for a principal
-point that is not quite in the middle."""
+"""Pixels by which a frame is resized beyond the target size: the last crop needs room for a
+principal point beside the middle."""
 
 
 def fit_frame(
@@ -34,20 +32,20 @@ def fit_frame(
     scales: tuple[float, float] | None = None,
     zoom: float = 0.0,
 ) -> PosedFrame:
-    """Crop and resize a frame so that its principal point lies in the middle of `size`.
+    """Crop and resize a frame, with its principal point in the middle of `size`.
 
     Args:
       frame: at its own size.
       size: (height, width) of the result.
-      rng: used for the augmentation only; every frame draws its own crop.
-      scales: shares of height and width that a first crop keeps are drawn from this range, each
-        capped at 1; None = no such crop.
-      zoom: the frame is resized beyond the target by up to this share of its longer side, rarely
-        by much; 0 = no zoom.
+      rng: randomness of the augmentation; every frame draws its own crop.
+      scales: range of the shares of height and width that a first crop keeps, each capped at 1;
+        None = no such crop.
+      zoom: largest share of the longer side by which the frame is resized beyond the target
+        (triangular distribution with mode 0); 0 = no zoom.
 
     Returns:
-      The frame at `size`; its principal point is within [n / 2, n / 2 + 1) along both axes unless
-      the frame is too small on that side, where black without depth fills the missing pixels.
+      The frame at `size`, with its principal point in [n / 2, n / 2 + 1) along both axes. Where the
+      frame is too small, missing pixels are black and have no depth.
 
     Raises:
       BrokenFrameError: the principal point is not inside the image.
@@ -64,14 +62,14 @@ def fit_frame(
 
 
 def crop_to_principal_point(frame: PosedFrame, size: Size) -> PosedFrame:
-    """The largest crop within `size` that has the principal point in its middle, of even sides.
+    """Crop to the largest even size within `size` that has the principal point in its middle.
 
     Raises:
       BrokenFrameError: the principal point is not inside the image.
     """
     windows = []
-    for n, wanted, c in zip(frame.depth.shape, size, _centre(frame), strict=True):
-        half = np.floor(min(wanted / 2, c, n - c))
+    for n, target, c in zip(frame.depth.shape, size, _centre(frame), strict=True):
+        half = np.floor(min(target / 2, c, n - c))
         if not half >= 1:
             raise BrokenFrameError(f"its principal point {c:.1f} is not inside its {n} pixels")
         start = int(np.floor(c) - half)
@@ -86,75 +84,37 @@ def crop_to_principal_point(frame: PosedFrame, size: Size) -> PosedFrame:
 
 
 def resized_size(size: Size, target: Size, margin: float) -> Size:
-    """Smallest isotropic resizing of `size` that leaves `margin` around `target`, rounded down."""
-    scale = max((want + margin) / have for have, want in zip(size, target, strict=True))
+    """Scale `size` isotropically until both axes reach `target` plus `margin`, rounded down."""
+    scale = max((new + margin) / old for old, new in zip(size, target, strict=True))
     return int(np.floor(size[0] * scale)), int(np.floor(size[1] * scale))
 
 
 def resize_and_cut(frame: PosedFrame, resized: Size, size: Size) -> PosedFrame:
-    """Resize to `resized`, then cut `size` around the principal point; pads below and right.
+    """Resize to `resized`, then cut `size` around the principal point, padded below and right.
 
     The image is resampled with a Lanczos filter when it shrinks and a bicubic one when it grows;
-    depth takes the nearest pixel, whatever the direction, so that no surface is invented.
+    depth takes the nearest pixel in both cases, so that no surface is invented.
     """
-    have = frame.depth.shape
-    # Parity: one factor for both axes, though rounding makes them differ by up to a pixel in all.
-    factor = max(new / old for new, old in zip(resized, have, strict=True))
+    original = frame.depth.shape
+    # Parity: one factor for both axes, though rounded sizes differ from it by up to a pixel.
+    factor = max(new / old for new, old in zip(resized, original, strict=True))
     intrinsics = scale_intrinsics(frame.intrinsics, (factor, factor))
     centre = (intrinsics[1, 2], intrinsics[0, 2])
     top, left = (
         int(np.floor(c) - np.floor(min(n / 2, c))) for n, c in zip(size, centre, strict=True)
     )
-    shrinks = resized[0] < have[0] or resized[1] < have[1]
+    shrinks = resized[0] < original[0] or resized[1] < original[1]
     method = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
     image = np.asarray(Image.fromarray(frame.image).resize((resized[1], resized[0]), method))
     image = image[top : top + size[0], left : left + size[1]]
-    rows = _nearest(have[0], resized[0])[top : top + size[0]]
-    columns = _nearest(have[1], resized[1])[left : left + size[1]]
+    rows = _nearest(original[0], resized[0])[top : top + size[0]]
+    columns = _nearest(original[1], resized[1])[left : left + size[1]]
     return dataclasses.replace(
         frame,
         image=_padded(image, size),
         depth=_padded(frame.depth[rows[:, None], columns], size),
         intrinsics=crop_intrinsics(intrinsics, top, left),
     )
-
-
-def clean_depth(depth: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """Depth as float32 with 0 wherever it is negative or not finite."""
-    return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
-
-
-def threshold_depth(
-    depth: Float[np.ndarray, "h w"],
-    max_depth: float | None = None,
-    high: float | None = None,
-    low: float | None = None,
-    valid_only: bool = False,
-) -> Float[np.ndarray, "h w"]:
-    """Remove depth that is too far, and the tails of its distribution.
-
-    Args:
-      depth: z-depth, 0 = invalid.
-      max_depth: farther pixels become invalid, before the percentiles are taken.
-      high, low: percentiles; pixels beyond them become invalid.
-      valid_only: take the percentiles over valid pixels. Parity: the reference counts invalid
-        pixels as zeros, so that the share of valid pixels it removes depends on how many there are
-        (of 5 % valid pixels "98" removes two fifths, "90" none).
-
-    Source: training recipe, section 2.6.
-    """
-    out = np.array(depth, np.float64)
-    if max_depth is not None:
-        out[out > max_depth] = 0
-    counted = out[out > 0] if valid_only else out[~np.isnan(out)]
-    if counted.size == 0:
-        return out.astype(np.float32)
-    bounds = {q: np.percentile(counted, q) for q in (high, low) if q is not None}
-    if high is not None and bounds[high] > 0:
-        out[out > bounds[high]] = 0
-    if low is not None and bounds[low] > 0:
-        out[out < bounds[low]] = 0
-    return out.astype(np.float32)
 
 
 def _centre(frame: PosedFrame) -> tuple[float, float]:

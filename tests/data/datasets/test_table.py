@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from zipmap_jax.data.datasets.table import DATA_SETS, Stage, mixture
+from zipmap_jax.data.datasets.mixtures import STAGES, mixture
+from zipmap_jax.data.datasets.table import DATA_SETS, Stage
+from zipmap_jax.data.overlap_sampling import OtherStreamSampler, OverlapMixSampler
+from zipmap_jax.data.sampling import IntervalSampler, PoolSampler, VideoSampler, WindowSampler
 
 
 @pytest.mark.parametrize(
@@ -67,7 +70,7 @@ def test_the_state_query_watches_slower_videos() -> None:
 
 
 def test_percentiles_of_the_readers() -> None:
-    highs = {data.name: data.depth.high for data in DATA_SETS.values()}
+    highs = {data.name: data.depth_filter.high for data in DATA_SETS.values()}
     by_value: dict[Any, set[str]] = {}
     for name, high in highs.items():
         by_value.setdefault(high, set()).add(name)
@@ -82,7 +85,45 @@ def test_percentiles_of_the_readers() -> None:
         "pointodyssey",
         "spring",
     }
-    assert {n for n, data in DATA_SETS.items() if data.depth.low} == {"midair", "tartanairv2"}
+    assert {n for n, data in DATA_SETS.items() if data.depth_filter.low} == {
+        "midair",
+        "tartanairv2",
+    }
+
+
+def test_weights_name_stages_and_are_positive() -> None:
+    for data in DATA_SETS.values():
+        assert set(data.weights) <= set(STAGES)
+        assert min(data.weights.values()) > 0
+    assert DATA_SETS["omniworld_game"].weights == {"dynamic": 500, "affine": 250, "online": 350}
+    assert set(DATA_SETS["virtual_kitti"].weights) == set(STAGES) - {"query"}
+
+
+def test_rows_hold_the_samplers_of_the_readers() -> None:
+    samplers = {name: data.sampler for name, data in DATA_SETS.items()}
+    assert sum(isinstance(sampler, VideoSampler) for sampler in samplers.values()) == 21
+    assert samplers["dl3dv"] == VideoSampler(20, 0.8, 0.5, block=25, start="frame")
+    assert samplers["omniobject3d"] == VideoSampler(100, 0.0, 0.5, block=None, start="frame")
+    assert samplers["omniworld_game"] == VideoSampler(8, 0.8, 0.8, 24, 0.5, "length")
+    assert samplers["spring"] == VideoSampler(16, 1.0, 1.0)
+    assert samplers["virtual_kitti"] == WindowSampler(ratio=8)
+    assert samplers["co3d"] == samplers["megadepth"] == PoolSampler()
+    mapfree, scannetpp = samplers["mapfree"], samplers["scannetpp"]
+    assert isinstance(mapfree, OverlapMixSampler)
+    assert (mapfree.video_share, mapfree.video) == (0.6, VideoSampler(30, 0.8, 0.5))
+    assert isinstance(scannetpp, OtherStreamSampler)
+    assert (scannetpp.video_share, scannetpp.video) == (0.7, VideoSampler(3, 0.8, 0.5))
+
+
+def test_settings_of_a_stage_fit_the_samplers() -> None:
+    for stage in STAGES:
+        for source in mixture(stage):
+            settings = {"video_prob": source.video_prob, "max_interval": source.max_interval}
+            settings = {name: value for name, value in settings.items() if value is not None}
+            if settings:
+                sampler = DATA_SETS[source.name].sampler
+                assert isinstance(sampler, IntervalSampler)
+                assert isinstance(sampler.with_video(**settings), type(sampler))
 
 
 def test_unknown_stage() -> None:

@@ -1,4 +1,4 @@
-"""Your own recordings: a folder per scene, with images, depth maps and one file of cameras.
+"""Reader of own recordings: a folder per scene, with images, depth maps and one file of cameras.
 
     ROOT/
       kitchen/
@@ -7,7 +7,7 @@
         ...
 
 `cameras.json` holds `{"depth_scale": 0.001, "frames": [...]}` with one entry per frame, in the
-order they were taken:
+order of capture:
 
     {"image": "0000.jpg", "depth": "0000.png", "w2c": [[...] x 3 or 4], "intrinsics": [[...] x 3]}
 
@@ -55,8 +55,11 @@ class PosedFolder:
 
     A folder whose `cameras.json` cannot be read is left out with a warning.
 
+    Args:
+      root: folder of the scenes.
+
     Raises:
-      UserError: there is no usable folder.
+      UserError: no folder is usable.
     """
 
     name = "posed_folder"
@@ -78,7 +81,7 @@ class PosedFolder:
         self.lengths = np.array([len(sequence.images) for sequence in self._sequences])
 
     def load(self, sequence: int, position: int) -> PosedFrame:
-        """Decode one image and its depth map."""
+        """Read one image, its depth map and its camera."""
         scene = self._sequences[sequence]
         with Image.open(scene.folder / scene.images[position]) as picture:
             image = np.asarray(picture.convert("RGB"))
@@ -93,8 +96,8 @@ class PosedFolder:
 
 
 def _read_cameras(file: Path) -> _Sequence:
-    described: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    frames = described["frames"]
+    cameras: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    frames = cameras["frames"]
     if not frames:
         raise UserError("it lists no frames")
     return _Sequence(
@@ -103,7 +106,7 @@ def _read_cameras(file: Path) -> _Sequence:
         tuple(str(frame["depth"]) for frame in frames),
         homogeneous(np.array([frame["w2c"] for frame in frames], np.float64)),
         np.array([frame["intrinsics"] for frame in frames], np.float64).reshape(-1, 3, 3),
-        float(described.get("depth_scale", 1.0)),
+        float(cameras.get("depth_scale", 1.0)),
     )
 
 

@@ -1,8 +1,7 @@
-"""Procedural scenes as a source of the mixture, ray-cast on the host's processor.
+"""Procedural scenes as a source of the mixture, ray-cast on the host's CPU.
 
-It lets recorded and procedural scenes share a batch, and the whole loader run without any data.
-Where scenes are procedural only, `zipmap_jax.train.batches.procedural` draws them on the
-accelerator instead.
+A batch can thus mix recorded and procedural scenes, and the whole loader can run without any files.
+Training on procedural scenes alone draws them on the accelerator instead.
 """
 
 from __future__ import annotations
@@ -21,15 +20,16 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
 _SCENES = 2**31
+"""Scenes of a stream that may be drawn."""
 
 
 class ProceduralScenes:
-    """Endless scenes, rendered at the size that is asked for; each size compiles once per process.
+    """Endless scenes, rendered at the requested size; each size compiles once per process.
 
     Args:
-      seed: names the stream the scenes come from.
+      seed: number of the stream of scenes.
       shuffle: put the views of a scene in random order.
-      config: what the scenes may look like; its views and size are not used.
+      config: distribution of the scenes; its views and size are not used.
     """
 
     name = "procedural"
@@ -41,7 +41,7 @@ class ProceduralScenes:
         self._config = config or ProceduralConfig()
 
     def scene(self, rng: np.random.Generator, views: int, size: tuple[int, int]) -> SceneViews:
-        """Render a scene of random number."""
+        """Render `views` frames of `size` (height, width) of a scene of random number."""
         number = int(rng.integers(_SCENES))
         config = dataclasses.replace(self._config, views=views, height=size[0], width=size[1])
         with jax.default_device(jax.local_devices(backend="cpu")[0]):

@@ -1,9 +1,7 @@
-"""The 29 data sets of the published mix, as data: how often, which frames, which depth.
+"""The 29 data sets of the published mix: mixing weights, samplers of frames and depth filters.
 
-A stage's weights are `len_train` of the reference in thousands. They are mixing weights and nothing
-else: a data set is drawn with probability `weight / sum of weights`, an epoch being no more than a
-number of steps. Rules of frames and depth are for the readers of these data sets, which are yet to
-come.
+Readers of these data sets use the samplers and filters of this table; `zipmap_jax.data.datasets.
+mixtures` makes the mixture of a stage from its weights.
 
 Source: ZipMap, released training configurations and readers.
 """
@@ -11,60 +9,24 @@ Source: ZipMap, released training configurations and readers.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
-from zipmap_jax.errors import UserError
+from zipmap_jax.data.depth_filters import DepthFilter
+from zipmap_jax.data.overlap_sampling import (
+    OtherStreamSampler,
+    OverlapMixSampler,
+    OverlapSampler,
+    OverlapWalkSampler,
+)
+from zipmap_jax.data.sampling import PoolSampler, VideoSampler, WindowSampler
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zipmap_jax.data.sampling import FrameSampler
 
 Stage = Literal["static", "dynamic", "affine", "online", "query", "debug"]
 """The mixtures: stages 1 to 3, both online runs, the state query, the debug run."""
-
-STAGES: tuple[Stage, ...] = get_args(Stage)
-
-
-@dataclasses.dataclass(frozen=True)
-class FrameRule:
-    """Which frames of a sequence make a sample.
-
-    Attributes:
-      kind: "video", an interval walk; "pool", random members of a set; "mix", a coin flip between
-        the two; "walk", along the graph of overlaps; "window", around an anchor; "devices", a walk
-        through the other device's images or a subset of the group (ScanNet++).
-      start: where a walk begins: any position of a sequence drawn uniformly ("scene") or by its
-        length ("length"), or any admissible frame of the whole data set ("frame").
-      max_interval: largest gap between two frames of a walk.
-      video_prob: share of the walks that keep their order; the others are shuffled.
-      fix_prob: share of the videos with one gap throughout.
-      block: shuffled walks are permuted within blocks of this many frames; None = altogether.
-      reverse: share of the samples put in reverse order.
-      walks: of a mix, the share of samples that are walks.
-      window: half width of a window, in frames per view.
-    """
-
-    kind: Literal["video", "pool", "mix", "walk", "window", "devices"]
-    start: Literal["scene", "frame", "length", ""] = ""
-    max_interval: int = 25
-    video_prob: float = 0.5
-    fix_prob: float = 0.5
-    block: int | None = 24
-    reverse: float = 0.0
-    walks: float = 1.0
-    window: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class DepthRule:
-    """Which depths are dropped, in this order; None = no such rule.
-
-    Attributes:
-      largest: depths beyond it, in metres or the data set's unit.
-      largest_of: the same where it depends on a folder's name.
-      high, low: depths above and below these percentiles of the map, invalid zeros included.
-    """
-
-    largest: float | None = None
-    largest_of: tuple[tuple[str, float], ...] = ()
-    high: float | None = None
-    low: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,21 +35,22 @@ class DataSet:
 
     Attributes:
       name: also the folder's name below the data root, and the reference's `dataset_name`.
-      weights: in the mixtures, in the order of `STAGES`; 0 = not part of that mixture.
-      frames: of a sample.
-      depth: that is kept.
-      detailed: depth dense and sharp enough to supervise normals.
+      weights: mixing weight by stage, `len_train` of the reference in thousands; a stage without
+        an entry does not use the data set.
+      sampler: frames of a scene. The reader adds the graph of samplers that follow overlaps.
+      depth_filter: depth to keep.
+      detailed: depth is dense and sharp enough to supervise normals.
       dynamic: things move.
       always_video: the online and query mixtures set `video_prob` to 1.
-      query_interval: `max_interval` in the query mixture; None = the data set's own.
-      min_views: sequences with fewer frames are never drawn, whatever the run says; None = as the
-        run says.
+      query_interval: `max_interval` in the query mixture; None = the sampler's own.
+      min_views: sequences with fewer frames are never drawn, whatever the configuration of the
+        run; None = `DataConfig.min_views`.
     """
 
     name: str
-    weights: tuple[int, int, int, int, int, int]
-    frames: FrameRule
-    depth: DepthRule = DepthRule()
+    weights: Mapping[Stage, int]
+    sampler: FrameSampler
+    depth_filter: DepthFilter = DepthFilter()
     detailed: bool = True
     dynamic: bool = False
     always_video: bool = True
@@ -95,249 +58,228 @@ class DataSet:
     min_views: int | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class MixtureRow:
-    """One data set of a mixture; None = the data set's own value."""
-
-    name: str
-    weight: float
-    video_prob: float | None = None
-    max_interval: int | None = None
-
-
-def mixture(stage: Stage) -> tuple[MixtureRow, ...]:
-    """The data sets of a stage, with what the stage changes about their sampling.
-
-    Raises:
-      UserError: for an unknown stage.
-    """
-    if stage not in STAGES:
-        raise UserError(f"unknown mixture {stage!r}: choose one of {', '.join(STAGES)}")
-    column = STAGES.index(stage)
-    rows = []
-    for data in DATA_SETS.values():
-        if weight := data.weights[column]:
-            video = 1.0 if stage in ("online", "query") and data.always_video else None
-            interval = data.query_interval if stage == "query" else None
-            rows.append(MixtureRow(data.name, float(weight), video, interval))
-    return tuple(rows)
-
-
-def _video(
-    start: Literal["scene", "frame", "length"],
-    max_interval: int,
-    video_prob: float,
-    fix_prob: float,
-    *,
-    block: int | None = 24,
-    reverse: float = 0.0,
-) -> FrameRule:
-    return FrameRule("video", start, max_interval, video_prob, fix_prob, block, reverse)
-
-
 _ROWS = (
     DataSet(
         "aria_syn_envir",
-        (160, 160, 160, 160, 160, 0),
-        _video("frame", 10, 0.6, 0.5),
-        DepthRule(30),
+        {"static": 160, "dynamic": 160, "affine": 160, "online": 160, "query": 160},
+        VideoSampler(max_interval=10, video_prob=0.6, fix_interval_prob=0.5, start="frame"),
+        DepthFilter(max_depth=30),
         query_interval=5,
     ),
     DataSet(
         "arkitscenes",
-        (120, 120, 120, 120, 100, 0),
-        FrameRule("mix", "scene", 8, 0.8, 0.5, walks=0.5),
-        DepthRule(high=98),
+        {"static": 120, "dynamic": 120, "affine": 120, "online": 120, "query": 100},
+        OverlapMixSampler(
+            VideoSampler(max_interval=8, video_prob=0.8, fix_interval_prob=0.5), video_share=0.5
+        ),
+        DepthFilter(high=98),
         query_interval=3,
     ),
     DataSet(
         "blendedmvs",
-        (40, 40, 40, 40, 0, 0),
-        FrameRule("walk"),
-        DepthRule(high=97),
+        {"static": 40, "dynamic": 40, "affine": 40, "online": 40},
+        OverlapWalkSampler(),
+        DepthFilter(high=97),
         always_video=False,
     ),
     DataSet(
         "co3d",
-        (180, 160, 160, 160, 160, 0),
-        FrameRule("pool"),
-        DepthRule(high=98),
+        {"static": 180, "dynamic": 160, "affine": 160, "online": 160, "query": 160},
+        PoolSampler(),
+        DepthFilter(high=98),
         detailed=False,
         always_video=False,
         min_views=24,  # Parity: the reference never hands the run's number to this reader.
     ),
     DataSet(
         "dl3dv",
-        (200, 200, 200, 200, 180, 0),
-        _video("frame", 20, 0.8, 0.5, block=25),
-        DepthRule(high=90),
+        {"static": 200, "dynamic": 200, "affine": 200, "online": 200, "query": 180},
+        VideoSampler(
+            max_interval=20, video_prob=0.8, fix_interval_prob=0.5, block=25, start="frame"
+        ),
+        DepthFilter(high=90),
         detailed=False,
         query_interval=10,
     ),
     DataSet(
         "gta_sfm",
-        (15, 15, 15, 15, 15, 0),
-        _video("scene", 4, 0.6, 0.5),
-        DepthRule(1000, high=99),
+        {"static": 15, "dynamic": 15, "affine": 15, "online": 15, "query": 15},
+        VideoSampler(max_interval=4, video_prob=0.6, fix_interval_prob=0.5),
+        DepthFilter(max_depth=1000, high=99),
         query_interval=1,
     ),
     DataSet(
         "hypersim",
-        (40, 40, 40, 40, 40, 0),
-        _video("scene", 4, 0.5, 0.5),
-        DepthRule(high=99),
+        {"static": 40, "dynamic": 40, "affine": 40, "online": 40, "query": 40},
+        VideoSampler(max_interval=4, video_prob=0.5, fix_interval_prob=0.5),
+        DepthFilter(high=99),
         query_interval=2,
     ),
     DataSet(
         "mapfree",
-        (40, 40, 40, 40, 40, 0),
-        FrameRule("mix", "scene", 30, 0.8, 0.5, walks=0.6),
-        DepthRule(400, high=90),
+        {"static": 40, "dynamic": 40, "affine": 40, "online": 40, "query": 40},
+        OverlapMixSampler(
+            VideoSampler(max_interval=30, video_prob=0.8, fix_interval_prob=0.5),
+            video_share=0.6,
+            min_members=48,
+            by_overlap=True,
+            own_stream=True,
+            start_divisor=3,
+        ),
+        DepthFilter(max_depth=400, high=90),
         detailed=False,
         query_interval=15,
     ),
     DataSet(
         "matrixcity",
-        (80, 80, 80, 80, 0, 0),
-        _video("frame", 3, 0.8, 0.5),
-        DepthRule(largest_of=(("aerial", 1000), ("street", 200)), high=99),
+        {"static": 80, "dynamic": 80, "affine": 80, "online": 80},
+        VideoSampler(max_interval=3, video_prob=0.8, fix_interval_prob=0.5, start="frame"),
+        DepthFilter(folder_max_depth=(("aerial", 1000), ("street", 200)), high=99),
     ),
     DataSet(
         "megadepth",
-        (20, 20, 20, 20, 0, 0),
-        FrameRule("pool"),
-        DepthRule(high=95),
+        {"static": 20, "dynamic": 20, "affine": 20, "online": 20},
+        PoolSampler(),
+        DepthFilter(high=95),
         detailed=False,
         always_video=False,
     ),
     DataSet(
         "midair",
-        (80, 80, 80, 80, 0, 0),
-        _video("frame", 20, 0.8, 0.8),
-        DepthRule(200, high=98, low=0.1),
+        {"static": 80, "dynamic": 80, "affine": 80, "online": 80},
+        VideoSampler(max_interval=20, video_prob=0.8, fix_interval_prob=0.8, start="frame"),
+        DepthFilter(max_depth=200, high=98, low=0.1),
     ),
     DataSet(
         "mp3d",
-        (80, 80, 80, 80, 0, 0),
-        FrameRule("pool"),
-        DepthRule(20, high=99),
+        {"static": 80, "dynamic": 80, "affine": 80, "online": 80},
+        OverlapSampler(),
+        DepthFilter(max_depth=20, high=99),
         always_video=False,
     ),
     DataSet(
         "mvs_synth",
-        (10, 10, 10, 10, 10, 10),
-        _video("scene", 4, 0.6, 0.5),
-        DepthRule(1000, high=98),
+        {"static": 10, "dynamic": 10, "affine": 10, "online": 10, "query": 10, "debug": 10},
+        VideoSampler(max_interval=4, video_prob=0.6, fix_interval_prob=0.5),
+        DepthFilter(max_depth=1000, high=98),
         query_interval=1,
     ),
     DataSet(
         "omniobject3d",
-        (60, 60, 60, 60, 60, 0),
-        _video("frame", 100, 0.0, 0.5, block=None),
-        DepthRule(10, high=99),
+        {"static": 60, "dynamic": 60, "affine": 60, "online": 60, "query": 60},
+        VideoSampler(
+            max_interval=100, video_prob=0.0, fix_interval_prob=0.5, block=None, start="frame"
+        ),
+        DepthFilter(max_depth=10, high=99),
         detailed=False,
         always_video=False,
     ),
     DataSet(
         "scannet",
-        (90, 80, 80, 80, 60, 0),
-        _video("frame", 30, 0.6, 0.6),
-        DepthRule(high=98),
+        {"static": 90, "dynamic": 80, "affine": 80, "online": 80, "query": 60},
+        VideoSampler(max_interval=30, video_prob=0.6, fix_interval_prob=0.6, start="frame"),
+        DepthFilter(high=98),
         query_interval=15,
     ),
     DataSet(
         "scannetpp",
-        (30, 30, 30, 30, 30, 0),
-        FrameRule("devices", "scene", 3, 0.8, 0.5, walks=0.7),
-        DepthRule(high=98),
+        {"static": 30, "dynamic": 30, "affine": 30, "online": 30, "query": 30},
+        OtherStreamSampler(
+            VideoSampler(max_interval=3, video_prob=0.8, fix_interval_prob=0.5), video_share=0.7
+        ),
+        DepthFilter(high=98),
         query_interval=2,
     ),
     DataSet(
         "scenenet",
-        (120, 120, 120, 120, 0, 0),
-        _video("scene", 6, 0.6, 0.5),
-        DepthRule(high=99),
+        {"static": 120, "dynamic": 120, "affine": 120, "online": 120},
+        VideoSampler(max_interval=6, video_prob=0.6, fix_interval_prob=0.5),
+        DepthFilter(high=99),
     ),
     DataSet(
         "tartanair",
-        (40, 40, 40, 40, 40, 0),
-        _video("frame", 20, 0.8, 0.8),
-        DepthRule(80, high=99),
+        {"static": 40, "dynamic": 40, "affine": 40, "online": 40, "query": 40},
+        VideoSampler(max_interval=20, video_prob=0.8, fix_interval_prob=0.8, start="frame"),
+        DepthFilter(max_depth=80, high=99),
         query_interval=8,
     ),
     DataSet(
         "tartanairv2",
-        (120, 120, 120, 120, 120, 0),
-        _video("frame", 20, 0.8, 0.8),
-        DepthRule(80, high=99, low=0.1),
+        {"static": 120, "dynamic": 120, "affine": 120, "online": 120, "query": 120},
+        VideoSampler(max_interval=20, video_prob=0.8, fix_interval_prob=0.8, start="frame"),
+        DepthFilter(max_depth=80, high=99, low=0.1),
         query_interval=8,
     ),
     DataSet(
         "unreal4k",
-        (10, 10, 10, 10, 0, 0),
-        _video("scene", 2, 0.8, 0.5),
-        DepthRule(200, high=98),
+        {"static": 10, "dynamic": 10, "affine": 10, "online": 10},
+        VideoSampler(max_interval=2, video_prob=0.8, fix_interval_prob=0.5),
+        DepthFilter(max_depth=200, high=98),
         always_video=False,  # Parity: configured in the reference, whose reader ignores it.
     ),
     DataSet(
         "virtual_kitti",
-        (25, 25, 25, 25, 0, 25),
-        FrameRule("window", window=8),
-        DepthRule(80),
+        {"static": 25, "dynamic": 25, "affine": 25, "online": 25, "debug": 25},
+        WindowSampler(ratio=8),
+        DepthFilter(max_depth=80),
         always_video=False,
     ),
     DataSet(
         "waymo",
-        (100, 100, 100, 100, 0, 0),
-        _video("frame", 6, 0.9, 0.9),
-        DepthRule(80, high=98),
+        {"static": 100, "dynamic": 100, "affine": 100, "online": 100},
+        VideoSampler(max_interval=6, video_prob=0.9, fix_interval_prob=0.9, start="frame"),
+        DepthFilter(max_depth=80, high=98),
         detailed=False,
     ),
     DataSet(
         "wildrgbd",
-        (140, 70, 70, 70, 70, 0),
-        _video("frame", 25, 0.5, 0.5, block=None),
-        DepthRule(2, high=90),
+        {"static": 140, "dynamic": 70, "affine": 70, "online": 70, "query": 70},
+        VideoSampler(
+            max_interval=25, video_prob=0.5, fix_interval_prob=0.5, block=None, start="frame"
+        ),
+        DepthFilter(max_depth=2, high=90),
         detailed=False,
     ),
     DataSet(
         "bedlam",
-        (0, 120, 60, 60, 0, 0),
-        _video("scene", 4, 0.8, 0.8, reverse=0.5),
-        DepthRule(200),
+        {"dynamic": 120, "affine": 60, "online": 60},
+        VideoSampler(max_interval=4, video_prob=0.8, fix_interval_prob=0.8, reverse_prob=0.5),
+        DepthFilter(max_depth=200),
         dynamic=True,
     ),
     DataSet(
         "kubric",
-        (0, 300, 120, 120, 0, 0),
-        _video("scene", 8, 0.8, 0.5, reverse=0.5),
-        DepthRule(30, high=99),
+        {"dynamic": 300, "affine": 120, "online": 120},
+        VideoSampler(max_interval=8, video_prob=0.8, fix_interval_prob=0.5, reverse_prob=0.5),
+        DepthFilter(max_depth=30, high=99),
         dynamic=True,
     ),
     DataSet(
         "dynamic_replica",
-        (0, 120, 60, 60, 0, 0),
-        _video("scene", 16, 0.8, 0.8, reverse=0.5),
+        {"dynamic": 120, "affine": 60, "online": 60},
+        VideoSampler(max_interval=16, video_prob=0.8, fix_interval_prob=0.8, reverse_prob=0.5),
         dynamic=True,
     ),
     DataSet(
         "omniworld_game",
-        (0, 500, 250, 350, 0, 0),
-        _video("length", 8, 0.8, 0.8, reverse=0.5),
-        DepthRule(high=99),
+        {"dynamic": 500, "affine": 250, "online": 350},
+        VideoSampler(
+            max_interval=8, video_prob=0.8, fix_interval_prob=0.8, reverse_prob=0.5, start="length"
+        ),
+        DepthFilter(high=99),
         dynamic=True,
     ),
     DataSet(
         "pointodyssey",
-        (0, 70, 35, 35, 0, 0),
-        _video("scene", 4, 0.8, 0.8, reverse=0.5),
-        DepthRule(1000),
+        {"dynamic": 70, "affine": 35, "online": 35},
+        VideoSampler(max_interval=4, video_prob=0.8, fix_interval_prob=0.8, reverse_prob=0.5),
+        DepthFilter(max_depth=1000),
         dynamic=True,
     ),
     DataSet(
         "spring",
-        (0, 4, 3, 3, 0, 0),
-        _video("scene", 16, 1.0, 1.0),
+        {"dynamic": 4, "affine": 3, "online": 3},
+        VideoSampler(max_interval=16, video_prob=1.0, fix_interval_prob=1.0),
         dynamic=True,
     ),
 )

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from zipmap_jax.data.config import BatchShape, DataConfig, JitterConfig, SourceConfig
+from zipmap_jax.data.config import BatchShape, DataConfig, JitterConfig
+from zipmap_jax.data.datasets.mixtures import mixture
 from zipmap_jax.data.datasets.table import Stage as Mixture
-from zipmap_jax.data.datasets.table import mixture
 from zipmap_jax.errors import UserError
 from zipmap_jax.losses import LossConfig
 from zipmap_jax.models.config import Variant
@@ -43,7 +43,7 @@ class Stage:
       about: in a few words.
       start: name of the run whose raw weights it starts from; "" = VGGT-1B.
       variant: of the model.
-      mixture: column of the table of data sets.
+      mixture: stage in the table of data sets.
       epochs, epoch_steps: an epoch is nothing but a number of steps.
       images: budget of a microbatch.
       views: smallest and largest number of views of a scene.
@@ -182,12 +182,11 @@ def stage(name: str) -> TrainConfig:
 
 
 def _data(row: Stage) -> DataConfig:
-    rows = mixture(row.mixture)
     return DataConfig(
         buckets=recipe_buckets(row.views, row.images, targets=row.variant == "state_query"),
         microbatches=row.microbatches,
         engine="loader",
-        mixture=tuple(SourceConfig(**dataclasses.asdict(item)) for item in rows),
+        mixture=mixture(row.mixture),
         jitter=JitterConfig() if row.jitter else None,
         min_views=row.min_views,
         # The recipe has 12 reading processes per GPU; here a process reads with several threads.
