@@ -191,3 +191,12 @@ def test_the_loader_of_a_configuration(recording: Path) -> None:
         assert [b["images"].shape[0] for b in batches] == [shapes[19][0] // 2]
     with pytest.raises(ValueError, match=r"name data sets in data\.mixture"):
         open_loader(DataConfig(buckets=(BatchShape(2, 14, 14),)), 1, 0)
+
+
+def test_the_api_page_loads_its_names_without_jax() -> None:
+    code = (
+        "import sys, zipmap_jax.data as data; assert 'jax' not in sys.modules;"
+        "[getattr(data, name) for name in data.__all__]"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -100,7 +100,7 @@ def test_devices_that_share_input_and_target_views_agree_with_one() -> None:
         mesh=mesh,
         in_specs=(
             PartitionSpec(),
-            {n: PartitionSpec(*batch_spec(x[None])[1:]) for n, x in batch.items()},
+            {n: PartitionSpec(*batch_spec(n)[1:]) for n in batch},
         ),
         out_specs=PartitionSpec(),
         check_vma=False,

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from zipmap_jax.convert.identify import expected_shapes, from_torch
+from zipmap_jax.data.batch_arrays import POSED_VIEWS
 from zipmap_jax.geometry import invert_pose, pose_from, quaternion_to_matrix
 from zipmap_jax.losses import LossConfig, normalise_target, query_targets_from_batch
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig
 from zipmap_jax.parity.synthetic import StateDict
-from zipmap_jax.train.batches.query_split import VIEW_ARRAYS, split_batch, split_views
+from zipmap_jax.train.batches.query_split import split_batch, split_views
 from zipmap_jax.train.query import query_rays, query_scene_loss
 
 
@@ -96,7 +97,7 @@ split = jax.jit(split_batch, static_argnames=("views", "targets"))
 def test_batch_is_split_alike_in_all_its_arrays() -> None:
     whole = drawn(scenes=4)
     batch = split(jax.random.key(1), whole, views=3, targets=3)
-    assert batch.keys() == {*VIEW_ARRAYS, *(f"target_{n}" for n in VIEW_ARRAYS), "detailed"}
+    assert batch.keys() == {*POSED_VIEWS, *(f"target_{n}" for n in POSED_VIEWS), "detailed"}
     np.testing.assert_array_equal(batch["detailed"], whole["detailed"])
     chosen = {
         p: np.rint(5 * np.asarray(batch[f"{p}images"])[..., 0, 0, 0]) for p in ("", "target_")
@@ -104,7 +105,7 @@ def test_batch_is_split_alike_in_all_its_arrays() -> None:
     for prefix, index in chosen.items():
         assert index.shape == (4, 3)
         assert (index == index[0]).all()  # a microbatch shares its split
-        for name in VIEW_ARRAYS:
+        for name in POSED_VIEWS:
             array = np.asarray(whole[name])
             expected = np.stack([array[i, index[i].astype(int)] for i in range(4)])
             np.testing.assert_array_equal(batch[prefix + name], expected)

@@ -30,7 +30,7 @@ CONFIG = TrainConfig(
 
 
 def quadratic(params: dict[str, jax.Array], batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-    error = batch["x"] - params["w"][None]
+    error = batch["images"] - params["w"][None]
     loss = jnp.mean(error**2)
     return loss, {"loss_square": loss}
 
@@ -53,7 +53,7 @@ def make_step(config: TrainConfig = CONFIG) -> StepFn:
 
 
 def batch(value: float = 3.0) -> Batch:
-    return {"x": jnp.full((1, 4, 2), value)}
+    return {"images": jnp.full((1, 4, 2), value)}
 
 
 def test_loss_falls() -> None:
@@ -138,9 +138,9 @@ def same_on_every_device(new: jax.Array, old: jax.Array) -> None:
 
 
 def test_microbatches_give_the_gradient_of_the_whole_batch() -> None:
-    data = {"x": jnp.arange(8.0).reshape(1, 4, 2)}
+    data = {"images": jnp.arange(8.0).reshape(1, 4, 2)}
     whole, _ = make_step()(start(), data)
-    cut, metrics = make_step()(start(), {"x": data["x"].reshape(2, 2, 2)})
+    cut, metrics = make_step()(start(), {"images": data["images"].reshape(2, 2, 2)})
     np.testing.assert_allclose(cut.params["w"], whole.params["w"], rtol=1e-6)
     assert float(metrics["loss_square"]) == pytest.approx(float(metrics["loss"]))
 
@@ -151,5 +151,5 @@ def test_microbatches_must_divide_over_the_devices() -> None:
         ValueError, match=r"\[3\] microbatches cannot be spread evenly over 2 devices"
     ):
         train_step(
-            start(), {"x": jnp.ones((3, 4, 2))}, 10, loss=quadratic, config=CONFIG, mesh=mesh
+            start(), {"images": jnp.ones((3, 4, 2))}, 10, loss=quadratic, config=CONFIG, mesh=mesh
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from zipmap_jax.data.batch_arrays import take_views
 from zipmap_jax.eval.metrics.rendering import RenderedMethod
 from zipmap_jax.geometry import query_frame, ray_conditions
 from zipmap_jax.structs import Views
@@ -53,7 +54,10 @@ class RenderedComparison:
 
 def halves(batch: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The even views of each scene, which are zipped, and the odd ones, which are rendered."""
-    even, odd = ({name: array[:, i::2] for name, array in batch.items()} for i in (0, 1))
+    even, odd = (
+        {name: take_views(array, name, slice(i, None, 2)) for name, array in batch.items()}
+        for i in (0, 1)
+    )
     return even, odd
 
 

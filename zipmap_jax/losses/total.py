@@ -21,6 +21,7 @@ from zipmap_jax.losses.perceptual import perceptual_loss
 from zipmap_jax.losses.points import normal_loss, point_loss
 from zipmap_jax.losses.rendering import colour_loss, peak_signal_to_noise
 from zipmap_jax.losses.target import valid_samples, without_far_pixels, without_far_queries
+from zipmap_jax.structs import axes
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -42,9 +43,15 @@ class PatchPredictions:
         views only.
     """
 
-    queries_and_keys: tuple[Float[Array, "b v l p c"], Float[Array, "b w l p c"]] | None = None
-    rays: Float[Array, "b v l p 6"] | None = None
-    views: Float[Array, "b q l p 4"] | None = None
+    queries_and_keys: tuple[Float[Array, "b v l p c"], Float[Array, "b w l p c"]] | None = (
+        dataclasses.field(default=None, metadata=axes("b v l p c"))
+    )
+    rays: Float[Array, "b v l p 6"] | None = dataclasses.field(
+        default=None, metadata=axes("b v l p c")
+    )
+    views: Float[Array, "b q l p 4"] | None = dataclasses.field(
+        default=None, metadata=axes("b v l p c")
+    )
     target: Target | None = None
 
 

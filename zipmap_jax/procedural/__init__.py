@@ -3,7 +3,9 @@
     config = ProceduralConfig(views=6, height=112, width=112)
     batch = scene_batch(config, seed=0, index=step, batch=4)
 
-Unlike the recorded data sets this source is a jit-compiled JAX program for the main process.
+The scenes are data for training, evaluation and the demo. `scene_batch` is a compiled JAX program
+and a pure function of (seed, index); `held_out_batch` renders scenes that no training stream
+contains.
 """
 
 from __future__ import annotations

@@ -23,7 +23,13 @@ _Path: TypeAlias = "tuple[Float[Array, 'v 3'], Float[Array, 'v 3']]"
 def look_at(
     position: Float[Array, "v 3"], target: Float[Array, "v 3"], roll: Float[Array, " v"]
 ) -> Float[Array, "v 4 4"]:
-    """World-to-camera matrices (OpenCV axes) in a world whose z axis points up."""
+    """World-to-camera matrices (OpenCV axes) in a world whose z axis points up.
+
+    Args:
+      position: camera centres in metres.
+      target: points on the viewing axes in metres.
+      roll: rotations about the viewing axes in radians.
+    """
     forward = target - position
     forward = forward / jnp.linalg.norm(forward, axis=-1, keepdims=True)
     up = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), forward.shape)
@@ -39,7 +45,7 @@ def look_at(
 
 
 def random_intrinsics(dice: Dice, config: ProceduralConfig) -> Float[Array, "v 3 3"]:
-    """Centred pinhole cameras in pixels: one random field of view per scene, a little zoom."""
+    """Draw centred pinhole intrinsics in pixels: one field of view per scene, and a small zoom."""
     low, high = np.radians(config.fov)
     fov = dice.uniform((), low, high)
     zoom = 1.0 + config.zoom * dice.uniform((config.views,), -1.0, 1.0) * dice.chance(0.3)
@@ -57,24 +63,24 @@ def random_intrinsics(dice: Dice, config: ProceduralConfig) -> Float[Array, "v 3
 def random_path(
     dice: Dice, config: ProceduralConfig, arena: Float[Array, " 2"], ceiling: Float[Array, ""]
 ) -> tuple[Float[Array, "v 3"], Float[Array, "v 3"]]:
-    """Camera positions and the points they look at.
+    """Draw camera centres and points on their viewing axes, in metres.
 
     Args:
       dice: random numbers.
-      config: number of views, heights and odds of the kinds of path.
-      arena: half sides of the rectangle, centred on the world origin, that cameras stay in.
-      ceiling: greatest camera height.
+      config: number of views, heights and weights of the kinds of path.
+      arena: half sides of the rectangle, centred on the world origin, that contains the cameras.
+      ceiling: maximum camera height.
     """
     ground = dice.uniform((2,), -0.35, 0.35) * arena
     focus = jnp.append(ground, dice.uniform((), 0.4, 1.3))
     paths = [build(dice, config, arena, focus) for build in (_orbit, _walk, _hand_held, _unordered)]
-    odds = np.cumsum(config.path_weights, dtype=np.float32)
-    kind = jnp.sum(dice.uniform((), 0.0, float(odds[-1])) > odds[:-1])
+    running_sum = np.cumsum(config.path_weights, dtype=np.float32)
+    kind = jnp.sum(dice.uniform((), 0.0, float(running_sum[-1])) > running_sum[:-1])
     position = jnp.stack([p for p, _ in paths])[kind]
     target = jnp.stack([t for _, t in paths])[kind]
-    lowest, highest = config.camera_height
-    low = jnp.append(-arena, lowest)
-    high = jnp.append(arena, jnp.minimum(highest, ceiling))
+    min_height, max_height = config.camera_height
+    low = jnp.append(-arena, min_height)
+    high = jnp.append(arena, jnp.minimum(max_height, ceiling))
     return jnp.clip(position, low[None], high[None]), target
 
 
@@ -83,7 +89,7 @@ def _progress(views: int) -> Float[Array, " v"]:
 
 
 def _heights(dice: Dice, config: ProceduralConfig, bob: float) -> Float[Array, " v"]:
-    """A base height and a slow rise or fall along the path."""
+    """Draw heights: a base height and a slow rise or fall along the path."""
     low, high = config.camera_height
     base = dice.uniform((), low + 0.3, high)
     slope = bob * dice.normal() * (_progress(config.views) - 0.5)
@@ -97,14 +103,14 @@ def _ring(
     focus: Float[Array, " 3"],
     height: Float[Array, " v"],
 ) -> Float[Array, "v 3"]:
-    """Points around the focus, `radius` in units of the arena's half sides."""
+    """Points around the focus; `radius` is in units of the arena's half sides."""
     x = focus[0] + arena[0] * radius * jnp.cos(angle)
     y = focus[1] + arena[1] * radius * jnp.sin(angle)
     return jnp.stack([x, y, height], -1)
 
 
 def _orbit(dice: Dice, config: ProceduralConfig, arena: Array, focus: Array) -> _Path:
-    """Round the focus, looking inwards."""
+    """Draw a path around the focus, with viewing axes towards it."""
     steps = config.views - 1
     sweep = dice.uniform((), 0.5, 2 * np.pi)
     sweep = jnp.minimum(sweep, steps * dice.uniform((), 0.1, _MAX_ORBIT_STEP))
@@ -117,18 +123,18 @@ def _orbit(dice: Dice, config: ProceduralConfig, arena: Array, focus: Array) -> 
 
 
 def _walk(dice: Dice, config: ProceduralConfig, arena: Array, focus: Array) -> _Path:
-    """Along a gently curved line, looking ahead or somewhat to the side, turning slowly."""
+    """Draw a slightly curved path, with viewing axes ahead or to the side that turn slowly."""
     s = _progress(config.views) - 0.5
     heading = dice.angle()
     ahead = jnp.stack([jnp.cos(heading), jnp.sin(heading)])
-    aside = jnp.stack([-ahead[1], ahead[0]])
+    left = jnp.stack([-ahead[1], ahead[0]])
     room = 1.4 / jnp.max(jnp.abs(ahead) / arena)
     length = dice.uniform((), 0.4, 1.0) * room
     step = dice.uniform((), 0.15, _MAX_WALK_STEP)
     length = jnp.minimum(length, step * (config.views - 1))
     curve = 0.2 * length * dice.normal() * (2.0 * s) ** 2
     start = 0.2 * focus[:2] - 0.15 * room * ahead
-    ground = start[None] + (length * s)[:, None] * ahead[None] + curve[:, None] * aside[None]
+    ground = start[None] + (length * s)[:, None] * ahead[None] + curve[:, None] * left[None]
     position = jnp.concatenate([ground, _heights(dice, config, 0.2)[:, None]], -1)
     turn = dice.uniform((), -0.9, 0.9)
     drift = min(0.8, _MAX_PAN_STEP * (config.views - 1))
@@ -137,20 +143,20 @@ def _walk(dice: Dice, config: ProceduralConfig, arena: Array, focus: Array) -> _
 
 
 def _hand_held(dice: Dice, config: ProceduralConfig, arena: Array, focus: Array) -> _Path:
-    """Shaking around one place while panning over the scene."""
+    """Draw jittered positions around one point, with viewing axes that pan over the scene."""
     s = _progress(config.views) - 0.5
     angle = jnp.full_like(s, dice.angle())
     radius = jnp.full_like(s, dice.uniform((), 0.5, 0.95))
-    place = _ring(angle, radius, arena, focus, _heights(dice, config, 0.1))
+    centre = _ring(angle, radius, arena, focus, _heights(dice, config, 0.1))
     spread = dice.uniform((), 0.04, 0.4)
-    position = place + spread * dice.normal((config.views, 3))
+    position = centre + spread * dice.normal((config.views, 3))
     pan = min(1.6, _MAX_PAN_STEP * (config.views - 1)) * dice.uniform((), -1.0, 1.0)
-    inwards = jnp.arctan2(focus[1] - place[:, 1], focus[0] - place[:, 0])
+    inwards = jnp.arctan2(focus[1] - centre[:, 1], focus[0] - centre[:, 0])
     return position, position + _direction(dice, inwards + pan * s)
 
 
 def _unordered(dice: Dice, config: ProceduralConfig, arena: Array, focus: Array) -> _Path:
-    """Unrelated viewpoints of one side of the focus, as in photo collections."""
+    """Draw independent positions on one side of the focus, as in photo collections."""
     shape = (config.views,)
     span = dice.uniform((), 0.6, 2.2)
     angle = dice.angle() + span * dice.uniform(shape, -0.5, 0.5)
@@ -160,6 +166,6 @@ def _unordered(dice: Dice, config: ProceduralConfig, arena: Array, focus: Array)
 
 
 def _direction(dice: Dice, yaw: Float[Array, " v"]) -> Float[Array, "v 3"]:
-    """Viewing directions two metres long: given yaw, a shared and a shaking pitch."""
+    """Draw viewing directions, 2 m long, of given yaw: a common pitch and a small one per view."""
     pitch = -0.2 + 0.1 * dice.normal() + 0.04 * dice.normal(yaw.shape)
     return 2.0 * jnp.stack([jnp.cos(yaw), jnp.sin(yaw), pitch], -1)

@@ -1,4 +1,4 @@
-"""What the procedural scenes may look like."""
+"""Configuration of procedural scenes."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from zipmap_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class ProceduralConfig:
-    """Ranges that random scenes are drawn from; lengths in metres, angles in degrees.
+    """Ranges of random scenes; lengths in metres, angles in degrees.
 
-    The image size is fixed by the compiled program. To train on several aspect ratios, keep a few
-    configs that differ in (height, width) only and choose one per step: each compiles once.
+    A compiled program has one image size. Training on several aspect ratios uses a few
+    configurations that differ in (height, width) only; each compiles once.
 
     Attributes:
       views: views per scene.
       height, width: image size in pixels.
-      boxes, spheres, cylinders: objects per scene, apart from the ground or the room itself.
-      indoor: probability of a closed room; the other scenes stand on open ground under a sky.
+      boxes, spheres, cylinders: objects per scene, besides the ground or the room.
+      indoor: probability of a closed room; the other scenes are on open ground under a sky.
       room_half: half side of a room. room_height: floor to ceiling.
-      arena_half: half side of the square that outdoor cameras stay in.
+      arena_half: half side of the square that contains outdoor cameras.
       camera_height: height of the cameras above the floor.
-      clearance: smallest distance between a camera and an object.
+      clearance: minimum distance between a camera and an object.
       fov: field of view along the longer image side.
-      zoom: largest relative change of focal length between the views of a scene.
+      zoom: maximum relative change of focal length between the views of a scene.
       roll: standard deviation of the rotation about the viewing axis.
-      path_weights: odds of the camera paths orbit, walk-through, hand-held, unordered.
-      far: outdoor surfaces beyond this depth carry no depth (`valid` is False).
+      path_weights: relative frequencies of the camera paths orbit, walk-through, hand-held,
+        unordered.
+      far: outdoor surfaces beyond this depth have no depth (`valid` is False).
       density: probability that an object is present.
-      exposure: largest relative change of exposure between the views of a scene.
+      exposure: maximum relative change of exposure between the views of a scene.
       shadows: cast hard shadows of the main light (one more ray per pixel).
-      supersample: colour rays per pixel along each axis; depth keeps its one exact ray.
+      supersample: colour rays per pixel along each axis; depth has one exact ray.
     """
 
     views: int = 8
@@ -60,15 +61,15 @@ class ProceduralConfig:
         for name in ("views", "height", "width", "spheres", "cylinders", "supersample"):
             if getattr(self, name) < 1:
                 raise UserError(
-                    f"{name} must be at least 1, got {getattr(self, name)}; set density=0 to leave"
-                    " all objects out."
+                    f"{name} must be at least 1, got {getattr(self, name)}: set density=0 for a "
+                    "scene without objects"
                 )
         if self.boxes < 6:
             raise UserError(
-                f"boxes must be at least 6, got {self.boxes}; lower density for emptier scenes."
+                f"boxes must be at least 6, got {self.boxes}: lower density for emptier scenes"
             )
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Numbers of boxes, spheres and cylinders, in the order objects are stored."""
+        """Numbers of boxes, spheres and cylinders, in the order of the objects."""
         return self.boxes, self.spheres, self.cylinders

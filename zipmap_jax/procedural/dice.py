@@ -1,7 +1,7 @@
-"""Random numbers dealt out of large blocks.
+"""Random numbers from large blocks.
 
-A scene takes about a hundred different draws. Drawn one by one from `jax.random`, each inlines its
-own generator, and the program takes ten times as long to compile as it does from one block.
+A scene needs about a hundred draws. Each call of `jax.random` inlines its own generator, so a
+program with separate calls takes ten times as long to compile as one with slices of a block.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ _BLOCK = 4096
 
 
 class Dice:
-    """Deals independent numbers in the order of the calls; lives only while a program is traced."""
+    """Independent numbers in the order of the calls; an instance is used within one trace only.
+
+    Args:
+      key: random key.
+    """
 
     def __init__(self, key: Array):
         self._key = key
@@ -29,23 +33,23 @@ class Dice:
     def uniform(
         self, shape: tuple[int, ...] = (), low: float = 0.0, high: float = 1.0
     ) -> Float[Array, "..."]:
-        """Uniform in [low, high)."""
+        """Draw uniform numbers in [low, high)."""
         size = math.prod(shape)
         if size > len(self._left):
             count = max(_BLOCK, size)
             self._left = jax.random.uniform(jax.random.fold_in(self._key, self._blocks), (count,))
             self._blocks += 1
-        taken, self._left = self._left[:size], self._left[size:]
-        return low + (high - low) * taken.reshape(shape)
+        numbers, self._left = self._left[:size], self._left[size:]
+        return low + (high - low) * numbers.reshape(shape)
 
     def normal(self, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
-        """Standard normal, cut off at about 3.7 standard deviations."""
+        """Draw standard normal numbers, truncated at about 3.7 standard deviations."""
         return math.sqrt(2.0) * jax.lax.erf_inv(self.uniform(shape, -0.9998, 0.9998))
 
     def chance(self, probability: float | Array, shape: tuple[int, ...] = ()) -> Bool[Array, "..."]:
-        """True with the given probability."""
+        """Draw booleans that are True with the given probability."""
         return self.uniform(shape) < probability
 
     def angle(self, shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
-        """Uniform in [0, 2 pi)."""
+        """Draw angles in radians, uniform in [0, 2 pi)."""
         return self.uniform(shape, 0.0, 2.0 * math.pi)

@@ -1,4 +1,4 @@
-"""Random rooms and open grounds: their objects, what these are made of, what lights them."""
+"""Random rooms and open grounds: objects, materials and lights."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 FLOOR, CEILING, WALL_X, WALL_Y, SKY, OBJECTS = range(6)
 """Rows of the material table; object i uses row OBJECTS + i."""
 _SUN_DISTANCE = 1e3
-_OPEN = 1e6  # where the walls and the ceiling of open ground are
+_OPEN = 1e6  # distance of the walls and the ceiling of open ground
 
 
 class Layout(NamedTuple):
-    """One scene.
+    """Geometry, materials and lights of one scene.
 
     Attributes:
       objects: geometry.
       materials: packed `Material` table.
       indoor: True for a closed room.
-      lamps: positions of the main and the second light; outdoors the first is the far sun.
-      lamp_colours: their light where they shine unobstructed at the middle of the scene.
-      ambient_up, ambient_down: light received by surfaces facing up and down.
+      lamps: positions of the main and the second light; outdoors the first is the distant sun.
+      lamp_colours: unobstructed light of the lamps at the middle of the scene.
+      ambient_up, ambient_down: ambient light on surfaces that face up and down.
       horizon: colour of haze and of the sky near the horizon.
       haze: extinction per metre.
     """
@@ -51,19 +51,26 @@ class Layout(NamedTuple):
 def random_layout(
     dice: Dice, config: ProceduralConfig, space: Space, keep_clear: Float[Array, "p 3"]
 ) -> Layout:
-    """A scene in the given space whose objects keep away from the camera positions."""
+    """Draw a scene.
+
+    Args:
+      dice: random numbers.
+      config: numbers of objects, density and clearance.
+      space: extent of the scene.
+      keep_clear: camera centres, which objects avoid.
+    """
     centre, rotation, half, active = place_objects(dice, config, space, keep_clear)
-    wide = jnp.append(space.half, space.height)
-    flat = jnp.append(space.half, 0.0)
-    opened = jnp.array([_OPEN, _OPEN, _OPEN])
-    floor = jnp.array([_OPEN, _OPEN, 0.0])
+    room_high = jnp.append(space.half, space.height)
+    room_low = jnp.append(space.half, 0.0)
+    open_high = jnp.array([_OPEN, _OPEN, _OPEN])
+    open_low = jnp.array([_OPEN, _OPEN, 0.0])
     objects = Primitives(
         centre=centre,
         rotation=rotation,
         half=half,
         active=active,
-        room_low=-jnp.where(space.indoor, flat, floor),
-        room_high=jnp.where(space.indoor, wide, opened),
+        room_low=-jnp.where(space.indoor, room_low, open_low),
+        room_high=jnp.where(space.indoor, room_high, open_high),
     )
     return _light(dice, space, objects, _materials(dice, space.indoor, half))
 
@@ -71,7 +78,7 @@ def random_layout(
 def _materials(
     dice: Dice, indoor: Bool[Array, ""], half: Float[Array, "n 3"]
 ) -> Float[Array, "m k"]:
-    """A material per surface; small objects get fine patterns."""
+    """Draw a material per surface; small objects have fine patterns."""
     shell = jnp.where(
         indoor, jnp.array([2.5, 1.2, 1.8, 1.8, 1.0]), jnp.array([1.2, 1.0, 1.0, 1.0, 0.8])
     )
@@ -103,6 +110,7 @@ def _materials(
 
 
 def _light(dice: Dice, space: Space, objects: Primitives, materials: Float[Array, "m k"]) -> Layout:
+    """Draw the lights of a scene."""
     indoor = space.indoor
     ground = dice.uniform((2, 2), -0.7, 0.7) * space.half[None]
     lamps = jnp.concatenate([ground, space.height * dice.uniform((2, 1), 0.7, 0.95)], -1)

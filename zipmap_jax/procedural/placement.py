@@ -1,8 +1,8 @@
-"""Where objects stand: on the floor, on walls, on each other, and never in front of a lens.
+"""Placement of objects on the floor, on walls and on each other, at a distance from the cameras.
 
-Each object draws several candidate positions and takes the first that keeps its distance from
-every protected point; an object without such a candidate is left out. The work is the same for
-every scene, so it compiles to one program.
+Each object has several candidate positions, of which the first at the required distance from every
+protected point is used; an object without such a candidate is left out. The computation is the same
+for every scene, so it compiles to one program.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CANDIDATES = 8
 _FLOOR, _WALL, _TILTED, _FAR, _STACKED = range(5)
 _BOX, _SPHERE, _CYLINDER = range(3)
 
-# Role: how it is placed and its smallest and largest half extents in metres.
+# By role: kind of placement, minimum and maximum half extents in metres.
 _INDOOR = {
     "picture": (_WALL, (0.01, 0.2, 0.2), (0.05, 0.9, 0.6)),
     "furniture": (_FLOOR, (0.2, 0.25, 0.15), (0.6, 0.7, 0.5)),
@@ -52,11 +52,11 @@ _BOX_ROLES = (
 
 
 _Clear: TypeAlias = "tuple[Float[Array, 'p 3'], float]"
-"""Points to keep clear, and how far."""
+"""Points to keep clear, and the clearance in metres."""
 
 
 class _Plan(NamedTuple):
-    """Per-object constants; all but the kind have an indoor and an outdoor row."""
+    """Constants of the objects; all but the kind have an indoor and an outdoor row."""
 
     kind: np.ndarray
     mode: np.ndarray
@@ -67,7 +67,7 @@ class _Plan(NamedTuple):
 def _plan(config: ProceduralConfig) -> _Plan:
     boxes = [_BOX_ROLES[i % len(_BOX_ROLES)] for i in range(config.boxes)]
     roles = boxes + ["ball"] * config.spheres + ["column"] * config.cylinders
-    table = [[place[role] for role in roles] for place in (_INDOOR, _OUTDOOR)]
+    table = [[rules[role] for role in roles] for rules in (_INDOOR, _OUTDOOR)]
     return _Plan(
         kind=np.repeat(np.arange(3), config.counts),
         mode=np.array([[mode for mode, _, _ in row] for row in table]),
@@ -79,21 +79,24 @@ def _plan(config: ProceduralConfig) -> _Plan:
 def place_objects(
     dice: Dice, config: ProceduralConfig, space: Space, keep_clear: Float[Array, "p 3"]
 ) -> tuple[Float[Array, "n 3"], Float[Array, "n 3 3"], Float[Array, "n 3"], Bool[Array, " n"]]:
-    """Centres, local-to-world rotations, half extents and presence of all objects.
+    """Draw the objects of a scene.
 
     Args:
       dice: random numbers.
       config: numbers of objects, density and clearance.
       space: extent of the scene.
-      keep_clear: points (the cameras) that no object comes closer to than the clearance.
+      keep_clear: camera centres; objects keep the clearance from them.
+
+    Returns:
+      Centres, local-to-world rotations, half extents (in metres) and presence of all objects.
     """
     plan = _plan(config)
     n = len(plan.kind)
-    place = jnp.where(space.indoor, 0, 1)
-    mode = jnp.asarray(plan.mode)[place]
-    low, high = jnp.asarray(plan.low)[place], jnp.asarray(plan.high)[place]
+    row = jnp.where(space.indoor, 0, 1)
+    mode = jnp.asarray(plan.mode)[row]
+    low, high = jnp.asarray(plan.low)[row], jnp.asarray(plan.high)[row]
     half = low * (high / low) ** dice.uniform((n, 3))
-    # Indoor objects do not outgrow small rooms.
+    # The room bounds the size of indoor objects.
     room = jnp.append(0.35 * space.half, 0.42 * space.height)
     half = jnp.where(space.indoor, jnp.minimum(half, room[None]), half)
     upright, free = _random_rotations(dice, n)
@@ -108,25 +111,25 @@ def place_objects(
     present = dice.chance(config.density, (n,))
     active = active & present
 
-    # Supports: boxes that stand flat indoors, tree trunks outdoors.
+    # Supports: upright boxes, and outdoors cylinders (tree trunks).
     flat_box = (kind == _BOX) & (mode == _FLOOR)
     supports = jnp.where(space.indoor, flat_box, (kind == _CYLINDER) | flat_box) & active
-    where = jnp.asarray(stacked)
+    rows = jnp.asarray(stacked)
     top, ok = jax.vmap(_stack, in_axes=(0, 0, 0, 0, None, None))(
         dice.uniform((len(stacked), 4, _CANDIDATES)),
-        kind[where],
-        rotation[where],
-        half[where],
+        kind[rows],
+        rotation[rows],
+        half[rows],
         (supports, centre, rotation, half),
         clear,
     )
-    centre = centre.at[where].set(jnp.where(ok[:, None], top, centre[where]))
-    active = active.at[where].set((active[where] | ok) & present[where])
+    centre = centre.at[rows].set(jnp.where(ok[:, None], top, centre[rows]))
+    active = active.at[rows].set((active[rows] | ok) & present[rows])
     return centre, rotation, half, active
 
 
 def _random_rotations(dice: Dice, n: int) -> tuple[Float[Array, "n 3 3"], Float[Array, "n 3 3"]]:
-    """Rotations about the vertical, a third of them axis-aligned, and arbitrary ones."""
+    """Draw rotations about the vertical, a third of them axis-aligned, and arbitrary rotations."""
     yaw = jnp.where(dice.chance(0.35, (n,)), 0.0, dice.angle((n,)))
     q = dice.normal((n, 4))
     w, x, y, z = (q / jnp.linalg.norm(q, axis=-1, keepdims=True)).T
@@ -151,11 +154,11 @@ def _first_clear(
     half: Float[Array, " 3"],
     clear: _Clear,
 ) -> tuple[Float[Array, " 3"], Bool[Array, ""]]:
-    """First candidate position that keeps its distance, and whether there is one."""
+    """Return the first candidate position at the clearance, and whether there is one."""
     points, clearance = clear
     gap = jax.vmap(lambda c: distance(kind, c, rotation, half, points).min())(candidates)
-    fine = gap > clearance
-    return candidates[jnp.argmax(fine)], fine.any()
+    is_clear = gap > clearance
+    return candidates[jnp.argmax(is_clear)], is_clear.any()
 
 
 def _stand(
@@ -167,14 +170,14 @@ def _stand(
     space: Space,
     clear: _Clear,
 ) -> tuple[Float[Array, " 3"], Float[Array, "3 3"], Bool[Array, ""]]:
-    """Places one object on the floor, against a wall or in the distance."""
+    """Place one object on the floor, against a wall or beyond the cameras."""
     reach = jnp.abs(rotation) @ half  # half extents of the axis-aligned bounding box
     limit = jnp.maximum(space.half - jnp.where(space.indoor, reach[:2], 0.0), 0.0)
     ground = 2.0 * rolls[:2].T - 1.0
     low = jnp.full(_CANDIDATES, reach[2])
     on_floor = jnp.concatenate([ground * limit[None], low[:, None]], -1)
 
-    # Distant ring: buildings beyond the reach of the cameras.
+    # Distant ring: buildings beyond the arena of the cameras.
     angle = 2.0 * np.pi * rolls[2]
     radius = 1.42 * (space.half[0] + jnp.maximum(half[0], half[1])) + 1.5 + 15.0 * rolls[3]
     far = jnp.stack([radius * jnp.cos(angle), radius * jnp.sin(angle), low], -1)
@@ -189,8 +192,8 @@ def _stand(
 
     rotation = jnp.where(mode == _WALL, facing, rotation)
     candidates = jnp.where(mode == _WALL, on_wall, jnp.where(mode == _FAR, far, on_floor))
-    centre, fine = _first_clear(kind, candidates, rotation, half, clear)
-    return centre, rotation, fine
+    centre, is_clear = _first_clear(kind, candidates, rotation, half, clear)
+    return centre, rotation, is_clear
 
 
 def _stack(
@@ -201,9 +204,9 @@ def _stack(
     supports: tuple[Array, Array, Array, Array],
     clear: _Clear,
 ) -> tuple[Float[Array, " 3"], Bool[Array, ""]]:
-    """Puts one object on top of a random support; leaves some on the floor on purpose."""
+    """Place one object on a random support; a share of the objects stays on the floor."""
     usable, centres, rotations, halves = supports
-    # Each candidate takes a random one of the supports in use.
+    # Each candidate has a random support among the usable ones.
     order = jnp.cumsum(usable)
     rank = jnp.floor(rolls[0] * order[-1]) + 1
     chosen = jnp.argmax(order[None] >= rank[:, None], -1)
@@ -211,5 +214,5 @@ def _stack(
     local = jnp.concatenate([spread, jnp.zeros((_CANDIDATES, 1))], -1)
     top = centres[chosen] + jnp.einsum("cij,cj->ci", rotations[chosen], local, precision="highest")
     height = halves[chosen, 2] + (jnp.abs(rotation) @ half)[2]
-    position, fine = _first_clear(kind, top.at[:, 2].add(height), rotation, half, clear)
-    return position, fine & usable.any() & (rolls[3, 0] < 0.7)
+    position, is_clear = _first_clear(kind, top.at[:, 2].add(height), rotation, half, clear)
+    return position, is_clear & usable.any() & (rolls[3, 0] < 0.7)

@@ -1,8 +1,8 @@
-"""Rays against boxes, ellipsoids, elliptic cylinders and the room that encloses them.
+"""Intersection of rays with boxes, ellipsoids, elliptic cylinders and the enclosing room.
 
 Every object is a unit shape (cube |x| <= 1, ball, cylinder about z) under the affine map
-`p_unit = matrix (p_world - centre)`, so one pair of local rays serves all three shapes. Vectors
-are component-first ([3, ...]) to keep the pixel axis contiguous.
+`p_unit = matrix (p_world - centre)`, so all three shapes use the same local rays. Vectors are
+component-first ([3, ...]), which keeps the pixel axis contiguous.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _Shape: TypeAlias = "Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[Arra
 
 
 class Primitives(NamedTuple):
-    """Objects of a scene, ordered boxes, spheres, cylinders, and the enclosing room.
+    """Objects of a scene (boxes, then spheres, then cylinders), and the enclosing room.
 
     Attributes:
       centre: object centres in the world.
       rotation: local-to-world rotations.
       half: half extents along the local axes.
       active: False removes an object.
-      room_low, room_high: corners of the room; outdoors only the floor is near.
+      room_low, room_high: corners of the room; outdoors all but the floor are far away.
     """
 
     centre: Float[Array, "n 3"]
@@ -47,7 +47,7 @@ class Primitives(NamedTuple):
 def transform(
     matrix: Float[Array, "3 3 *p"], vector: Float[Array, "3 *q"] | tuple[Array, ...]
 ) -> tuple[Array, ...]:
-    """Matrix times vector written out, for constant or per-pixel matrices."""
+    """Multiply vectors by one matrix or by a matrix per pixel."""
     x, y, z = vector
     return tuple(row[0] * x + row[1] * y + row[2] * z for row in matrix)
 
@@ -57,14 +57,14 @@ def _away_from_zero(x: Array) -> Array:
 
 
 def _slab(o: Array, d: Array) -> tuple[Array, Array]:
-    """Entry and exit of |o + t d| <= 1."""
+    """Entry and exit parameters t of |o + t d| <= 1."""
     inverse = 1.0 / _away_from_zero(d)
     middle, reach = -o * inverse, jnp.abs(inverse)
     return middle - reach, middle + reach
 
 
 def _round(a: Array, b: Array, c: Array) -> tuple[Array, Array]:
-    """Entry and exit of a t^2 + 2 b t + c <= 0 (entry > exit when there is none)."""
+    """Entry and exit parameters t of a t^2 + 2 b t + c <= 0 (entry > exit: no solution)."""
     square = b * b - a * c
     root = jnp.sqrt(jnp.maximum(square, 0.0))
     inverse = 1.0 / jnp.maximum(a, _TINY)
@@ -100,7 +100,7 @@ def intersect(
     origin: Float[Array, "3 *p"],
     direction: Float[Array, "3 p"],
 ) -> Float[Array, "n p"]:
-    """Ray parameter t at which `origin + t direction` enters each object.
+    """Compute the ray parameter t at which `origin + t direction` enters each object.
 
     Args:
       objects: the scene.
@@ -109,7 +109,7 @@ def intersect(
       direction: ray directions in the world, of any length.
 
     Returns:
-      t per object and ray; infinite where the ray misses, or where it starts inside.
+      t per object and ray; infinite where the ray misses the object or starts inside it.
     """
 
     def cast(shape: _Shape, matrix: Array, centre: Array, active: Array) -> Array:
@@ -132,7 +132,7 @@ def intersect(
 def intersect_room(
     objects: Primitives, origin: Float[Array, " 3"], direction: Float[Array, "3 p"]
 ) -> Float[Array, "3 p"]:
-    """Ray parameter at which each ray leaves the room through its x, y and z walls."""
+    """Compute the ray parameter at which each ray leaves the room through its x, y and z walls."""
 
     def leave(low: Array, high: Array, o: Array, d: Array) -> Array:
         d = _away_from_zero(d)
@@ -148,7 +148,13 @@ def distance(
     half: Float[Array, " 3"],
     points: Float[Array, "p 3"],
 ) -> Float[Array, " p"]:
-    """Lower bound of the distance to one object of kind 0 box, 1 sphere, 2 cylinder."""
+    """Lower bound of the distance from points to one object, in metres.
+
+    Args:
+      kind: 0 box, 1 sphere, 2 cylinder.
+      centre, rotation, half: the object, see `Primitives`.
+      points: in the world.
+    """
     local = (points - centre[None]) @ rotation
     excess = jnp.abs(local) - half[None]
     outside = jnp.linalg.norm(jnp.maximum(excess, 0.0), axis=-1)

@@ -1,4 +1,4 @@
-"""Shading of the nearest hits: one texture evaluation per pixel, exact z-depth."""
+"""Renders a view: nearest hits with exact z-depth, and one texture evaluation per ray."""
 
 from __future__ import annotations
 
@@ -25,9 +25,14 @@ def pixel_rays(
     width: int,
     shift: Float[Array, " 2"] | tuple[float, float] = (0.0, 0.0),
 ) -> Float[Array, "3 p"]:
-    """Camera-frame rays of unit z, so that the ray parameter of a hit is its z-depth.
+    """Camera-frame rays with z = 1, so the ray parameter of a hit is its z-depth.
 
     Pixel (column u, row v) has its centre at integer coordinates: x = (u - cx) / fx.
+
+    Args:
+      intrinsics: in pixels.
+      height, width: image size in pixels.
+      shift: offset of all rays in pixels, (u, v).
     """
     u = jnp.tile(jnp.arange(width, dtype=jnp.float32), height) + shift[0]
     v = jnp.repeat(jnp.arange(height, dtype=jnp.float32), width) + shift[1]
@@ -42,7 +47,17 @@ def render_view(
     intrinsics: Float[Array, "3 3"],
     w2c: Float[Array, "4 4"],
 ) -> tuple[Float[Array, "h w 3"], Float[Array, "h w"], Bool[Array, "h w"]]:
-    """Linear colours, z-depth (0 where invalid) and validity of one view."""
+    """Render one view.
+
+    Args:
+      scene: the scene.
+      config: image size, maximum depth and ray counts.
+      intrinsics: in pixels.
+      w2c: world to camera.
+
+    Returns:
+      Colours (linear light), z-depth in metres (0 where invalid) and validity.
+    """
     size = (config.height, config.width)
     c2w = w2c[:3, :3].T
     origin = -jnp.matmul(c2w, w2c[:3, 3], precision="highest")
@@ -76,7 +91,7 @@ def _trace(
     rays: Float[Array, "3 p"],
     pixel: Float[Array, ""],
 ) -> tuple[Float[Array, "3 p"], Float[Array, " p"]]:
-    """Linear colour and ray parameter (infinite for the sky) of each ray."""
+    """Trace rays; returns their colours (linear light) and ray parameters (infinite: sky)."""
     counts = config.counts
     n = sum(counts)
     hits = intersect(scene.objects, counts, origin, rays)
@@ -108,8 +123,8 @@ def _trace(
     clear = jnp.where(sky, 1.0, jnp.exp(-scene.haze * near))
     lit = scene.horizon[:, None] + clear[None] * (lit - scene.horizon[:, None])
     blend = jnp.clip(3.0 * up, 0.0, 1.0)[None]
-    heaven = scene.horizon[:, None] + blend * (base - scene.horizon[:, None])
-    return jnp.where(sky[None], heaven, lit), jnp.where(sky, jnp.inf, depth)
+    sky_colour = scene.horizon[:, None] + blend * (base - scene.horizon[:, None])
+    return jnp.where(sky[None], sky_colour, lit), jnp.where(sky, jnp.inf, depth)
 
 
 def _gather(
@@ -120,7 +135,7 @@ def _gather(
     on_object: Bool[Array, " p"],
     sky: Bool[Array, " p"],
 ) -> tuple[Material, Float[Array, "3 3 p"], Float[Array, "3 p"], Float[Array, "3 p"]]:
-    """Material and unit-shape map of what each ray hit."""
+    """Material and unit-shape map of the surface that each ray hits."""
     sideways = jnp.where(walls[0] < walls[1], rows.WALL_X, rows.WALL_Y)
     vertical = jnp.where(rays[2] > 0.0, rows.CEILING, rows.FLOOR)
     face = jnp.where(walls[2] < jnp.minimum(walls[0], walls[1]), vertical, sideways)
@@ -131,10 +146,15 @@ def _gather(
     shell = jnp.ones((rows.OBJECTS, shapes.shape[1]))
     table = jnp.concatenate([scene.materials, jnp.concatenate([shell, shapes])], axis=-1)
     chosen = (row[None] == jnp.arange(len(table))[:, None]).astype(jnp.float32)
-    found = jnp.matmul(table.T, chosen, precision="highest")
+    gathered = jnp.matmul(table.T, chosen, precision="highest")
     size = scene.materials.shape[1]
-    matrix = found[size : size + 9].reshape(3, 3, -1)
-    return Material.unpack(found[:size]), matrix, found[size + 9 : size + 12], found[size + 12 :]
+    matrix = gathered[size : size + 9].reshape(3, 3, -1)
+    return (
+        Material.unpack(gathered[:size]),
+        matrix,
+        gathered[size + 9 : size + 12],
+        gathered[size + 12 :],
+    )
 
 
 def _object_frame(
@@ -147,7 +167,7 @@ def _object_frame(
 ) -> tuple[Float[Array, "3 p"], Float[Array, " p"], Float[Array, " p"]]:
     """World normal and texture coordinates of hits on objects.
 
-    The texture is projected along the local axis that the surface faces most.
+    The texture is projected along the local axis closest to the normal.
     """
     q = jnp.stack(transform(matrix, point - centre))
     size = jnp.abs(q)
@@ -174,7 +194,7 @@ def _object_frame(
     steep = jnp.abs(gradient / half)
     along_x = (steep[0] >= steep[1]) & (steep[0] >= steep[2])
     along_y = ~along_x & (steep[1] >= steep[2])
-    # A different part of the texture for each face.
+    # Each face has a different part of the texture.
     face = jnp.where(along_x, sign[0], jnp.where(along_y, 3.0 * sign[1], 5.0 * sign[2])) * 7.3
     u = jnp.where(along_x, local[1], local[0]) + face
     v = jnp.where(along_x | along_y, local[2], local[1])
@@ -188,15 +208,15 @@ def _room_frame(
     along_x = (walls[0] <= walls[1]) & (walls[0] <= walls[2])
     along_y = ~along_x & (walls[1] <= walls[2])
     zero = jnp.zeros_like(point[0])
-    into = -jnp.sign(rays)
+    inward = -jnp.sign(rays)
     normal = jnp.stack(
         [
-            jnp.where(along_x, into[0], zero),
-            jnp.where(along_y, into[1], zero),
-            jnp.where(along_x | along_y, zero, into[2]),
+            jnp.where(along_x, inward[0], zero),
+            jnp.where(along_y, inward[1], zero),
+            jnp.where(along_x | along_y, zero, inward[2]),
         ]
     )
-    face = jnp.where(along_x, into[0], jnp.where(along_y, into[1], zero)) * 9.7
+    face = jnp.where(along_x, inward[0], jnp.where(along_y, inward[1], zero)) * 9.7
     u = jnp.where(along_x, point[1], point[0]) + face
     v = jnp.where(along_x | along_y, point[2], point[1])
     return normal, u, v
@@ -211,7 +231,7 @@ def _shade(
     base: Float[Array, "3 p"],
     material: Material,
 ) -> Float[Array, "3 p"]:
-    """Ambient light, two lamps with highlights, the first with hard shadows."""
+    """Compute ambient light and two lamps with highlights, the first with hard shadows."""
     tilt = 0.5 + 0.5 * normal[2]
     up, down = scene.ambient_up[:, None], scene.ambient_down[:, None]
     colour = base * (down + tilt[None] * (up - down)) * _corner_shade(scene, point)[None]
@@ -223,7 +243,7 @@ def _shade(
         diffuse = jnp.maximum(_dot(normal, toward), 0.0)
         middle = _unit(toward + view)
         shine = jnp.maximum(_dot(normal, middle), 1e-4) ** material.gloss
-        # Soft falloff indoors; the sun is equally bright everywhere.
+        # Light falls off indoors; the sun is equally bright everywhere.
         falloff = jnp.where(scene.indoor, 4.0 / (1.5 + away * away), 1.0)
         if i == 0 and config.shadows:
             start = point + (1e-3 + 1e-4 * jnp.abs(point).max(0))[None] * normal
@@ -235,7 +255,7 @@ def _shade(
 
 
 def _corner_shade(scene: rows.Layout, point: Float[Array, "3 p"]) -> Float[Array, " p"]:
-    """Ambient light dims where room surfaces meet."""
+    """Factor of ambient light, lower where room surfaces meet."""
     low = jnp.abs(point - scene.objects.room_low[:, None])
     high = jnp.abs(scene.objects.room_high[:, None] - point)
     gap = jnp.minimum(low, high)

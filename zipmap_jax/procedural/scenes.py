@@ -26,9 +26,9 @@ _TRAIN, _HELD_OUT = np.uint32(0), np.uint32(1)
 
 
 def render_batch(key: Array, config: ProceduralConfig, batch: int) -> dict[str, Array]:
-    """Draws and renders random scenes; jit it with static `config` and `batch`.
+    """Draw and render random scenes; jit it with static `config` and `batch`.
 
-    Depth obeys the unprojection of ZipMap exactly: pixel (u, v), counted from 0, with depth z is
+    Depth follows the unprojection of ZipMap exactly: pixel (u, v), counted from 0, with depth z is
     the camera-frame point ((u - cx) z / fx, (v - cy) z / fy, z).
 
     Args:
@@ -48,28 +48,28 @@ def render_batch(key: Array, config: ProceduralConfig, batch: int) -> dict[str, 
 def scene_batch(
     config: ProceduralConfig, seed: int, index: int | Array, batch: int
 ) -> dict[str, Array]:
-    """The `index`-th training batch of an endless stream.
+    """Render the `index`-th training batch of an endless stream.
 
-    Scene i of batch `index` is scene number `index * batch + i` of the stream: the scenes do not
-    depend on how they are batched.
+    Scene i of batch `index` is scene number `index * batch + i` of the stream, so scenes do not
+    depend on the batch size.
 
     Args:
       config: ranges and image size.
-      seed: names the stream.
+      seed: number of the stream.
       index: batch number, such as the training step.
       batch: scenes per batch.
 
     Returns:
-      As `render_batch`.
+      Arrays of `render_batch`.
     """
     return _numbered(jax.random.key(seed), jnp.uint32(index), config, batch, _TRAIN)
 
 
 def held_out_batch(config: ProceduralConfig, index: int, batch: int) -> dict[str, Array]:
-    """The `index`-th batch of evaluation scenes, which no training stream contains.
+    """Render the `index`-th batch of evaluation scenes, which no training stream contains.
 
     The purpose (training or evaluation) is folded into the key before the scene number, so the
-    streams stay apart even when a training run uses `HELD_OUT_SEED`.
+    streams differ even if a training run uses `HELD_OUT_SEED`.
 
     Args:
       config: ranges and image size.
@@ -77,7 +77,7 @@ def held_out_batch(config: ProceduralConfig, index: int, batch: int) -> dict[str
       batch: scenes per batch.
 
     Returns:
-      As `render_batch`.
+      Arrays of `render_batch`.
     """
     return _numbered(jax.random.key(HELD_OUT_SEED), jnp.uint32(index), config, batch, _HELD_OUT)
 
@@ -93,7 +93,7 @@ def _numbered(
 
 
 def _render_scene(key: Array, config: ProceduralConfig) -> dict[str, Array]:
-    """One scene: space, then cameras, then objects that leave the cameras free, then pixels."""
+    """Draw one scene (space, cameras, objects at a distance from them) and render its views."""
     dice = Dice(key)
     space = random_space(dice, config)
     ceiling = jnp.where(space.indoor, space.height - 0.4, jnp.inf)
@@ -118,7 +118,7 @@ def _render_scene(key: Array, config: ProceduralConfig) -> dict[str, Array]:
 def _develop(
     dice: Dice, config: ProceduralConfig, linear: Float[Array, "v h w 3"]
 ) -> Float[Array, "v h w 3"]:
-    """Exposure for the scene's mean brightness, small changes per view, display encoding."""
+    """Expose for the scene's mean brightness with small changes per view; encode for display."""
     gain = dice.uniform((), 0.22, 0.42) / jnp.maximum(linear.mean(), 1e-3)
     wobble = dice.uniform((config.views, 1, 1, 1), -1.0, 1.0)
     tint = dice.uniform((config.views, 1, 1, 3), -0.2, 0.2)

@@ -1,4 +1,4 @@
-"""The room or open ground that a procedural scene is laid out in."""
+"""The room or the open ground of a procedural scene."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Space(NamedTuple):
-    """The extent of a scene, chosen before cameras and objects.
+    """The extent of a scene in metres, drawn before cameras and objects.
 
     Attributes:
       indoor: True for a closed room.
-      half: half sides of the room, or of the square that outdoor objects stand in.
-      arena: half sides of the rectangle that cameras stay in.
-      height: of the room, or of the tallest clutter outdoors.
+      half: half sides of the room, or of the square that contains outdoor objects.
+      arena: half sides of the rectangle that contains the cameras.
+      height: height of the room, or of the tallest outdoor objects.
     """
 
     indoor: Bool[Array, ""]
@@ -30,7 +30,7 @@ class Space(NamedTuple):
 
 
 def random_space(dice: Dice, config: ProceduralConfig) -> Space:
-    """Indoors or outdoors, and how large."""
+    """Draw the kind and the size of a scene."""
     indoor = dice.chance(config.indoor)
     room = dice.uniform((2,), *config.room_half)
     arena = jnp.full((2,), dice.uniform((), *config.arena_half))

@@ -1,7 +1,7 @@
 """Band-limited procedural surface patterns.
 
-All patterns live on a plane (u, v) in metres; a pixel's footprint on the surface, in metres, fades
-detail that the image could not show without aliasing.
+All patterns are functions of a plane (u, v) in metres; detail finer than a pixel's footprint on the
+surface, in metres, is faded out to avoid aliasing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Material(NamedTuple):
     """Parameters of a surface, every field [...] except the colours [3, ...] (linear light).
 
     Attributes:
-      base, accent, stain: the two colours of the pattern and that of large soft blotches.
+      base, accent, stain: the two colours of the pattern, and the colour of large soft stains.
       pattern: index into `PATTERNS`.
       scale_u, scale_v: pattern cells per metre. cos, sin: rotation of the pattern.
       offset_u, offset_v: shift in cells.
@@ -55,23 +55,23 @@ class Material(NamedTuple):
     gloss: Array
 
     def pack(self) -> Float[Array, "m k"]:
-        """One row per material, colours first."""
+        """Pack the fields into one row per material, colours first."""
         colours = jnp.concatenate(self[:COLOURS], axis=0)
         return jnp.concatenate([colours, jnp.stack(self[COLOURS:])]).T
 
     @classmethod
     def unpack(cls, rows: Float[Array, "k p"]) -> Material:
-        """Inverse of `pack` on gathered rows."""
+        """Unpack gathered rows of `pack`."""
         colours = [rows[3 * i : 3 * i + 3] for i in range(COLOURS)]
         return cls(*colours, *rows[3 * COLOURS :])
 
 
 def random_materials(dice: Dice, scale: Float[Array, " m"]) -> Material:
-    """Random materials.
+    """Draw materials.
 
     Args:
       dice: random numbers.
-      scale: typical pattern cells per metre of each.
+      scale: typical number of pattern cells per metre, by material.
     """
     count = len(scale)
 
@@ -106,7 +106,7 @@ def random_materials(dice: Dice, scale: Float[Array, " m"]) -> Material:
 
 
 def _random_colour(dice: Dice, count: int) -> Float[Array, "3 m"]:
-    """Linear colours: two thirds browns and greys, the rest of any hue; log-uniform brightness."""
+    """Draw linear colours: two thirds brown or grey, others of any hue; log-uniform brightness."""
     hue, saturation, value = dice.uniform((3, count))
     earthy = dice.chance(0.65, (count,))
     hue = jnp.where(earthy, 0.02 + 0.14 * hue, hue)
@@ -125,7 +125,7 @@ def _hash(x: Array, y: Array) -> Array:
 
 
 def _unit(h: Array) -> Array:
-    """uint32 to [0, 1)."""
+    """Map uint32 to [0, 1)."""
     return (h >> 8).astype(jnp.int32).astype(jnp.float32) * np.float32(2.0**-24)
 
 
@@ -141,12 +141,12 @@ def _value_noise(x: Array, y: Array) -> Array:
 
 
 def _noise(u: Array, v: Array, footprint: Array) -> tuple[Array, Array]:
-    """Coarsest octave, and the sum of all octaves that the footprint resolves, in about [-1, 1]."""
+    """Coarsest octave, and the sum of all octaves that the footprint resolves, about in [-1, 1]."""
     coarse = total = _value_noise(u, v)
     amplitude, frequency = 1.0, 1.0
     for octave in range(1, _OCTAVES):
         amplitude, frequency = amplitude * 0.65, frequency * _LACUNARITY
-        # Octaves are turned against each other, which hides the lattice.
+        # Octaves are rotated relative to each other, which hides the lattice.
         c, s = np.cos(1.1 * octave), np.sin(1.1 * octave)
         x = frequency * (float(c) * u - float(s) * v) + 17.7 * octave
         y = frequency * (float(s) * u + float(c) * v) + 41.3 * octave
@@ -156,13 +156,13 @@ def _noise(u: Array, v: Array, footprint: Array) -> tuple[Array, Array]:
 
 
 def _wave(x: Array, width: Array) -> Array:
-    """Square wave of period 2 in [-1, 1] whose edges are `width` wide and which fades with it."""
+    """Square wave of period 2 in [-1, 1]; its edges have width `width`, and large ones fade it."""
     triangle = jnp.abs(x - 2.0 * jnp.floor(0.5 * x) - 1.0) - 0.5
     return jnp.clip(2.0 * triangle / width, -1.0, 1.0)
 
 
 def _joints(fx: Array, fy: Array, line: Array, width: Array) -> Array:
-    """1 inside a cell, 0 on the joint around it."""
+    """Return 1 inside a cell and 0 on the joint around it."""
     edge = jnp.minimum(0.5 - jnp.abs(fx - 0.5), 0.5 - jnp.abs(fy - 0.5))
     inside = jnp.clip((edge - line) / width + 0.5, 0.0, 1.0)
     fade = jnp.clip(2.0 - 2.0 * width, 0.0, 1.0)
@@ -170,7 +170,7 @@ def _joints(fx: Array, fy: Array, line: Array, width: Array) -> Array:
 
 
 def albedo(material: Material, u: Array, v: Array, footprint: Array) -> Float[Array, "3 p"]:
-    """Surface colour, linear light.
+    """Compute surface colours in linear light.
 
     Args:
       material: parameters, every field [p] (colours [3, p]).

@@ -1,17 +1,19 @@
 """State query: some views of a scene are zipped, others rendered from the state.
 
-A batch is drawn with all the views and split before the step, by `split_batch`; the objective of
-the split batch is `query_scene_loss`.
+`split_batch` splits the views of a batch before the step; `query_scene_loss` is the objective of
+the split batch.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
+from zipmap_jax.data.batch_arrays import POSED_VIEWS, TARGET
 from zipmap_jax.errors import UserError
 from zipmap_jax.geometry import query_frame, ray_conditions
 from zipmap_jax.losses import (
@@ -20,8 +22,7 @@ from zipmap_jax.losses import (
     target_from_batch,
     total_loss,
 )
-from zipmap_jax.structs import Views
-from zipmap_jax.train.batches.query_split import VIEW_ARRAYS
+from zipmap_jax.structs import Views, axes, record
 from zipmap_jax.train.linear_probe import read_patches, read_rays
 from zipmap_jax.train.step import gather_views
 
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
 
 
 def query_rays(batch: Mapping[str, Any]) -> Float[Array, "b q h w 9"]:
-    """Ray conditions of the views to render.
+    """Compute the ray conditions of the target views.
 
     The world is the first zipped view's frame. Its unit is the largest absolute coordinate of the
-    zipped views' centres, another than that of the depth.
+    zipped views' centres, which differs from the unit of the depth.
 
     Args:
-      batch: of `split_batch`.
+      batch: result of `split_batch`.
 
     Source: training recipe, section 3.2.
     """
@@ -55,13 +56,13 @@ def query_scene_loss(
     perceptual: Mapping[str, Any] | None = None,
     chunk: int | None = None,
 ) -> LossFn:
-    """Objective of a batch of `split_batch`: zip its views, then render the others from the state.
+    """Return the objective of a split batch: zip its views, then render the target views.
 
     Args:
       model: a state-query model.
       config: weights of the objective.
-      perceptual: weights of LPIPS, 15 million numbers: hand them to the jitted function as an
-        argument and make the loss inside it, so that they do not become constants of the program.
+      perceptual: weights of LPIPS, 15 million numbers: pass them to the jitted function as an
+        argument and make the loss inside it; otherwise they become constants of the program.
       chunk: see `ZipMap.update`.
 
     Returns:
@@ -87,38 +88,58 @@ def query_scene_loss(
         )
         rendered, taps = model.forward_rays(params, state, rays, chunk=chunk, keep_taps=probed)
         if probed:
-            said = _said(model, params, zipped, taps, config)
-            patches = _answers(gather_views(said, axis), whole)
-        prediction, rendered = gather_views((prediction, rendered), axis)
+            outputs = _patch_outputs(model, params, zipped, taps, config)
+            patches = _patch_predictions(gather_views(outputs, axis), whole)
+        prediction, rendered = gather_views(prediction, axis), gather_views(rendered, axis)
         target, truth = query_targets_from_batch(whole)
         return total_loss(prediction, target, config, (rendered, truth), perceptual, patches)
 
     return loss
 
 
-def _said(model: ZipMap, params: Any, zipped: Any, rendered: Any, config: LossConfig) -> Any:
-    """Addresses of zipped and rendered patches, rays of the former and what the latter show.
+@record
+class _PatchOutputs:
+    """Linear outputs of the patches of zipped and rendered views; None = not in the objective.
 
-    Only what the objective asks for; everything else is None.
+    Attributes:
+      zipped, rendered: queries and keys.
+      rays: rays of the zipped views' patches.
+      views: colours and depth of the rendered views' patches.
     """
+
+    zipped: tuple[Float[Array, "b v l p c"], Float[Array, "b v l p c"]] | None = dataclasses.field(
+        metadata=axes("b v l p c")
+    )
+    rendered: tuple[Float[Array, "b q l p c"], Float[Array, "b q l p c"]] | None = (
+        dataclasses.field(metadata=axes("b v l p c"))
+    )
+    rays: Float[Array, "b v l p 6"] | None = dataclasses.field(metadata=axes("b v l p c"))
+    views: Float[Array, "b q l p 4"] | None = dataclasses.field(metadata=axes("b v l p c"))
+
+
+def _patch_outputs(
+    model: ZipMap, params: Any, zipped: Any, rendered: Any, config: LossConfig
+) -> _PatchOutputs:
+    """Compute the outputs that the objective needs from the taps of zipped and rendered views."""
     start = model.config.special_tokens
-    return (
-        model.patch_queries_and_keys(params, zipped) if config.matching else None,
-        model.patch_queries_and_keys(params, rendered) if config.matching else None,
-        read_rays(params, zipped[..., start:, :]) if config.rays else None,
-        read_patches(params, rendered[..., start:, :]) if config.views else None,
+    return _PatchOutputs(
+        zipped=model.patch_queries_and_keys(params, zipped) if config.matching else None,
+        rendered=model.patch_queries_and_keys(params, rendered) if config.matching else None,
+        rays=read_rays(params, zipped[..., start:, :]) if config.rays else None,
+        views=read_patches(params, rendered[..., start:, :]) if config.views else None,
     )
 
 
-def _answers(said: Any, batch: Mapping[str, Any]) -> PatchPredictions:
-    """What patches said, of all views; those of zipped and of rendered views ask the former."""
-    zipped, rendered, rays, shown = said
-    if zipped is None:
-        return PatchPredictions(rays=rays, views=shown)
+def _patch_predictions(outputs: _PatchOutputs, batch: Mapping[str, Any]) -> PatchPredictions:
+    """Combine the outputs of all views; zipped and rendered views query the zipped ones."""
+    zipped, rendered = outputs.zipped, outputs.rendered
+    if zipped is None or rendered is None:
+        return PatchPredictions(rays=outputs.rays, views=outputs.views)
     queries = jnp.concatenate([zipped[0], rendered[0]], axis=1)
     views = {
-        name: jnp.concatenate([batch[name], batch[f"target_{name}"]], axis=1)
-        for name in VIEW_ARRAYS
+        name: jnp.concatenate([batch[name], batch[TARGET + name]], axis=array.view_axis)
+        for name, array in POSED_VIEWS.items()
         if name != "images"
     }
-    return PatchPredictions((queries, zipped[1]), rays, shown, target_from_batch(views))
+    target = target_from_batch(views)
+    return PatchPredictions((queries, zipped[1]), outputs.rays, outputs.views, target)

@@ -1,8 +1,8 @@
-"""Where everything lives on the mesh, as data, and the collectives that follow from it.
+"""Shardings of training states and batches over the mesh, and the collectives they need.
 
 Three axes: `data` and `fsdp` hold different microbatches of a batch, `views` different views of its
-scenes. Parameters, moments and moving average are split over `fsdp` alone (as FSDP or ZeRO do) and
-gathered for the length of a step.
+scenes. Parameters, moments and moving average are split over `fsdp` alone (as in FSDP or ZeRO) and
+gathered for the duration of a step.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ import numpy as np
 from jax import lax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
+from zipmap_jax.data.batch_arrays import view_axis
 from zipmap_jax.errors import UserError
 from zipmap_jax.tree import path_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from zipmap_jax.train.config.schema import MeshConfig
 
 DATA, FSDP, VIEWS = "data", "fsdp", "views"
 AXES = (DATA, FSDP, VIEWS)
-SLOTS = (DATA, FSDP)
+MICROBATCH_AXES = (DATA, FSDP)
 """Axes over which the microbatches of a batch are spread."""
 
 RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
@@ -103,25 +104,28 @@ def shardings(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs(tree, mesh))
 
 
-def batch_spec(leaf: Any) -> PartitionSpec:
-    """How an array of a batch, [microbatches, scenes, views, ...], is split."""
-    return PartitionSpec(SLOTS, None, VIEWS) if leaf.ndim > 2 else PartitionSpec(SLOTS)
+def batch_spec(name: str) -> PartitionSpec:
+    """Partition of an array of a batch, whose first axis is that of the microbatches."""
+    axis = view_axis(name)
+    if axis is None:
+        return PartitionSpec(MICROBATCH_AXES)
+    return PartitionSpec(MICROBATCH_AXES, *[None] * axis, VIEWS)
 
 
-def batch_specs(batch: Any) -> Any:
-    """`batch_spec` of every array."""
-    return jax.tree.map(batch_spec, batch)
+def batch_specs(batch: Iterable[str]) -> dict[str, PartitionSpec]:
+    """`batch_spec` of every array, by name."""
+    return {name: batch_spec(name) for name in batch}
 
 
-def batch_shardings(batch: Any, mesh: Mesh) -> Any:
-    """Sharding of every array of a batch."""
-    return jax.tree.map(lambda leaf: NamedSharding(mesh, batch_spec(leaf)), batch)
+def batch_shardings(batch: Iterable[str], mesh: Mesh) -> dict[str, NamedSharding]:
+    """Sharding of every array of a batch, by name."""
+    return {name: NamedSharding(mesh, spec) for name, spec in batch_specs(batch).items()}
 
 
 def laid_out(shapes: Any, layout: Any) -> Any:
-    """Shapes that know where their arrays lie, as compiling and restoring want them."""
+    """Shapes with shardings, for compiling and restoring."""
     return jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
         layout,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from zipmap_jax.data.batch_arrays import view_axis
 from zipmap_jax.errors import UserError
 from zipmap_jax.losses import PatchPredictions, target_from_batch, total_loss
-from zipmap_jax.structs import Views
+from zipmap_jax.structs import Views, map_views
 from zipmap_jax.train.linear_probe import read_rays
 from zipmap_jax.train.optimizer import (
     apply_update,
@@ -32,7 +33,6 @@ from zipmap_jax.train.sharding import (
     shardings,
     specs,
 )
-from zipmap_jax.tree import path_name
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from zipmap_jax.train.state import TrainState
 
 Batch = dict[str, jax.Array]
+"""Arrays by name; `zipmap_jax.data.batch_arrays` declares their axes and types."""
 Metrics = dict[str, jax.Array]
 LossFn = Callable[[Any, Batch], tuple[jax.Array, Metrics]]
 """`loss(params, batch) -> (objective, named parts)` of the scenes of one microbatch."""
@@ -98,21 +99,26 @@ def _patch_answers(model: ZipMap, params: Any, taps: Any, config: LossConfig) ->
     )
 
 
-def gather_views(tree: Any, axis: str | None) -> Any:
-    """All views of a prediction or a batch, of which each device of mesh axis `axis` has a share.
+def gather_views(arrays: Any, axis: str | None) -> Any:
+    """Gather the views of a batch or a record, of which each device of mesh axis `axis` has a part.
 
-    Poses have their views on the third axis, everything else on the second.
+    Args:
+      arrays: a batch, whose view axes `batch_arrays` declares, or a record, whose fields do.
+      axis: mesh axis; None = every device has all views.
+
+    Returns:
+      The same with all views.
     """
     if axis is None:
-        return tree
+        return arrays
 
-    def whole(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
-        if leaf.ndim < 2:
-            return leaf
-        views = 2 if path_name(path).endswith("pose_enc") else 1
-        return lax.all_gather(leaf, axis, axis=views, tiled=True)
+    def whole(value: Any, views: int) -> Any:
+        return jax.tree.map(lambda x: lax.all_gather(x, axis, axis=views, tiled=True), value)
 
-    return jax.tree_util.tree_map_with_path(whole, tree)
+    if not isinstance(arrays, Mapping):
+        return map_views(whole, arrays)
+    axes = {name: view_axis(name) for name in arrays}
+    return {name: x if (i := axes[name]) is None else whole(x, i) for name, x in arrays.items()}
 
 
 def train_step(

@@ -109,11 +109,14 @@ def test_operations_come_in_any_order() -> None:
 
 def test_shuffling_moves_all_arrays_alike() -> None:
     index = jnp.broadcast_to(jnp.arange(6.0)[None], (4, 6))
-    batch = {"images": jnp.broadcast_to(index[..., None, None, None], (4, 6, 2, 2, 3)), "id": index}
+    batch = {
+        "images": jnp.broadcast_to(index[..., None, None, None], (4, 6, 2, 2, 3)),
+        "ids": index,
+    }
     out = shuffle_views(jax.random.key(3), batch)
-    np.testing.assert_array_equal(out["images"][..., 0, 0, 0], out["id"])
-    np.testing.assert_array_equal(np.sort(out["id"]), index)
-    assert len(np.unique(np.asarray(out["id"]), axis=0)) > 1
+    np.testing.assert_array_equal(out["images"][..., 0, 0, 0], out["ids"])
+    np.testing.assert_array_equal(np.sort(out["ids"]), index)
+    assert len(np.unique(np.asarray(out["ids"]), axis=0)) > 1
 
 
 @pytest.mark.parametrize("views", [1, 2])

@@ -14,10 +14,10 @@ import jax
 import pytest
 
 from zipmap_jax.config_io import from_json, to_json
+from zipmap_jax.data.batch_arrays import POSED_VIEWS
 from zipmap_jax.data.config import BatchShape, JitterConfig
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import POLICIES
-from zipmap_jax.train.batches.query_split import VIEW_ARRAYS
 from zipmap_jax.train.compiled_step import objective
 from zipmap_jax.train.config.registry import available, load
 from zipmap_jax.train.config.schema import MeshConfig, TrainConfig
@@ -202,7 +202,7 @@ def microbatches_of(bucket: BatchShape, microbatches: int) -> dict[str, jax.Shap
     batch = batch_shapes(bucket, bucket.batch)
     if bucket.targets:
         rendered = batch_shapes(dataclasses.replace(bucket, views=bucket.targets), bucket.batch)
-        batch |= {f"target_{name}": rendered[name] for name in VIEW_ARRAYS}
+        batch |= {f"target_{name}": rendered[name] for name in POSED_VIEWS}
     return {
         name: jax.ShapeDtypeStruct((microbatches, *leaf.shape), leaf.dtype)
         for name, leaf in batch.items()

@@ -1,4 +1,4 @@
-"""Splits the views of a scene into zipped and rendered ones."""
+"""Splits the views of a scene into input views and target views of a state query."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from zipmap_jax.data.batch_arrays import TARGET, arrays_of_views, take_views
 from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,27 +17,22 @@ if TYPE_CHECKING:
     from zipmap_jax.train.step import Batch
 
 
-VIEW_ARRAYS = ("images", "depth", "valid", "intrinsics", "w2c")
-"""Entries of a batch with a view axis; all others belong to the scene."""
-
-
 def split_views(
     key: Key[Array, ""], total: int, views: int, targets: int
 ) -> tuple[Int[Array, " v"], Int[Array, " q"]]:
-    """Draw which views are zipped and which are rendered.
+    """Draw the input views and the target views of a scene.
 
-    Zipped are, in this order, the first view, the last, and others at multiples of
-    `total // (views - 1)` in random order. Rendered are views that are not zipped, and possibly
-    one that is.
+    Input views are the first view, the last, and others at multiples of `total // (views - 1)` in
+    random order. Target views are others, and possibly one of the input views.
 
     Args:
       key: random key.
-      total: views of the scene.
-      views: number of views to zip, at least 2.
-      targets: number of views to render, at least 1.
+      total: number of views of the scene.
+      views: number of input views, at least 2.
+      targets: number of target views, at least 1.
 
     Returns:
-      Indices of the views to zip, and of those to render.
+      Indices of the input views [v], and of the target views [q].
 
     Raises:
       UserError: a number is too small, or the scene has too few views.
@@ -46,11 +42,11 @@ def split_views(
     if views < 2 or targets < 1 or total < views + targets - 1:
         raise UserError(
             f"a state query needs at least 2 views and 1 target, and views + targets - 1 views in "
-            f"a scene, got {views}, {targets} and {total}: change the bucket or draw more views"
+            f"a scene, but got {views}, {targets} and {total}: change the bucket or raise its drawn"
         )
     inner, extra, rest = jax.random.split(key, 3)
     step = total // (views - 1)
-    # There are never fewer than views - 2 of them, as total >= views.
+    # At least views - 2 remain, since total >= views.
     between = jnp.arange(step, total - 1, step)
     between = jax.random.permutation(inner, between)[: views - 2]
     zipped = jnp.concatenate([jnp.array([0, total - 1]), between])
@@ -61,27 +57,27 @@ def split_views(
 
 
 def split_batch(key: Key[Array, ""], batch: Mapping[str, Any], views: int, targets: int) -> Batch:
-    """Split the views of a microbatch's scenes into those to zip and those to render, in all alike.
+    """Split the views of a microbatch into input and target views, the same in all its scenes.
 
     Args:
       key: random key.
-      batch: `images` [b, s, h, w, 3], `depth` and `valid` [b, s, h, w], `intrinsics`
-        [b, s, 3, 3], `w2c` [b, s, 4, 4]; other entries pass through.
-      views: number of views to zip.
-      targets: number of views to render; 0 = the batch is returned as it is.
+      batch: arrays of `batch_arrays.POSED_VIEWS`; arrays without views pass through.
+      views: number of input views.
+      targets: number of target views; 0 = the batch is returned unchanged.
 
     Returns:
-      The batch with the views to zip, and those to render as `target_images`, `target_depth` ...
+      The batch with the input views, and the target views as `target_images`, `target_depth` ...
 
     Raises:
-      UserError: see `split_views`.
+      UserError: a number is too small, or the scenes have too few views.
 
     Source: training recipe, section 3.2.
     """
     if targets == 0:
         return dict(batch)
-
     zipped, rendered = split_views(key, batch["images"].shape[1], views, targets)
-    inputs = {name: batch[name][:, zipped] for name in VIEW_ARRAYS}
-    queried = {f"target_{name}": batch[name][:, rendered] for name in VIEW_ARRAYS}
-    return {**batch, **inputs, **queried}
+    inputs = {name: take_views(array, name, zipped) for name, array in batch.items()}
+    queried = {
+        TARGET + name: take_views(batch[name], name, rendered) for name in arrays_of_views(batch)
+    }
+    return inputs | queried

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
+
+from zipmap_jax.data.batch_arrays import POSED_VIEWS, SCENES
 
 if TYPE_CHECKING:
     from zipmap_jax.data.config import BatchShape
@@ -17,20 +18,11 @@ Shape = tuple[int, int, int, int, int]
 
 
 def batch_shapes(bucket: BatchShape, scenes: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """The batch of `scenes` scenes that a step is given; of a state query, its input views."""
-    views = (scenes, bucket.views)
-    picture = (*views, bucket.height, bucket.width)
-
-    def array(shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, dtype)
-
+    """Shapes of the arrays of a step's `scenes` scenes; of a state query, its input views."""
+    sizes = dict(b=scenes, v=bucket.views, h=bucket.height, w=bucket.width)
     return {
-        "images": array((*picture, 3)),
-        "depth": array(picture),
-        "valid": array(picture, jnp.bool_),
-        "intrinsics": array((*views, 3, 3)),
-        "w2c": array((*views, 4, 4)),
-        "detailed": array((scenes,), jnp.bool_),
+        name: jax.ShapeDtypeStruct(array.shape(**sizes), array.dtype)
+        for name, array in {**POSED_VIEWS, **SCENES}.items()
     }
 
 
