@@ -149,12 +149,8 @@ def _gather(
     gathered = jnp.matmul(table.T, chosen, precision="highest")
     size = scene.materials.shape[1]
     matrix = gathered[size : size + 9].reshape(3, 3, -1)
-    return (
-        Material.unpack(gathered[:size]),
-        matrix,
-        gathered[size + 9 : size + 12],
-        gathered[size + 12 :],
-    )
+    centre, half = gathered[size + 9 : size + 12], gathered[size + 12 :]
+    return Material.unpack(gathered[:size]), matrix, centre, half
 
 
 def _object_frame(
