@@ -200,12 +200,3 @@ def test_the_api_page_loads_its_names_without_jax() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_the_api_page_loads_its_names_without_jax() -> None:
-    code = (
-        "import sys, zipmap_jax.data as data; assert 'jax' not in sys.modules;"
-        "print([getattr(data, name).__class__.__name__ for name in data.__all__])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
