@@ -129,7 +129,7 @@ def test_patches_of_rendered_views_ask_and_tell(terms: dict[str, float]) -> None
 
 
 def test_the_frame_of_rays_is_that_of_rendered_views() -> None:
-    with pytest.raises(ValueError, match=r"frame mean: set loss\.rays_frame to first"):
+    with pytest.raises(ValueError, match=r"loss\.rays_frame is 'mean': set it to 'first'"):
         query_scene_loss(ZipMap(micro("state_query")), LOSS)
 
 

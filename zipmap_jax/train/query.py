@@ -73,8 +73,8 @@ def query_scene_loss(
     """
     if config.rays and config.rays_frame != "first":
         raise UserError(
-            f"rendered views are told their rays in the first camera's frame, but zipped ones are "
-            f"asked for theirs in the frame {config.rays_frame}: set loss.rays_frame to first"
+            "rendered rays use the first camera's frame, but loss.rays_frame is "
+            f"{config.rays_frame!r}: set it to 'first'"
         )
     axis = model.views_axis
 
