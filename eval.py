@@ -17,9 +17,9 @@ import zipmap_jax
 from zipmap_jax.errors import UserError, explain
 from zipmap_jax.eval.benchmarks.procedural import evaluate, held_out_scenes
 from zipmap_jax.eval.report import table
+from zipmap_jax.files import dumps
 from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.plain_json import dumps
 from zipmap_jax.train.checkpoint import Checkpoints
 
 

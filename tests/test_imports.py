@@ -22,7 +22,6 @@ LEAVES = {
     "tree",
     "compat",
     "config_io",
-    "plain_json",
 }
 """Parts that import nothing of ours but each other."""
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
+import subprocess
+import sys
 
 import pytest
 
 from zipmap_jax.batch.journal import Journal, Record
 from zipmap_jax.batch.scenes import SceneInput
+from zipmap_jax.errors import UserError
 
 SETTINGS = {"model": "echo", "max_views": None}
 
@@ -98,3 +102,29 @@ def test_unfinished_work_is_cleared_away(out):
         journal.finished("b")
     journal.close()
     assert not journal.working.exists()
+
+
+def test_a_file_system_without_locks_is_no_obstacle(out, monkeypatch):
+    def refuse(self, timeout):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    journal = opened(out)
+    journal.close()
+
+
+def test_a_killed_process_leaves_no_lock(out):
+    pytest.importorskip("fcntl")
+    opened(out).close()
+    lock = out / ".batch" / "0-of-1.lock"
+    code = (
+        "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire();"
+        "print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, lock], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="another zipmap batch works in"):
+            opened(out)
+        holder.kill()
+    opened(out).close()

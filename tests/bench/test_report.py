@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from zipmap_jax.bench.matmul import MatmulPeak, matmul_peak
-from zipmap_jax.bench.output import write_result
 from zipmap_jax.bench.plot import Axis, plot
-from zipmap_jax.bench.report import markdown
+from zipmap_jax.bench.report import markdown, write_result
 from zipmap_jax.bench.runtime import Effort, RuntimeRow, planned_bytes
 from zipmap_jax.bench.series import Result, RuntimeConfig, run
 from zipmap_jax.bench.task import Task

@@ -15,17 +15,17 @@ import jax
 
 from tools.gpu_suite.attention_probe import probe
 from zipmap_jax.bench.matmul import matmul_peak
-from zipmap_jax.bench.output import write_result, write_whole
 from zipmap_jax.bench.reconstruction import numbers_of_views, reconstructions
+from zipmap_jax.bench.report import write_result
 from zipmap_jax.bench.runtime import OUT_OF_TIME, Effort, RuntimeRow
 from zipmap_jax.bench.series import Result, RuntimeConfig, machine, run
 from zipmap_jax.bench.training import training_rates
+from zipmap_jax.files import write_json
 from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import BF16, POLICIES
 from zipmap_jax.parity.check import check
-from zipmap_jax.plain_json import dumps
 
 if TYPE_CHECKING:
     from tools.gpu_suite.suite import SuiteConfig
@@ -67,7 +67,7 @@ def run_item(name: str, config: SuiteConfig, seconds: float) -> None:
 
     def save(facts: dict[str, Any]) -> None:
         # Who is killed has not said that it is done.
-        write_whole(file, dumps({"complete": False, **facts}, indent=1) + "\n")
+        write_json(file, {"complete": False, **facts})
 
     _FUNCTIONS[name](config, save, lambda: end - time.monotonic())
 

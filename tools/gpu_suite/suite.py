@@ -19,8 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zipmap_jax.bench.output import write_whole
-from zipmap_jax.plain_json import dumps
+from zipmap_jax.files import write_json
 
 _GRACE = 10.0
 _LEAST = 5.0
@@ -107,7 +106,7 @@ def run_suite(config: SuiteConfig, child: tuple[str, ...], say: Callable[[str], 
         outcome = _run_item(name, config, child, end - time.monotonic())
         summary[name] = outcome
         say(f"{name}: {outcome['status']} ({outcome['seconds']:.0f} s)")
-        write_whole(config.out / "suite.json", dumps(summary, indent=1) + "\n")
+        write_json(config.out / "suite.json", summary)
     return all(outcome["status"].startswith("done") for outcome in summary.values())
 
 
@@ -124,7 +123,7 @@ def _require_same(config: SuiteConfig) -> None:
             f"{config.out} holds measurements of {before['preset']} at {before['size']}: choose "
             "another folder"
         )
-    write_whole(file, dumps(what) + "\n")
+    write_json(file, what)
 
 
 def _run_item(

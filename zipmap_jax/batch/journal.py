@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import errno
 import json
-import secrets
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from zipmap_jax import plain_json
+from filelock import FileLock, Timeout
+
 from zipmap_jax.batch.scenes import SceneInput
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import dumps, write_json
 
 HIDDEN, SETTINGS, MANIFEST = ".batch", "settings.json", "manifest.json"
 FORMAT = 1
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Journal:
         self._file = self._hidden / f"{stem}.jsonl"
         self.working = self._hidden / f"{stem}.working"
         self._lock = threading.Lock()
-        self._held: IO[str] | None = None
+        self._held: FileLock | None = None
 
     def open(self, settings: Mapping[str, Any]) -> None:
         """Begin or resume a run, and clear away what a killed one was working on.
@@ -83,7 +86,7 @@ class Journal:
             )
         self._hidden.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            _write(path, plain_json.dumps(dict(settings), indent=1))
+            write_json(path, dict(settings))
         self._held = _lock(self._file.with_suffix(".lock"), self.process)
         shutil.rmtree(self.working, ignore_errors=True)
         self.working.mkdir()
@@ -92,7 +95,7 @@ class Journal:
         """Clear away the place for unfinished work."""
         shutil.rmtree(self.working, ignore_errors=True)
         if self._held:
-            self._held.close()
+            self._held.release()
 
     def finished(self, name: str) -> bool:
         """Whether the scene's folder is there, which means that it is complete.
@@ -115,7 +118,7 @@ class Journal:
         """Add a line; a line that a killed process left unfinished is closed first."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         record = dataclasses.replace(record, time=now, process=self.process)
-        line = plain_json.dumps(dataclasses.asdict(record)).encode() + b"\n"
+        line = dumps(dataclasses.asdict(record)).encode() + b"\n"
         with self._lock, self._file.open("a+b") as file:
             if file.tell():
                 file.seek(-1, 2)
@@ -151,7 +154,7 @@ class Journal:
         while True:
             records = self.read()
             manifest = _manifest(folder, scenes, settings, records)
-            _write(self.out / MANIFEST, plain_json.dumps(manifest, indent=1))
+            write_json(self.out / MANIFEST, manifest)
             if not settle or self.read() == records:
                 return manifest
 
@@ -204,34 +207,23 @@ def _parse(line: str) -> Record | None:
         return None
 
 
-def _lock(path: Path, process: str) -> IO[str] | None:
-    """A file that no second process may hold; None where there are no such locks.
+def _lock(path: Path, process: str) -> FileLock | None:
+    """A lock that no second process may hold; None on a file system without locks.
 
-    It is given up however the process ends.
+    The operating system releases it however the process ends.
     """
+    lock = FileLock(path)
     try:
-        import fcntl
-    except ImportError:
-        return None
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
+        lock.acquire(timeout=0)
+    except Timeout:
         raise UserError(
             f"another zipmap batch works in {path.parent.parent} as process {process}: wait for "
             "it, or give each its own --process i/n"
         ) from None
-    except OSError:  # a file system without locks
-        pass
-    return file
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a file in one step."""
-    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    except NotImplementedError:
+        return None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return None
+    return lock

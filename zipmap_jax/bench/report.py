@@ -1,12 +1,16 @@
-"""A measurement as Markdown."""
+"""A measurement as files: JSON for programs, Markdown and a picture for readers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zipmap_jax.bench.plot import plot
 from zipmap_jax.bench.published import published
+from zipmap_jax.files import write_json, write_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zipmap_jax.bench.runtime import RuntimeRow
     from zipmap_jax.bench.series import Result
 
@@ -23,6 +27,14 @@ _COLUMNS = (
     "program GB",
     "plan GB",
 )
+
+
+def write_result(result: Result, folder: Path, name: str = "runtime") -> None:
+    """Write `name`.json, .md and .svg, each replaced in one step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"{name}.json", result.as_dict())
+    write_text(folder / f"{name}.md", markdown(result))
+    write_text(folder / f"{name}.svg", plot(result))
 
 
 def markdown(result: Result) -> str:

@@ -51,9 +51,9 @@ class BenchLoader:
     json: bool = False
 
     def __call__(self) -> int:
-        from zipmap_jax import plain_json
         from zipmap_jax.bench.loader import as_dict, measure
         from zipmap_jax.data.open import open_loader
+        from zipmap_jax.files import dumps
 
         if self.batches < 1 or (self.images_per_second or 1) <= 0:
             raise UserError(
@@ -68,7 +68,7 @@ class BenchLoader:
             speed = measure(batches, self.batches, warm_up, data.workers)
             facts = as_dict(speed, self.images_per_second)
             facts["failures"] = batches.failures
-        print(plain_json.dumps(facts) if self.json else "\n".join(_as_text(facts)))
+        print(dumps(facts) if self.json else "\n".join(_as_text(facts)))
         return STARVES if facts.get("starves") else 0
 
     def _configuration(self) -> TrainConfig:

@@ -57,9 +57,8 @@ class BenchMemory:
     def __call__(self) -> int:
         import jax
 
-        from zipmap_jax import plain_json
         from zipmap_jax.bench.memory_table import MemoryConfig, markdown, memory_table
-        from zipmap_jax.bench.output import write_whole
+        from zipmap_jax.files import dumps, write_json, write_text
 
         if self.chunk is not None and self.chunk < 1:
             raise UserError(f"--chunk must be at least 1 view, got {self.chunk}: leave it out")
@@ -88,10 +87,9 @@ class BenchMemory:
             print(f"{row.views} views: {size}", file=sys.stderr, flush=True)
             if self.out:
                 self.out.mkdir(parents=True, exist_ok=True)
-                facts = plain_json.dumps(result.as_dict(), indent=1)
-                write_whole(self.out / "memory.json", facts + "\n")
-                write_whole(self.out / "memory.md", markdown(result))
+                write_json(self.out / "memory.json", result.as_dict())
+                write_text(self.out / "memory.md", markdown(result))
 
         result = memory_table(config, grown)
-        print(plain_json.dumps(result.as_dict()) if self.json else markdown(result), end="")
+        print(dumps(result.as_dict()) if self.json else markdown(result), end="")
         return 0

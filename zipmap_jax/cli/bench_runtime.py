@@ -66,11 +66,10 @@ class BenchRuntime:
     json: bool = False
 
     def __call__(self) -> int:
-        from zipmap_jax import plain_json
-        from zipmap_jax.bench.output import write_result
-        from zipmap_jax.bench.report import markdown
+        from zipmap_jax.bench.report import markdown, write_result
         from zipmap_jax.bench.runtime import Effort
         from zipmap_jax.bench.series import run
+        from zipmap_jax.files import dumps
 
         self._check_numbers()
 
@@ -84,7 +83,7 @@ class BenchRuntime:
         rows, notes = self._torch_rows()
         config = self._config()
         result = run(config, Effort(self.repeats, 2, self.row_seconds), grown, rows, notes)
-        print(plain_json.dumps(result.as_dict()) if self.json else markdown(result), end="")
+        print(dumps(result.as_dict()) if self.json else markdown(result), end="")
         return 0
 
     def _check_numbers(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from zipmap_jax.convert.registry import ZIPMAP, kind_of
 from zipmap_jax.convert.rules import Params, Shape, check, flatten, nest, shapes_of
 from zipmap_jax.convert.safetensors_file import read_safetensors, write_safetensors
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import write_json
 from zipmap_jax.models.config import ZipMapConfig
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -130,9 +130,7 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
       folder: the checkpoint folder.
       card: JSON-serialisable entries.
     """
-    partial = folder / f"{CARD}.partial"
-    partial.write_text(json.dumps(card, indent=2) + "\n", "utf-8")
-    os.replace(partial, folder / CARD)
+    write_json(folder / CARD, card, indent=2)
 
 
 def require_free(folder: Path, force: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import replacing
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.rules import Shape
@@ -101,13 +101,8 @@ def write_safetensors(
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(_LENGTH.size + len(text)) % 64)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(_LENGTH.pack(len(text)) + text)
-            for (name, shape), (got, leaf) in zip(shapes.items(), leaves, strict=True):
-                assert (name, shape) == (got, leaf.shape), f"{got} came where {name} was due"
-                np.ascontiguousarray(leaf, dtype).tofile(file)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("wb") as file:
+        file.write(_LENGTH.pack(len(text)) + text)
+        for (name, shape), (got, leaf) in zip(shapes.items(), leaves, strict=True):
+            assert (name, shape) == (got, leaf.shape), f"{got} came where {name} was due"
+            np.ascontiguousarray(leaf, dtype).tofile(file)

@@ -7,7 +7,6 @@ functions. Storages are written one by one, so that only one tensor is in memory
 from __future__ import annotations
 
 import math
-import os
 import pickle
 import struct
 import zipfile
@@ -18,6 +17,7 @@ import numpy as np
 
 from zipmap_jax.convert.torch_file import STORAGES
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import replacing
 
 _STORAGE_OF = {dtype: name for name, dtype in STORAGES.items()}
 _ALIGNMENT = 64
@@ -47,13 +47,8 @@ def write_torch(
                 f"{name} has dtype {dtype or array.dtype}, for which there is no PyTorch storage: "
                 "cast it"
             )
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            _write_archive(archive, path.stem, state, dtype)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        _write_archive(archive, path.stem, state, dtype)
 
 
 def _write_archive(

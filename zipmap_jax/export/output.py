@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from zipmap_jax.errors import UserError
+from zipmap_jax.files import move_folder, new_folder
 
 README = "README.txt"
 _TITLE = "ZipMap reconstruction"
@@ -17,7 +18,7 @@ _LIST = "Files written"
 _LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
-class OutputError(ValueError):
+class OutputError(UserError):
     """The output folder cannot be written, or must not be replaced."""
 
 
@@ -60,21 +61,15 @@ def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
     """
     check_output(out, force=force)
     out = Path(os.path.abspath(out))
-    created = [p for p in (out.parent, *out.parent.parents) if not p.exists()]
-    stage = out.with_name(f".zipmap-{secrets.token_hex(4)}.tmp")
     try:
-        try:
-            stage.mkdir(parents=True)
+        with new_folder(out) as stage:
             yield stage
-            _move_into_place(stage, out, force)
-        except OSError as error:
-            raise OutputError(_reason(out, error)) from error
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        for folder in created:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
+            if os.path.lexists(out):
+                # Checked again: files may have appeared during the work.
+                _check_replaceable(out, force)
+            move_folder(stage, out)
+    except OSError as error:
+        raise OutputError(_reason(out, error)) from error
 
 
 def readme_text(body: str, files: list[str]) -> str:
@@ -128,24 +123,6 @@ def _existing_parent(out: Path) -> Path:
     while not os.path.lexists(parent):
         parent = parent.parent
     return parent
-
-
-def _move_into_place(stage: Path, out: Path, force: bool) -> None:
-    if not os.path.lexists(out):
-        stage.rename(out)
-        return
-    # Files may have been added since the first check.
-    _check_replaceable(out, force)
-    if out.is_symlink():
-        out = out.resolve()
-    old = out.with_name(f".zipmap-{secrets.token_hex(4)}.old")
-    out.rename(old)
-    try:
-        stage.rename(out)
-    except OSError:
-        old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _reason(out: Path, error: OSError) -> str:

@@ -7,7 +7,6 @@ server wants one copy for its programs of all shapes.
 from __future__ import annotations
 
 import json
-import secrets
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from zipmap_jax.convert.checkpoint import DTYPES, created_by
 from zipmap_jax.convert.rules import flatten, nest, shapes_of
 from zipmap_jax.convert.safetensors_file import write_safetensors
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import new_file, replacing
 from zipmap_jax.geometry.depth import unproject_to_world
 from zipmap_jax.geometry.plausible import plausible_cameras
 from zipmap_jax.geometry.pose import rebase_poses
@@ -160,14 +160,9 @@ def export_program(
         "weights": weights.name,
         "outputs": OUTPUTS if scenes == 1 else _OF_SCENES,
     }
-    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}.partial")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(FACTS, json.dumps(facts, indent=2))
-            archive.writestr(BINARY, bytes(exported.serialize()))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(FACTS, json.dumps(facts, indent=2))
+        archive.writestr(BINARY, bytes(exported.serialize()))
     return facts, weights
 
 
@@ -197,10 +192,7 @@ def _check(
 def _write_weights(folder: Path, flat: dict[str, Any], card: dict[str, Any]) -> Path:
     """Weights in the number format of their checkpoint, under a name that tells them apart."""
     dtype = DTYPES.get(card.get("dtype", ""), DTYPES["float32"])
-    partial = folder / f".weights-{secrets.token_hex(4)}.partial"
     leaves = ((name, np.asarray(leaf)) for name, leaf in flat.items())
-    try:
+    with new_file(folder / "weights") as partial:
         write_safetensors(partial, shapes_of(flat), leaves, dtype)
         return partial.replace(folder / f"weights-{digest(partial)[:12]}.safetensors")
-    finally:
-        partial.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from zipmap_jax.plain_json import dumps
+from zipmap_jax.files import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

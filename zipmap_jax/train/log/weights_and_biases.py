@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import write_text
 from zipmap_jax.train.log.sink import flat
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class WeightsAndBiases:
             ) from error
         identity = directory / "wandb_run"
         if not identity.exists():
-            identity.write_text(uuid.uuid4().hex)
+            write_text(identity, uuid.uuid4().hex)
         self._wandb = wandb
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "zipmap-jax"),

@@ -1,0 +1,110 @@
+"""Files and folders that appear whole or not at all, and JSON that every reader understands."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def dumps(value: Any, **options: Any) -> str:
+    """`json.dumps`, with null in place of NaN and infinity, which JSON does not have."""
+    return json.dumps(_finite(value), allow_nan=False, **options)
+
+
+def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
+    """Replace a file by the JSON text of `value`, see `dumps` and `replacing`."""
+    write_text(path, dumps(value, indent=indent) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file by UTF-8 text, see `replacing`."""
+    with replacing(path) as partial:
+        partial.write_text(text, "utf-8")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file that takes the place of `path` in one step when the block ends without an error.
+
+    The content is on disk before the name changes, so even a power cut leaves the old file or the
+    new one. After an error the old file is unchanged and the new one is removed.
+
+    Args:
+      path: file to create or replace; its folder exists.
+
+    Yields:
+      The path to write to, in the same folder.
+    """
+    with new_file(path) as partial:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A new path beside `path`, removed at the end unless the block has renamed it."""
+    partial = _beside(path, "partial")
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out`, made with its parents and removed again after an error.
+
+    The block moves it to its name, for example with `move_folder`.
+    """
+    parents = [p for p in (out.parent, *out.parent.parents) if not p.exists()]
+    stage = _beside(out, "tmp")
+    try:
+        stage.mkdir(parents=True)
+        yield stage
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        for folder in parents:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def move_folder(stage: Path, out: Path) -> None:
+    """Rename `stage` to `out`; an older `out` is deleted, or restored when the renaming fails."""
+    if not os.path.lexists(out):
+        stage.rename(out)
+        return
+    if out.is_symlink():
+        out = out.resolve()
+    old = _beside(out, "old")
+    out.rename(old)
+    try:
+        stage.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """A hidden path of the same folder; names may be as long as the file system allows."""
+    return path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}.{suffix}")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
