@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 import zipmap_jax
-from zipmap_jax.errors import UserError, explain
+from zipmap_jax.errors import UserError, run_main
 from zipmap_jax.eval.benchmarks.procedural import evaluate, held_out_scenes
 from zipmap_jax.eval.report import table
 from zipmap_jax.files import dumps
@@ -51,26 +51,19 @@ def load(name: str, weights: Any) -> tuple[ZipMap, Any]:
         return model, checkpoints.restore_weights(like, weights)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Entry point."""
-    args = parse(argv)
+def run(args: argparse.Namespace) -> int:
+    """Evaluate and print the numbers."""
     enable_compilation_cache()
-    try:
-        if args.scenes < 1 or args.views < 2:
-            raise UserError(
-                "--scenes must be at least 1 and --views 2: there is nothing to compare"
-            )
-        # ------------------------------------------------------------ model
-        model, params = load(args.checkpoint, args.weights)
-        # ------------------------------------------------------- benchmarks
-        scenes = held_out_scenes(args.scenes, args.views, *args.size)
-        numbers = evaluate(model, params, scenes)
-    except Exception as error:
-        sentence = explain(error)
-        if sentence is None:
-            raise
-        print(f"eval.py: {sentence}", file=sys.stderr)
-        return 2
+    if args.scenes < 1 or args.views < 2:
+        raise UserError(
+            f"--scenes must be at least 1 and --views 2, got {args.scenes} and {args.views}: "
+            "leave them out"
+        )
+    # ---------------------------------------------------------------- model
+    model, params = load(args.checkpoint, args.weights)
+    # ----------------------------------------------------------- benchmarks
+    scenes = held_out_scenes(args.scenes, args.views, *args.size)
+    numbers = evaluate(model, params, scenes)
     # ---------------------------------------------------------------- table
     if args.json:
         print(dumps(numbers))
@@ -81,6 +74,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     print(table(numbers))
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point."""
+    args = parse(argv)
+    return run_main("eval.py", lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import functools
 import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import jax
 from zipmap_jax.convert.checkpoint import require_free
 from zipmap_jax.convert.checkpoint import save as save_weights
 from zipmap_jax.data.roots import require_sources
-from zipmap_jax.errors import OUT_OF_MEMORY_TRAINING, UserError, explain, reader_left
+from zipmap_jax.errors import OUT_OF_MEMORY_TRAINING, UserError, run_main
 from zipmap_jax.eval.benchmarks.procedural import Batch, evaluate, held_out_scenes, predict
 from zipmap_jax.eval.rendered import halves, render_half
 from zipmap_jax.eval.report import Numbers, table
@@ -165,42 +164,31 @@ def export(
     print(table(numbers))
 
 
+def carry_out(argv: list[str] | None) -> int:
+    """Plan, export or train, as the command line says."""
+    enable_compilation_cache()
+    options, config = parse(argv)
+    join(options.coordinator, options.processes, options.process, detect=options.distributed)
+    if options.dry_run:
+        target = options.compile_for
+        device = None if target is None else target_device(target)
+        here = jax.device_count()
+        print(plan(config, options.devices or devices_to_plan(config, here)), flush=True)
+        if device is not None:
+            print(f"\ncompiled, one microbatch on one device ({target}):", flush=True)
+            for memory in training_memory(config, device):
+                print(f"  {memory}", flush=True)
+    elif options.export is not None:
+        export_newest(options.workdir, options)
+    else:
+        require_sources(config.data)
+        run(config, options)
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
-    enable_compilation_cache()
-    try:
-        options, config = parse(argv)
-        join(options.coordinator, options.processes, options.process, detect=options.distributed)
-        if options.dry_run:
-            target = options.compile_for
-            device = None if target is None else target_device(target)
-            here = jax.device_count()
-            print(plan(config, options.devices or devices_to_plan(config, here)), flush=True)
-            if device is not None:
-                print(f"\ncompiled, one microbatch on one device ({target}):", flush=True)
-                for memory in training_memory(config, device):
-                    print(f"  {memory}", flush=True)
-        elif options.export is not None:
-            export_newest(options.workdir, options)
-        else:
-            require_sources(config.data)
-            run(config, options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return reader_left()
-    except KeyboardInterrupt:
-        print("train.py: interrupted", file=sys.stderr)
-        return 130
-    except Exception as error:
-        sentence = explain(error, OUT_OF_MEMORY_TRAINING)
-        if sentence is None:
-            if jax.process_count() == 1:
-                raise
-            traceback.print_exc()
-            return leave(1)
-        print(f"train.py: {sentence}", file=sys.stderr, flush=True)
-        return leave(2)
-    return 0
+    return run_main("train.py", lambda: carry_out(argv), OUT_OF_MEMORY_TRAINING, leave)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Mistakes of users and limits of machines, as one sentence each."""
+"""User errors and limits of the machine as one sentence each; the frame of every command line."""
 
 from __future__ import annotations
 
 import difflib
 import errno
+import importlib.util
 import os
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable
 
 
 class UserError(ValueError):
@@ -17,6 +19,10 @@ class UserError(ValueError):
     """
 
 
+class MissingPackageError(UserError, ImportError):
+    """An optional package is not installed; the sentence names the command that installs it."""
+
+
 OUT_OF_MEMORY = (
     "out of memory: process fewer images at a time with --chunk 4, fewer in all with --max-views, "
     "or smaller ones with --size"
@@ -25,59 +31,127 @@ OUT_OF_MEMORY_TRAINING = (
     "out of memory: try --remat true, --chunk 8, a larger --mesh.fsdp or --mesh.views, or fewer "
     "scenes or views in data.buckets; the checkpoints are good"
 )
+REPORT = (
+    "a defect of zipmap-jax, not of the input: report the lines above, with the command, in the "
+    "issue tracker that CONTRIBUTING.md names"
+)
+DEFECT, MISTAKE, INTERRUPTED = 1, 2, 130
+"""Exit codes after a defect, a user error and an interrupt."""
 READER_LEFT = 141
-"""Exit code of a program whose output nobody reads any more (128 + SIGPIPE)."""
+"""Exit code of a program whose output is no longer read (128 + SIGPIPE)."""
 _REMEDIES = {
     errno.EACCES: "change its permissions or choose another place",
     errno.EPERM: "change its permissions or choose another place",
     errno.EROFS: "choose a place that can be written",
     errno.ENOENT: "check the path",
+    errno.EISDIR: "name a file",
+    errno.ENOTDIR: "name a folder",
     errno.ENOSPC: "make room or choose another disk",
     errno.EDQUOT: "make room or choose another disk",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "close other programs, or raise the limit with ulimit -n",
 }
 
+_LIMITS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE)
+"""Errors of the system that are a user's matter even if they name no file."""
 
-def explain(error: BaseException, out_of_memory: str = OUT_OF_MEMORY) -> str | None:
-    """A mistake of the user, or a limit of the machine, as one sentence; None for a bug of ours.
+
+def run_main(
+    program: str,
+    work: Callable[[], int],
+    out_of_memory: str = OUT_OF_MEMORY,
+    leave: Callable[[int], int] = int,
+) -> int:
+    """Run a command line and turn what it raises into a message and an exit code.
+
+    A user error is one line on stderr, after its traceback if the environment has ZIPMAP_DEBUG=1.
+    A defect is its traceback and a line that names where to report it.
 
     Args:
-      error: what was raised.
-      out_of_memory: the sentence for want of memory.
+      program: name that starts every line.
+      work: the program; returns its exit code.
+      out_of_memory: the sentence when memory runs out.
+      leave: called with the exit code after an error; returns the exit code or ends the process.
+
+    Returns:
+      The exit code of `work`; 1 after a defect, 2 after a user error, 130 after an interrupt, 141
+      when the reader of the output left.
+    """
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{program}: interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return reader_left()
+    except Exception as error:
+        sentence = explain(error, out_of_memory)
+        if sentence is None or os.environ.get("ZIPMAP_DEBUG") == "1":
+            traceback.print_exception(error)
+        line = f"error: {sentence}" if sentence else REPORT
+        sys.stderr.write(f"{program}: {line}\n")
+        sys.stderr.flush()
+        return leave(MISTAKE if sentence else DEFECT)
+
+
+def explain(error: BaseException, out_of_memory: str = OUT_OF_MEMORY) -> str | None:
+    """A user error, or a limit of the machine, as one sentence; None for a defect of the program.
+
+    Args:
+      error: the exception.
+      out_of_memory: the sentence when memory runs out.
     """
     if is_out_of_memory(error):
         return out_of_memory
-    if isinstance(error, FloatingPointError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        where = "" if error.filename is None else f"{error.filename}: "
-        remedy = _REMEDIES.get(error.errno or 0)
-        return f"{where}{error.strerror}" + (f": {remedy}" if remedy else "")
-    if isinstance(error, ValueError | OSError) or _is_missing_extra(error):
+    if isinstance(error, UserError):
         return " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return _of_system(error)
+    if _is_missing_package(error):
+        return f"{error}: install it with pip, or install zipmap-jax again"
     return None
 
 
-def reader_left() -> int:
-    """What to do after a BrokenPipeError: silence the rest of the output; returns the exit code.
+def _of_system(error: OSError) -> str | None:
+    """The sentence of an error that names a file or a limit; None for any other."""
+    if not error.strerror or (error.filename is None and error.errno not in _LIMITS):
+        return None
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{error.strerror}: {_REMEDIES.get(error.errno or 0, 'check the path')}"
 
-    Whoever read the output, such as `head`, has seen enough. That is no mistake.
+
+def reader_left() -> int:
+    """Silence the rest of the output after a BrokenPipeError; returns the exit code.
+
+    The reader of the output, such as `head`, ended early, which is no mistake.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return READER_LEFT
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: XLA says so by a RuntimeError, NumPy by a MemoryError."""
+    """Whether memory ran out: XLA raises a RuntimeError, NumPy a MemoryError."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)
         and any(sign in str(error) for sign in ("RESOURCE_EXHAUSTED", "ut of memory"))
     )
 
 
-def _is_missing_extra(error: BaseException) -> bool:
-    return isinstance(error, ImportError) and not (error.name or "").startswith("zipmap_jax")
+def _is_missing_package(error: BaseException) -> bool:
+    """Whether another project's package is not installed; a missing part of one is a defect."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return False
+    package = error.name.partition(".")[0]
+    return package not in ("zipmap_jax", "pallas_kernels") and not _is_installed(package)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # a module without a specification, which is imported all the same
+        return True
 
 
 def nearest(path: str, known: Iterable[str]) -> str:

@@ -118,8 +118,8 @@ def test_a_killed_process_leaves_no_lock(out):
     opened(out).close()
     lock = out / ".batch" / "0-of-1.lock"
     code = (
-        "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire();"
-        "print('held', flush=True); time.sleep(60)"
+        "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]);"
+        "lock.acquire(); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, lock], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

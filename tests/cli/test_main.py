@@ -16,7 +16,7 @@ import pytest
 import zipmap_jax
 from zipmap_jax.cli import doctor
 from zipmap_jax.cli.main import main
-from zipmap_jax.errors import explain
+from zipmap_jax.errors import MissingPackageError, UserError, explain
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,11 +85,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (ValueError("the size is\n  odd"), "the size is odd"),
+        (UserError("the size is\n  odd"), "the size is odd"),
         (FileNotFoundError(2, "No such file or directory", "a.png"), "a.png: No such file"),
         (PermissionError(13, "Permission denied", "locked"), "locked: Permission denied: change"),
-        (OSError("the disk is on fire"), "the disk is on fire"),
-        (ImportError("pip install zipmap-jax[hub]"), "pip install zipmap-jax[hub]"),
+        (IsADirectoryError(21, "Is a directory", "a"), "a: Is a directory: name a file"),
+        (OSError(28, "No space left on device"), "No space left on device: make room"),
+        (MissingPackageError("pip install zipmap-jax[hub]"), "pip install zipmap-jax[hub]"),
+        (ModuleNotFoundError("No module named 'absent.x'", name="absent.x"), "install it with pip"),
         (MemoryError("Unable to allocate 3 TiB"), "--chunk"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), "--chunk"),
         (RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"), "--chunk"),
@@ -110,10 +112,15 @@ def test_mistakes_are_one_sentence(
     assert err.count("\n") == 1
 
 
-def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_shows_the_traceback_of_user_errors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("ZIPMAP_DEBUG", "1")
-    with pytest.raises(ValueError, match="odd"):
-        run_failing(monkeypatch, ValueError("odd"))
+    assert run_failing(monkeypatch, UserError("odd")) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback")
+    assert "    raise error\n" in err
+    assert err.endswith("UserError: odd\nzipmap: error: odd\n")
 
 
 @pytest.mark.parametrize(
@@ -121,13 +128,29 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         TypeError("a bug"),
         RuntimeError("another"),
+        ValueError("of a library"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        FloatingPointError("invalid value (nan)"),
+        OSError("without a file"),
+        OSError(22, "Invalid argument"),
+        ImportError("cannot import name 'oops' from 'jax'", name="jax"),
         ModuleNotFoundError("No module named 'zipmap_jax.oops'", name="zipmap_jax.oops"),
+        ModuleNotFoundError("No module named 'jax.oops'", name="jax.oops"),
     ],
+    ids=repr,
 )
-def test_bugs_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_defects_keep_their_traceback_and_say_where_to_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
     assert explain(error) is None
-    with pytest.raises(type(error)):
-        run_failing(monkeypatch, error)
+    assert run_failing(monkeypatch, error) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("Traceback")
+    assert f"{type(error).__name__}: {error}\n" in err
+    last = err.splitlines()[-1]
+    assert last.startswith("zipmap: a defect of zipmap-jax")
+    assert "CONTRIBUTING.md" in last
 
 
 def test_a_reader_that_leaves_is_no_mistake() -> None:

@@ -19,6 +19,7 @@ from zipmap_jax.convert.hub import embedded, find, load
 from zipmap_jax.convert.identify import expected_shapes
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.convert.torch_writer import write_torch
+from zipmap_jax.errors import UserError
 from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.presets import preset
 from zipmap_jax.nn.config import BF16, FP32
@@ -154,7 +155,7 @@ def test_hub_file(fake_hub: FakeHub, state: dict[str, np.ndarray], tmp_path: Pat
 
 
 def test_hub_failure_is_one_sentence(fake_hub: FakeHub) -> None:
-    with pytest.raises(OSError, match=r"could not fetch .*\(ConnectionError: 404 Cl.*network$"):
+    with pytest.raises(UserError, match=r"could not fetch .*\(ConnectionError: 404 Cl.*network$"):
         find("hf://owner/repo/none.pt")
     assert len(fake_hub.calls) == 1
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from zipmap_jax.data.config import BatchShape, DataConfig
+from zipmap_jax.errors import UserError
 from zipmap_jax.models.presets import preset
 from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
 from zipmap_jax.train.config.digest import config_digest, differences
@@ -78,7 +79,7 @@ def test_a_save_that_fails_is_told_and_costs_nothing_older(tmp_path: Path) -> No
         try:
             checkpoints.save(large, CONFIG)
             with pytest.raises(
-                OSError, match=r"could not be written .* the ones before it are good"
+                UserError, match=r"could not be written .* the ones before it are good"
             ):
                 checkpoints.wait()
         finally:

@@ -197,7 +197,7 @@ def test_mistakes_are_one_sentence(
         command("train.py", "--config", tmp_path / "none.py"), capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.strip().startswith("train.py: no configuration")
+    assert done.stderr.strip().startswith("train.py: error: no configuration")
     done = subprocess.run(
         command("train.py", "--config", config, "--workdir", tmp_path, "--export", tmp_path / "x"),
         capture_output=True,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tools.gpu_suite.suite import ITEMS, SuiteConfig, run_suite
 from zipmap_jax.cli.numbers import parse_size, parse_views
-from zipmap_jax.errors import explain
+from zipmap_jax.errors import run_main
 
 UNFINISHED = 1
 """Exit code when an item is missing; its line says why."""
@@ -38,8 +38,22 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(config: SuiteConfig) -> int:
-    """Run the suite, each item as this module in a process of its own."""
+def run(args: argparse.Namespace) -> int:
+    """Run the suite, each item as this module in a process of its own, or one item here."""
+    config = SuiteConfig(
+        args.out,
+        args.minutes,
+        args.preset,
+        parse_size(args.size),
+        parse_views(args.views),
+        args.golden,
+        tuple(args.items.split(",")),
+    )
+    if args.only is not None:
+        from tools.gpu_suite.items import run_item
+
+        run_item(args.only, config, args.seconds)
+        return 0
     child = (
         *(sys.executable, "-m", "tools.gpu_suite", "-o", str(config.out)),
         *("--preset", config.preset, "--size", "x".join(map(str, config.size))),
@@ -52,28 +66,7 @@ def run(config: SuiteConfig) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
     args = parse(argv)
-    try:
-        config = SuiteConfig(
-            args.out,
-            args.minutes,
-            args.preset,
-            parse_size(args.size),
-            parse_views(args.views),
-            args.golden,
-            tuple(args.items.split(",")),
-        )
-        if args.only is None:
-            return run(config)
-        from tools.gpu_suite.items import run_item
-
-        run_item(args.only, config, args.seconds)
-    except Exception as error:
-        sentence = explain(error)
-        if sentence is None:
-            raise
-        print(f"gpu_suite: {sentence}", file=sys.stderr)
-        return 2
-    return 0
+    return run_main("gpu_suite", lambda: run(args))
 
 
 if __name__ == "__main__":

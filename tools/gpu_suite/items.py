@@ -20,6 +20,7 @@ from zipmap_jax.bench.report import write_result
 from zipmap_jax.bench.runtime import OUT_OF_TIME, Effort, RuntimeRow
 from zipmap_jax.bench.series import Result, RuntimeConfig, machine, run
 from zipmap_jax.bench.training import training_rates
+from zipmap_jax.errors import UserError
 from zipmap_jax.files import write_json
 from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.presets import preset
@@ -132,7 +133,7 @@ def _goldens(config: SuiteConfig, save: Save, left: Left) -> None:
     units = sorted(p.name for p in config.golden.glob("unit_*.npz"))
     names = [name for name in (*_FIRST, *units, *_LAST) if (config.golden / name).exists()]
     if not names:
-        raise ValueError(f"{config.golden} holds no recorded arrays: name their folder, --golden")
+        raise UserError(f"{config.golden} holds no recorded arrays: name their folder, --golden")
     cases = [
         (name, policy)
         for name in dict.fromkeys(names)

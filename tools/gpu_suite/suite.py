@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.files import write_json
 
 _GRACE = 10.0
@@ -82,9 +83,9 @@ class SuiteConfig:
     def __post_init__(self) -> None:
         unknown = [name for name in self.items if name not in ITEMS]
         if unknown:
-            raise ValueError(f"unknown items {', '.join(unknown)}: choose from {', '.join(ITEMS)}")
+            raise UserError(f"unknown items {', '.join(unknown)}: choose from {', '.join(ITEMS)}")
         if self.minutes <= 0:
-            raise ValueError(f"--minutes must be positive, got {self.minutes:g}: try 9")
+            raise UserError(f"--minutes must be positive, got {self.minutes:g}: try 9")
 
     def file(self, item: str) -> Path:
         return self.out / f"{item}.json"
@@ -114,12 +115,12 @@ def _require_same(config: SuiteConfig) -> None:
     """Refuse to go on in the folder of a rehearsal.
 
     Raises:
-      ValueError: the folder has measurements of something else.
+      UserError: the folder has measurements of something else.
     """
     what = {"preset": config.preset, "size": list(config.size)}
     file = config.out / "suite_config.json"
     if file.exists() and (before := json.loads(file.read_text("utf-8"))) != what:
-        raise ValueError(
+        raise UserError(
             f"{config.out} holds measurements of {before['preset']} at {before['size']}: choose "
             "another folder"
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from zipmap_jax.bench.runtime import RuntimeRow
 from zipmap_jax.bench.timing import Timing
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import MissingPackageError, UserError
 
 SERIES = "torch"
 
@@ -58,7 +58,7 @@ def measure_torch(
     try:
         torch: Any = importlib.import_module("torch")
     except ImportError as error:
-        raise UserError("--torch needs PyTorch: pip install torch") from error
+        raise MissingPackageError("--torch needs PyTorch: pip install torch") from error
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = factory()
     if hasattr(model, "eval"):

@@ -23,6 +23,7 @@ CORE = (
     "pillow",
     "av",
     "safetensors",
+    "filelock",
 )
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cuda": ("jax_cuda13_plugin",),

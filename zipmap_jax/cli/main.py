@@ -1,15 +1,14 @@
-"""Entry point of `zipmap`: parse, run one verb, turn users' mistakes into one sentence.
+"""Entry point of `zipmap`: parses the command line and runs one verb.
 
-Exit codes: 0 done, 1 a comparison found a difference, a device would starve or a scene of a batch
-failed, 2 a mistake in the input, 130 interrupted by Ctrl-C or SIGTERM, 141 the reader of the output
-left.
+Exit codes: 0 done; 1 a comparison found a difference, a device would starve, a scene of a batch
+failed, or the program has a defect; 2 a user error; 130 interrupted by Ctrl-C or SIGTERM; 141 the
+reader of the output left.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import signal
 import sys
 import threading
@@ -31,7 +30,7 @@ from zipmap_jax.cli.doctor import Doctor
 from zipmap_jax.cli.export_program import ExportProgram
 from zipmap_jax.cli.parity import Parity
 from zipmap_jax.cli.run import Run
-from zipmap_jax.errors import explain, reader_left
+from zipmap_jax.errors import run_main
 
 Verb = (
     Annotated[Run, subcommand("run")]
@@ -47,7 +46,6 @@ Verb = (
 )
 
 DESCRIPTION = "Cameras, depth and a point cloud from photographs or video, in one forward pass."
-MISTAKE, INTERRUPTED = 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,6 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    return run_main("zipmap", lambda: _run(args))
+
+
+def _run(args: list[str]) -> int:
     if args == ["--version"]:
         print(f"zipmap-jax {zipmap_jax.__version__}")
         return 0
@@ -76,21 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         verb = dataclasses.replace(verb, overrides=overrides)
     with warnings.catch_warnings(), _sigterm_as_interrupt():
         warnings.showwarning = _show_warning
-        try:
-            code = verb()
-            sys.stdout.flush()
-            return code
-        except KeyboardInterrupt:
-            print("zipmap: interrupted", file=sys.stderr)
-            return INTERRUPTED
-        except BrokenPipeError:
-            return reader_left()
-        except Exception as error:
-            sentence = explain(error)
-            if sentence is None or os.environ.get("ZIPMAP_DEBUG") == "1":
-                raise
-            print(f"zipmap: error: {sentence}", file=sys.stderr)
-            return MISTAKE
+        return verb()
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from zipmap_jax.convert.checkpoint import CARD, WEIGHTS, make_card, map_folder
 from zipmap_jax.convert.registry import kind_of
 from zipmap_jax.convert.rules import Params, nest
 from zipmap_jax.convert.torch_state import open_zipmap
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import MissingPackageError, UserError
 from zipmap_jax.nn.config import Policy
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def load(
 
     Raises:
       UserError: the name does not exist, or the checkpoint is damaged, incomplete or not ZipMap's.
-      OSError: a file cannot be read or downloaded.
-      ImportError: `huggingface_hub` is needed and not installed.
+      OSError: a file cannot be read.
+      MissingPackageError: `huggingface_hub` is needed and not installed.
     """
     from zipmap_jax.nn.config import FP32
 
@@ -132,7 +132,7 @@ def find(name_or_path: str | Path, *, ema: bool = False) -> CheckpointSource:
       The checkpoint.
 
     Raises:
-      UserError, OSError, ImportError: see `load`.
+      UserError, OSError: see `load`.
     """
     text = str(name_or_path)
     if text.startswith(_SCHEME):
@@ -195,9 +195,8 @@ def _download(address: str) -> Path:
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:
-        raise ImportError(
-            f"{address} needs the package huggingface_hub: pip install 'zipmap-jax[hub]'",
-            name="huggingface_hub",
+        raise MissingPackageError(
+            f"{address} needs the package huggingface_hub: pip install 'zipmap-jax[hub]'"
         ) from error
 
     def fetch(file: str) -> Path:
@@ -211,7 +210,7 @@ def _download(address: str) -> Path:
         return fetch(prefix + WEIGHTS).parent
     except Exception as error:  # the library raises errors of many types, also of its transport
         reason = next(iter(str(error).strip().splitlines()), "no reason given")
-        raise OSError(
+        raise UserError(
             f"could not fetch {address} ({type(error).__name__}: {reason}): check the address, "
             "your access and the network"
         ) from error

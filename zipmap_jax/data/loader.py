@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from zipmap_jax.data.batch_arrays import LOADED
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import MissingPackageError, UserError
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -76,7 +76,7 @@ def loader(
       prefetch: batches kept ready.
 
     Raises:
-      ImportError: grain is not installed.
+      MissingPackageError: grain is not installed.
       UserError: the microbatches do not divide evenly over the hosts.
     """
     if microbatches % hosts or not 0 <= host < hosts:
@@ -233,7 +233,9 @@ def _grain() -> Any:
         import grain
         from absl import flags
     except ImportError as error:
-        raise ImportError('reading data needs grain: pip install "zipmap-jax[data]"') from error
+        raise MissingPackageError(
+            'reading data needs the package grain: pip install "zipmap-jax[data]"'
+        ) from error
     # Workers receive grain's command line flags, which a program without absl.app never parses.
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import MissingPackageError, UserError
 from zipmap_jax.images.decode import Frame
 
 VIDEO_SUFFIXES = frozenset(
@@ -177,7 +177,7 @@ def _pyav() -> Any:
     try:
         import av
     except ImportError as error:
-        raise UserError(
+        raise MissingPackageError(
             'reading videos needs the package PyAV, which is not installed: run "pip install av", '
             "or give a folder of frames"
         ) from error

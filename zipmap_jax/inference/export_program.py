@@ -124,7 +124,7 @@ def export_program(
 
     Raises:
       UserError: the shape does not fit the model, or a platform is unknown.
-      ImportError: the package flatbuffers is not installed.
+      MissingPackageError: the package flatbuffers is not installed.
     """
     require_flatbuffers()
     path = Path(path)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.convert.safetensors_file import read_safetensors
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import MissingPackageError, UserError
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, UInt8
@@ -119,7 +119,7 @@ def load_program(
     Raises:
       UserError: a file is missing, damaged or of a model of another shape, or the program was
         not exported for this kind of device.
-      ImportError: the package flatbuffers is not installed.
+      MissingPackageError: the package flatbuffers is not installed.
     """
     require_flatbuffers()
     path = Path(path)
@@ -144,17 +144,16 @@ def load_program(
 
 
 def require_flatbuffers() -> None:
-    """JAX writes and reads programs with the package flatbuffers, which it does not bring along.
+    """Check that flatbuffers is installed, with which JAX writes and reads programs.
 
     Raises:
-      ImportError: it is not installed.
+      MissingPackageError: it is not.
     """
     try:
         import flatbuffers  # noqa: F401
     except ImportError as error:
-        raise ImportError(
-            "exported programs need the package flatbuffers: pip install 'zipmap-jax[export]'",
-            name="flatbuffers",
+        raise MissingPackageError(
+            "exported programs need the package flatbuffers: pip install 'zipmap-jax[export]'"
         ) from error
 
 

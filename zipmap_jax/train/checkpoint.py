@@ -100,7 +100,7 @@ class Checkpoints:
         """Wait until the last save is in its place.
 
         Raises:
-          OSError: it did not get there.
+          UserError: it could not be written.
         """
         pending, self._pending = self._pending, None
         if pending is None:
@@ -108,9 +108,9 @@ class Checkpoints:
         try:
             pending.result()
         except Exception as error:
-            raise OSError(
-                f"a checkpoint could not be written to {self.directory}, the ones before it are "
-                f"good: make room or check the disk ({error})"
+            raise UserError(
+                f"a checkpoint could not be written to {self.directory} ({error}), the ones before "
+                "it are good: make room or check the disk"
             ) from error
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:

@@ -61,7 +61,7 @@ def train(
       flops: floating-point operations of a step with such a batch, all devices together.
 
     Raises:
-      FloatingPointError: after `config.max_skipped` non-finite steps in a row.
+      UserError: after `config.max_skipped` non-finite steps in a row.
     """
     stop, log = stop or Stop(), config.log
     saved_at, first = time.monotonic(), int(state.step)

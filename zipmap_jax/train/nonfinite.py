@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
+from zipmap_jax.errors import UserError
+
 if TYPE_CHECKING:
     from zipmap_jax.train.config.schema import TrainConfig
     from zipmap_jax.train.step import Batch, Metrics
@@ -26,13 +28,13 @@ def give_up_if_broken(
       directory: where the batch is written to.
 
     Raises:
-      FloatingPointError: names the file with the batch.
+      UserError: names the file with the batch.
     """
     row = int(metrics["skipped_in_row"])
     if row < config.max_skipped:
         return
     path = dump_batch(batch, metrics, step, config.seed, directory)
-    raise FloatingPointError(
+    raise UserError(
         f"{row} steps in a row were not finite: look at the batch in {path}, or lower optim.lr; "
         "the last checkpoint is good"
     )

@@ -106,8 +106,9 @@ def test_train_py_says_what_is_missing_before_anything_else() -> None:
     )
     assert done.returncode == 2
     assert done.stderr == (
-        "train.py: 2 of the 2 data sets of the mixture are missing: mvs_synth (nowhere/mvs_synth), "
-        "virtual_kitti (nowhere/virtual_kitti); give --data.root for all, or "
-        "--data.mixture.NAME.root for one, or leave one out with --data.mixture.NAME.weight 0\n"
+        "train.py: error: 2 of the 2 data sets of the mixture are missing: "
+        "mvs_synth (nowhere/mvs_synth), virtual_kitti (nowhere/virtual_kitti); "
+        "give --data.root for all, or --data.mixture.NAME.root for one, or "
+        "leave one out with --data.mixture.NAME.weight 0\n"
     )
     assert not done.stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import MissingPackageError
 from zipmap_jax.train.log.sink import flat
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class TensorBoard:
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
-            raise UserError(
+            raise MissingPackageError(
                 "the writer tensorboard needs tensorboardX: pip install 'zipmap-jax[log]', or "
                 "leave it out of log.writers"
             ) from error

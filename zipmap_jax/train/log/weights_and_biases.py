@@ -6,7 +6,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import MissingPackageError
 from zipmap_jax.files import write_text
 from zipmap_jax.train.log.sink import flat
 
@@ -33,7 +33,7 @@ class WeightsAndBiases:
         try:
             import wandb  # pyright: ignore[reportMissingImports]
         except ImportError as error:
-            raise UserError(
+            raise MissingPackageError(
                 "the writer wandb needs the package of that name: pip install wandb, or leave it "
                 "out of log.writers"
             ) from error
