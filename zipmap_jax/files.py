@@ -8,9 +8,24 @@ import math
 import os
 import secrets
 import shutil
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+ARCHIVE_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What `zipfile` and `numpy.load` raise for a damaged file that could be opened."""
 
 
 def dumps(value: Any, **options: Any) -> str:

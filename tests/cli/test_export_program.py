@@ -58,7 +58,7 @@ def test_options_reach_the_work(exporting: list, tmp_path: Path, capsys: Capture
 def test_mistakes(tmp_path: Path, capsys: Capture) -> None:
     base = ["export-program", "--views", "8", "-o"]
     assert main([*base, str(tmp_path / "p"), "--size", "518"]) == 2
-    assert "--size is height x width like 392x518, got '518'" in capsys.readouterr().err
+    assert "--size takes HEIGHTxWIDTH such as 392x518, got '518'" in capsys.readouterr().err
     assert main([*base, str(tmp_path), "--size", "392x518"]) == 2
     assert "is a folder: name a file in it" in capsys.readouterr().err
 

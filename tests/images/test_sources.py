@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.images.sources import (
     evenly_spaced,
     list_sources,
@@ -136,7 +137,7 @@ def test_nothing_but_strays_is_an_error(tmp_path):
 def test_check_counts_as_a_failure_to_read(folder):
     def check(frame):
         if frame.name.startswith("b"):
-            raise ValueError(f"{frame.name} is disliked")
+            raise UserError(f"{frame.name} is disliked")
 
     with pytest.warns(UserWarning, match="disliked"):
         assert names(read_frames(folder, check=check)) == ["a1.jpg"]

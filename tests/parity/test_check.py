@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.parity.check import CHECKERS, check
 
 
 def refusing(arrays: Any, meta: Any) -> list[Any]:
-    raise ValueError("size 'medium' is unknown")
+    raise UserError("size 'medium' is unknown")
 
 
 @pytest.fixture(autouse=True)

@@ -87,7 +87,7 @@ def test_what_is_done_is_not_repeated(frame, tmp_path):
 def test_a_rehearsal_is_not_gone_on_with(frame, tmp_path):
     frame("good")
     config = SuiteConfig(tmp_path, preset="tiny", items=("good",))
-    with pytest.raises(ValueError, match=r"holds measurements of large at .*another folder"):
+    with pytest.raises(ValueError, match=r"holds measurements of .*large.*: choose another folder"):
         run_suite(config, (sys.executable,), lambda line: None)
 
 

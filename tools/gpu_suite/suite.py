@@ -119,11 +119,12 @@ def _require_same(config: SuiteConfig) -> None:
     """
     what = {"preset": config.preset, "size": list(config.size)}
     file = config.out / "suite_config.json"
-    if file.exists() and (before := json.loads(file.read_text("utf-8"))) != what:
-        raise UserError(
-            f"{config.out} holds measurements of {before['preset']} at {before['size']}: choose "
-            "another folder"
-        )
+    try:
+        before = json.loads(file.read_text("utf-8")) if file.exists() else what
+    except ValueError as error:  # of JSON or UTF-8
+        raise UserError(f"{file} is damaged ({error}): choose another folder") from error
+    if before != what:
+        raise UserError(f"{config.out} holds measurements of {before}: choose another folder")
     write_json(file, what)
 
 

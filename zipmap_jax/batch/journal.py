@@ -79,7 +79,7 @@ class Journal:
         """
         path = self._hidden / SETTINGS
         if path.exists():
-            self._compare(json.loads(path.read_text("utf-8")), settings)
+            self._compare(_read_settings(path), settings)
         elif self.out.exists() and (not self.out.is_dir() or any(self._foreign())):
             raise UserError(
                 f"{self.out} exists and is not the folder of an earlier batch: choose another name"
@@ -170,6 +170,21 @@ class Journal:
 
     def _foreign(self) -> list[Path]:
         return [path for path in self.out.iterdir() if path.name != HIDDEN]
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+    except ValueError as error:  # of JSON or UTF-8
+        raise UserError(
+            f"{path} is damaged ({error}): choose another folder, or delete that file to continue"
+        ) from error
+    if not isinstance(settings, dict):
+        raise UserError(
+            f"{path} must hold a JSON object, got {type(settings).__name__}: choose another "
+            "folder, or delete that file to continue"
+        )
+    return settings
 
 
 def _manifest(

@@ -32,7 +32,7 @@ from zipmap_jax.batch.plan import (
     sources_of,
 )
 from zipmap_jax.batch.scenes import SceneInput
-from zipmap_jax.errors import explain
+from zipmap_jax.errors import UserError, explain
 from zipmap_jax.export import OutputError, write_all
 from zipmap_jax.geometry.pixel_map import PixelMap
 from zipmap_jax.images.decode import Frame
@@ -163,7 +163,7 @@ class _Batch:
             record = before.get(scene.name)
             try:
                 finished = self.journal.finished(scene.name)
-            except ValueError as error:
+            except UserError as error:
                 self._failed(scene.name, error)
                 continue
             if not finished:
@@ -228,7 +228,7 @@ class _Batch:
                     progress=self._clock,
                     on_program=self._announce,
                 )
-            except ValueError as error:  # memory ran out
+            except Exception as error:  # such as memory that ran out: the others go on
                 for read in members:
                     self._failed(read.planned.scene.name, error, read.seconds, bucket)
                 continue
@@ -302,7 +302,7 @@ class _Batch:
         """Whether another process was quicker, as when two were given the same scenes."""
         try:
             return self.journal.finished(name)
-        except ValueError:
+        except UserError:
             return False
 
     def _failed(
@@ -343,5 +343,5 @@ def _disk_full(error: BaseException) -> bool:
 def _views_of(folder: Path) -> int | None:
     try:
         return len(json.loads((folder / "cameras.json").read_text("utf-8"))["views"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -86,7 +86,7 @@ def which_process(text: str | None, environment: Mapping[str, str] = os.environ)
         if not any(values):
             return 0, 1
         text, given = "/".join(values), " and ".join(VARIABLES)
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
     if not match or int(match[1]) >= int(match[2]):
         raise UserError(
             f"{given} must give a number from 0 and how many there are, like 0/4 to 3/4, got {text}"

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from zipmap_jax.cli.loading import Precision, policy_for
+from zipmap_jax.cli.numbers import parse_ratio
 from zipmap_jax.errors import UserError
 
 
@@ -51,7 +52,7 @@ class Compile:
         from zipmap_jax.inference.warm_cache import buckets_for, shapes_of_model, warm
 
         views = [_whole("--views", text) for text in self.views.split(",")]
-        ratios = [_ratio(text) for text in self.ratio.split(",")]
+        ratios = [parse_ratio(text) for text in self.ratio.split(",")]
         for name, value in (("--batch-size", self.batch_size), ("--chunk", self.chunk)):
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}: leave it out")
@@ -92,10 +93,3 @@ def _whole(name: str, text: str) -> int:
         return int(text)
     except ValueError:
         raise UserError(f"{name} takes whole numbers like 8,16,32, got {text!r}") from None
-
-
-def _ratio(text: str) -> tuple[int, int]:
-    width, colon, height = text.partition(":")
-    if not (colon and width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise UserError(f"--ratio takes shapes like 4:3,3:4,16:9, got {text!r}")
-    return int(width), int(height)

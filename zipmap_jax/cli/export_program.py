@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from zipmap_jax.cli.loading import Precision, load_model
+from zipmap_jax.cli.numbers import parse_size
 from zipmap_jax.errors import UserError
 
 
@@ -63,7 +64,7 @@ class ExportProgram:
         precision = self.precision
         if precision == "auto":
             precision = "fp32" if "cpu" in platforms else "bf16"
-        size = _size(self.size)
+        size = parse_size(self.size)
         began = time.monotonic()
         facts, weights = export_program(
             load_model(self.model, precision),
@@ -87,10 +88,3 @@ class ExportProgram:
         print(f"seconds: {seconds}")
         print(self.out)
         return 0
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, x, width = text.lower().partition("x")
-    if not (x and height.isdigit() and width.isdigit()):
-        raise UserError(f"--size is height x width like 392x518, got {text!r}")
-    return int(height), int(width)

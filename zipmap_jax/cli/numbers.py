@@ -26,7 +26,27 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
       UserError: not two positive whole numbers.
     """
-    parts = text.split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
+    sides = _pair(text.lower(), "x")
+    if sides is None:
         raise UserError(f"--size takes HEIGHTxWIDTH such as 392x518, got {text!r}")
-    return int(parts[0]), int(parts[1])
+    return sides
+
+
+def parse_ratio(text: str) -> tuple[int, int]:
+    """(width, height) from "4:3".
+
+    Raises:
+      UserError: not two positive whole numbers.
+    """
+    sides = _pair(text, ":")
+    if sides is None:
+        raise UserError(f"--ratio takes shapes like 4:3,3:4,16:9, got {text!r}")
+    return sides
+
+
+def _pair(text: str, mark: str) -> tuple[int, int] | None:
+    try:
+        first, second = (int(part) for part in text.split(mark))
+    except ValueError:  # not two parts, or not numbers
+        return None
+    return (first, second) if first > 0 and second > 0 else None

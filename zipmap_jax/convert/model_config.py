@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from zipmap_jax.config_io import mistyped
 from zipmap_jax.errors import UserError
 from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig, FastWeightConfig
@@ -52,7 +53,7 @@ def config_from_dict(data: Mapping[str, Any]) -> ZipMapConfig:
 
 def _build(cls: type, data: Any, prefix: str) -> Any:
     if not isinstance(data, Mapping):
-        raise UserError(f"{prefix or 'config'} must be a table of values, got {data!r}")
+        raise UserError(f"{prefix or 'config'} must be a table of values, got {data!r}: correct it")
     known = {field.name for field in dataclasses.fields(cls)}
     unknown = [prefix + name for name in data if name not in known]
     if unknown:
@@ -60,6 +61,8 @@ def _build(cls: type, data: Any, prefix: str) -> Any:
             f"the configuration has unknown entries {', '.join(unknown)}: it may come from a "
             "newer version of zipmap-jax, so update"
         )
+    if wrong := mistyped(cls, data):
+        raise UserError(f"the configuration cannot be used ({prefix}{wrong}): fix its values")
     try:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
     except (TypeError, ZeroDivisionError) as error:

@@ -49,6 +49,8 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
       OSError: the file cannot be read.
     """
     path = Path(path)
+    with path.open("rb"):  # raises an error that names the file, which the library's may not
+        pass
     try:
         with safe_open(path, framework="np"):  # checks the whole header
             pass

@@ -25,6 +25,7 @@ import ml_dtypes
 import numpy as np
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import ARCHIVE_ERRORS
 
 STORAGES: dict[str, np.dtype] = {
     "DoubleStorage": np.dtype(np.float64),
@@ -177,7 +178,9 @@ def _load(path: Path) -> Any:
             if f"{prefix}byteorder" in members and archive.read(f"{prefix}byteorder") != b"little":
                 _fail(path, "was written on a big-endian machine: save it again on another one")
             description = archive.read(pickles[0])
-    except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, RuntimeError) as error:
+    except UserError:
+        raise
+    except ARCHIVE_ERRORS as error:
         _fail(path, f"is truncated or damaged ({error}): copy or download it again")
     storages = _Storages(path, prefix, members)
     try:

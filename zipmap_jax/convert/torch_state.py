@@ -91,6 +91,6 @@ def open_zipmap(path: str | Path, *, variant: str | None = None, ema: bool = Fal
         config, notes = identify(shapes, variant=variant, file_name=path.name)
         subject = f"as a {config.preset} {config.variant} model it"
         check(shapes, expected_shapes(config), subject=subject, remedy=REMEDY)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return ZipMapState(state, config, notes)

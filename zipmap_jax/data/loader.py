@@ -121,7 +121,7 @@ class Loader:
 
     def __next__(self) -> HostBatch:
         if self._batches is None:
-            raise UserError("the loader is closed: open another one")
+            raise ValueError("the loader is closed: open another one")
         # Arrays from a worker are views of shared memory, which plain arrays keep alive.
         batch = {name: np.asarray(array) for name, array in next(self._batches).items()}
         for source, count in zip(batch["source"], batch.pop("failures"), strict=True):

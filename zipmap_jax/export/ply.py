@@ -73,6 +73,19 @@ def read_ply(path: Path) -> np.ndarray:
     lines = [line.split() for line in head.decode("ascii", "replace").splitlines()]
     if not mark or lines[:1] != [["ply"]] or ["format", "binary_little_endian", "1.0"] not in lines:
         raise UserError(f"{path} is not a binary little-endian PLY file; convert it first.")
+    try:
+        dtype, count = _vertices([line for line in lines if line], path)
+    except (ValueError, IndexError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} has a damaged header ({error}); write it again.") from error
+    if count < 0 or len(body) < count * dtype.itemsize:
+        raise UserError(f"{path} ends before its {count} vertices; write it again.")
+    return np.frombuffer(body, dtype, count)
+
+
+def _vertices(lines: list[list[str]], path: Path) -> tuple[np.dtype, int]:
+    """Type and number of the vertices that the header describes."""
     elements = [i for i, line in enumerate(lines) if line[:1] == ["element"]]
     if not elements or lines[elements[0]][1] != "vertex":
         raise UserError(f"{path} does not start with its vertices; write them first.")
@@ -81,8 +94,4 @@ def read_ply(path: Path) -> np.ndarray:
     unknown = [line for line in properties if len(line) != 3 or line[1] not in _TYPES]
     if unknown:
         raise UserError(f"{path} has the property {' '.join(unknown[0])!r}; only numbers are read.")
-    dtype = np.dtype([(name, _TYPES[kind]) for _, kind, name in properties])
-    count = int(lines[elements[0]][2])
-    if len(body) < count * dtype.itemsize:
-        raise UserError(f"{path} ends before its {count} vertices; write it again.")
-    return np.frombuffer(body, dtype, count)
+    return np.dtype([(n, _TYPES[kind]) for _, kind, n in properties]), int(lines[elements[0]][2])

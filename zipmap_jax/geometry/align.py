@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zipmap_jax.errors import UserError
 from zipmap_jax.geometry.rotation import nearest_rotation
 
 if TYPE_CHECKING:
@@ -75,19 +74,19 @@ def umeyama(
       The minimiser; its scale is 1 if all source points coincide.
 
     Raises:
-      UserError: the shapes differ, or a coordinate is not finite.
+      ValueError: the shapes differ, or a coordinate is not finite.
 
     Source: Umeyama, Least-squares estimation of transformation parameters between two point
       patterns, PAMI 1991.
     """
     if source.shape != target.shape or source.ndim != 2 or source.shape[1] != 3 or not len(source):
-        raise UserError(
+        raise ValueError(
             f"Alignment needs two equal non-empty lists of 3-D points, got shapes {source.shape} "
             f"and {target.shape}; match them first."
         )
     a, b = source.astype(np.float64), target.astype(np.float64)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise UserError("Alignment needs finite points, got NaN or infinity; drop those pairs.")
+        raise ValueError("Alignment needs finite points, got NaN or infinity; drop those pairs.")
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
     covariance = (b - mean_b).T @ (a - mean_a) / len(a)
     rotation = nearest_rotation(covariance)

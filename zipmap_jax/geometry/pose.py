@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zipmap_jax.errors import UserError
 from zipmap_jax.geometry.camera import fov_from_intrinsics, intrinsics_from_fov
 from zipmap_jax.geometry.namespace import array_namespace
 from zipmap_jax.geometry.rotation import matrix_to_quaternion, multiply, quaternion_to_matrix
@@ -46,12 +45,12 @@ def homogeneous(pose: Float[Array, "*b r 4"]) -> Float[Array, "*b 4 4"]:
       4 x 4 matrices.
 
     Raises:
-      UserError: the last two axes are neither 3 x 4 nor 4 x 4.
+      ValueError: the last two axes are neither 3 x 4 nor 4 x 4.
     """
     if pose.shape[-2:] == (4, 4):
         return pose
     if pose.shape[-2:] != (3, 4):
-        raise UserError(f"A pose must be 3x4 or 4x4, got shape {tuple(pose.shape)}; reshape it.")
+        raise ValueError(f"A pose must be 3x4 or 4x4, got shape {tuple(pose.shape)}; reshape it.")
     xp = array_namespace(pose)
     last = xp.broadcast_to(
         xp.asarray([[0.0, 0.0, 0.0, 1.0]], dtype=pose.dtype), (*pose.shape[:-2], 1, 4)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from zipmap_jax.errors import UserError
 from zipmap_jax.geometry.camera import scale_intrinsics
 from zipmap_jax.geometry.namespace import array_namespace
 from zipmap_jax.geometry.pose import invert_pose, relative_pose, transform_points
@@ -83,7 +82,7 @@ def ray_conditions(
       6 or 9 channels per pixel.
 
     Raises:
-      UserError: `kind` is unknown.
+      ValueError: `kind` is unknown.
 
     Source: ZipMap (arXiv 2603.04385), querying the scene state.
     """
@@ -108,7 +107,7 @@ def ray_conditions(
         "plucker_and_common_origin": (o, d, moment),
     }
     if kind not in channels:
-        raise UserError(f"Ray conditions must be one of {sorted(channels)}, got {kind!r}.")
+        raise ValueError(f"Ray conditions must be one of {sorted(channels)}, got {kind!r}.")
     return xp.concatenate(channels[kind], axis=-1)
 
 

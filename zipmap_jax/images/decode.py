@@ -33,6 +33,8 @@ _DECODING_ERRORS = (
     EOFError,
     SyntaxError,  # Pillow raises it for broken PNG chunks
     ValueError,
+    RuntimeError,  # of the AVIF decoder
+    MemoryError,  # a damaged header states sizes without limit
     struct.error,
     Image.DecompressionBombError,
 )
@@ -146,6 +148,7 @@ def _explain(path: Path, error: BaseException) -> str:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         return f"{path} is larger than {most} megapixels: resize it, or leave it out"
     reason = str(getattr(error, "strerror", None) or error).rstrip(".").replace("\n", " ")
+    reason = reason or type(error).__name__
     return f"{path} cannot be read as an image ({reason}): copy or export it again, or leave it out"
 
 

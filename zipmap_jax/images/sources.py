@@ -95,8 +95,8 @@ def _count(path: Path, fps: float, strict: bool) -> int:
         return video.count_frames(path, fps, strict)
     except video.BrokenOff:
         raise
-    except ValueError:
-        return 1  # reading will say what is wrong with it
+    except UserError:
+        return 1  # reading it raises the error
 
 
 def evenly_spaced(sources: Sequence[ImageSource], count: int | None) -> list[ImageSource]:
@@ -130,7 +130,7 @@ def _probe(source: ImageSource, exif: bool) -> tuple[int, int] | None:
     assert isinstance(source.item, Path)
     try:
         return (image_size if source.frame is None else video.frame_size)(source.item, exif)
-    except ValueError:
+    except UserError:
         return None
 
 
@@ -151,7 +151,7 @@ def read_sources(
       exif: apply the orientation recorded in images and videos.
       strict: fail on the first image or video that cannot be read, instead of leaving it out with
         a warning. Arrays are the caller's own: a bad one always fails.
-      check: called with each frame; a ValueError from it counts as a failure to read.
+      check: called with each frame; a UserError from it counts as a failure to read.
       progress: called as `progress("reading", done, total)`.
 
     Returns:
@@ -168,7 +168,7 @@ def read_sources(
                 if check:
                     check(frame)
                 frames.append(frame)
-        except ValueError as error:
+        except UserError as error:
             if strict or isinstance(source.item, Frame):
                 raise
             failures.append(str(error))

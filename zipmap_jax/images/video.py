@@ -152,7 +152,12 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
             raise UserError(f"{path} has no video stream: give a video with pictures")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        yield container, stream
+        try:
+            yield container, stream
+        except av.FFmpegError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror}): export it again as H.264 MP4"
+            ) from error
 
 
 def _decoded(path: Path, container: Any, stream: Any, strict: bool) -> Iterator[Any]:

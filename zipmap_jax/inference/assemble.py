@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from zipmap_jax.errors import UserError
 from zipmap_jax.geometry.pixel_map import PixelMap
 from zipmap_jax.geometry.plausible import PARTS, plausible_cameras
 from zipmap_jax.geometry.pose import rebase_poses
@@ -41,7 +40,7 @@ def assemble(
       progress: called as `progress("assembling", done, total)`.
 
     Raises:
-      UserError: the prediction holds no poses, several scenes or too few views.
+      ValueError: the prediction holds no poses, several scenes or too few views.
 
     Source: ZipMap's offline demonstration.
     """
@@ -101,13 +100,13 @@ def _with_plausible_cameras(
 
 def _check(prediction: Prediction, frames: Sequence[Frame], pixel_maps: Sequence[PixelMap]) -> None:
     if prediction.w2c is None or prediction.intrinsics is None:
-        raise UserError(
+        raise ValueError(
             "a scene needs camera poses, and the prediction has none (rays were read): "
             "assemble the prediction of an update"
         )
     batch, views = prediction.depth.shape[:2]
     if batch != 1 or not 0 < len(frames) == len(pixel_maps) <= views:
-        raise UserError(
+        raise ValueError(
             "a scene needs one batch entry and one frame and pixel map per view, got batch "
             f"{batch}, {views} views, {len(frames)} frames and {len(pixel_maps)} pixel maps: "
             "select one batch entry and pass its frames"

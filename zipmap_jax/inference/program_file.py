@@ -20,6 +20,7 @@ import numpy as np
 
 from zipmap_jax.convert.safetensors_file import read_safetensors
 from zipmap_jax.errors import MissingPackageError, UserError
+from zipmap_jax.files import ARCHIVE_ERRORS
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, UInt8
@@ -130,7 +131,13 @@ def load_program(
             f"{path} was exported for {', '.join(facts['platforms'])}, and this machine runs on "
             f"{platform}: export it with --platforms {platform}"
         )
-    exported = jax.export.deserialize(bytearray(binary))
+    try:
+        exported = jax.export.deserialize(bytearray(binary))
+    except Exception as error:  # a damaged artefact fails in every way there is
+        raise UserError(
+            f"{path} holds no program that JAX {jax.__version__} can read "
+            f"({type(error).__name__}): export or copy it again"
+        ) from error
     shapes = jax.tree.unflatten(exported.in_tree, exported.in_avals)[0][0]
     if isinstance(weights, Mapping):
         _check_precision(weights, shapes, path)
@@ -163,13 +170,14 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             facts, binary = json.loads(archive.read(FACTS)), archive.read(BINARY)
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+            version = facts["format"]
+    except (*ARCHIVE_ERRORS, TypeError) as error:
         raise UserError(
             f"{path} is no exported program, or damaged ({error}): export or copy it again"
         ) from error
-    if facts["format"] != FORMAT:
+    if version != FORMAT:
         raise UserError(
-            f"{path} is of format {facts['format']}, and this version reads {FORMAT}: export it "
+            f"{path} is of format {version}, and this version reads {FORMAT}: export it "
             "again, or update zipmap-jax"
         )
     return facts, binary

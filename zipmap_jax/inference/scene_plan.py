@@ -68,7 +68,7 @@ def plan_scene(
     """
     preparation = model.model.preparation
     sizes = [s for s in probe_sizes(sources, exif) if _usable(preparation, s, size, mode)]
-    sizes = sizes or [(size, size)]  # reading will say why there are none
+    sizes = sizes or [(size, size)]  # reading them raises the error
     network_size = preparation.network_shape(sizes, size, mode)
     work = workload_of(model.model, model.params, sizes, network_size, chunk)
     work = dataclasses.replace(work, devices=devices)
@@ -111,6 +111,6 @@ def padded(workload: Workload) -> Workload:
 def _usable(preparation: Preparation, shape: Size, size: int, mode: str) -> bool:
     try:
         preparation.resized_shape(shape, size, mode)
-    except ValueError:
+    except UserError:
         return False
     return True

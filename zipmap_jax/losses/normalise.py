@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from zipmap_jax.errors import UserError
 from zipmap_jax.losses.robust import clamp, safe_norm
 from zipmap_jax.structs import HeadOutputs
 
@@ -143,10 +142,10 @@ def normalise_prediction(
       The converted prediction, and the two scales, which also apply to other views of the scenes.
 
     Raises:
-      UserError: the prediction has no local points.
+      ValueError: the prediction has no local points.
     """
     if prediction.local_points is None:
-        raise UserError(
+        raise ValueError(
             "Losses need local points to find the scale, got a prediction without; "
             "pass the prediction of the input views."
         )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from zipmap_jax.errors import UserError
 from zipmap_jax.losses.camera import absolute_pose_loss, pairwise_pose_loss
 from zipmap_jax.losses.config import POSE_WEIGHTS, LossConfig
 from zipmap_jax.losses.depth import depth_loss
@@ -117,7 +116,7 @@ def total_loss(
       - with queries also "loss_nvs_rgb", the colour loss, and "loss_nvs_psnr" in decibels.
 
     Raises:
-      UserError: the prediction lacks poses or local points.
+      ValueError: the prediction lacks poses or local points.
 
     Source: ZipMap (arXiv 2603.04385), training losses.
     """
@@ -183,7 +182,7 @@ def _patch_terms(patches: PatchPredictions, target: Target, config: LossConfig) 
 
 def _camera_terms(aligned: HeadOutputs, target: Target, config: LossConfig) -> Terms:
     if aligned.pose_enc is None:
-        raise UserError(
+        raise ValueError(
             "The camera loss needs pose encodings, got a prediction without; "
             "pass the prediction of the input views."
         )
@@ -224,7 +223,7 @@ def _query_terms(
     perceptual: Mapping[str, Any] | None,
 ) -> Terms:
     if aligned.rgb is None:
-        raise UserError("The colour loss needs rgb, got a prediction without; query the model.")
+        raise ValueError("The colour loss needs rgb, got a prediction without; query the model.")
     terms = {"nvs_l2": colour_loss(aligned.rgb, target.images)}
     if perceptual is not None:
         terms["nvs_lpips"] = perceptual_loss(perceptual, aligned.rgb, target.images)

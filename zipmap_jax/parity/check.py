@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import ARCHIVE_ERRORS
 from zipmap_jax.nn.config import Policy
 from zipmap_jax.parity import end_to_end, fast_weights, geometry, gradients, losses, units
 from zipmap_jax.parity.report import TensorComparison
@@ -50,7 +50,7 @@ def check(path: str | Path, policy: Policy | None = None) -> list[TensorComparis
     path = Path(path)
     arrays = _read(path)
     meta = _meta(path, arrays)
-    kind = meta.get("kind", path.stem)
+    kind = str(meta.get("kind", path.stem))
     checker = next((f for prefix, f in CHECKERS.items() if kind.startswith(prefix)), None)
     if checker is None:
         raise UserError(
@@ -62,7 +62,7 @@ def check(path: str | Path, policy: Policy | None = None) -> list[TensorComparis
             raise UserError(f"{path}: kind {kind!r} is no whole model: leave the policy out")
         checker = functools.partial(end_to_end.check_in_format, policy)
     if "inputs_from" in meta:
-        other = _read(path.parent / meta["inputs_from"])
+        other = _read(path.parent / str(meta["inputs_from"]))
         arrays = {k: v for k, v in other.items() if k.startswith("in.")} | arrays
     try:
         rows = checker(arrays, meta)
@@ -71,7 +71,7 @@ def check(path: str | Path, policy: Policy | None = None) -> list[TensorComparis
             f"{path}: {missing} is not known for kind {kind!r}: see docs/parity.md for its arrays "
             "and configuration"
         ) from missing
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{path}: {error}") from error
     if not rows:
         raise UserError(
@@ -86,9 +86,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a readable .npz file ({error})") from error
+        raise UserError(f"{path}: no such file: check the path") from None
+    except (*ARCHIVE_ERRORS, AttributeError) as error:
+        raise UserError(f"{path}: not a readable .npz file ({error}): record it again") from error
 
 
 def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         return _json_object(str(arrays.pop("meta")), f"{path}: 'meta'")
     files: Any = None
     if manifest.exists():
-        files = _json_object(manifest.read_text(), str(manifest)).get("files")
+        files = _json_object(manifest.read_bytes(), str(manifest)).get("files")
     if not isinstance(files, dict) or not isinstance(files.get(path.name), dict):
         raise UserError(
             f"{path}: no configuration: add a JSON string 'meta' to the file, or an entry for it "
@@ -106,11 +106,11 @@ def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return files[path.name]
 
 
-def _json_object(text: str, where: str) -> dict[str, Any]:
+def _json_object(text: str | bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where} is not valid JSON ({error})") from error
+    except ValueError as error:  # of JSON or UTF-8
+        raise UserError(f"{where} is not valid JSON ({error}): write it again") from error
     if not isinstance(value, dict):
-        raise UserError(f"{where} must be a JSON object, got {type(value).__name__}")
+        raise UserError(f"{where} must be a JSON object, got {type(value).__name__}: correct it")
     return value

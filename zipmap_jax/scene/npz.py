@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import ARCHIVE_ERRORS
 from zipmap_jax.scene.scene import Scene
 
 FORMAT = "zipmap-scene-1"
@@ -62,16 +62,19 @@ def load_scene(path: Path | str) -> Scene:
 
     Raises:
       UserError: the file is not a scene, or is damaged.
-      FileNotFoundError: the file does not exist.
+      OSError: the file cannot be opened.
     """
-    if Path(path).exists() and not zipfile.is_zipfile(path):
+    path = Path(path)
+    with path.open("rb"):  # a missing file is not a damaged one
+        pass
+    if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is not a NumPy archive; give a scene.npz written by zipmap-jax.")
     try:
         with np.load(path, allow_pickle=False) as archive:
             if "format" not in archive or str(archive["format"]) != FORMAT:
-                raise UserError(f"its format is not {FORMAT}")
+                raise ValueError(f"its format is not {FORMAT}")
             return _scene(archive)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (*ARCHIVE_ERRORS, TypeError) as error:
         raise UserError(
             f"{path} cannot be read as a scene ({error}); give a scene.npz written by zipmap-jax."
         ) from error
@@ -86,7 +89,7 @@ def _scene(archive: Any) -> Scene:
         else:
             dense[key] = tuple(archive[f"{key}_{i:04d}"] for i in range(len(names)))
         if len(dense[key]) != len(names):
-            raise UserError(f"{key} has {len(dense[key])} views instead of {len(names)}")
+            raise ValueError(f"{key} has {len(dense[key])} views instead of {len(names)}")
     height, width = (int(x) for x in archive["network_size"])
     return Scene(
         w2c=archive["w2c"],

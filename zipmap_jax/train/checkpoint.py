@@ -22,7 +22,7 @@ from zipmap_jax.train.distributed import on_host
 from zipmap_jax.train.sharding import laid_out, shardings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jax.sharding import Mesh
 
@@ -118,8 +118,12 @@ class Checkpoints:
 
         Args:
           like: arrays or `jax.ShapeDtypeStruct`s of the wanted tree.
+
+        Raises:
+          UserError: there is no such step, or its files are damaged.
         """
-        return self._orbax.load(self._chosen(step), _targets(like))
+        with self._reading(step) as chosen:
+            return self._orbax.load(chosen, _targets(like))
 
     def restore_weights(self, like: Any, which: Weights = "ema", step: int | None = None) -> Any:
         """Parameters alone, without reading the moments.
@@ -130,21 +134,44 @@ class Checkpoints:
         """
         context = ocp.Context()
         context.pytree.loading.partial_load = True
-        with context:
-            return self._orbax.load(self._chosen(step), {which: _targets(like)})[which]
+        with context, self._reading(step) as chosen:
+            return self._orbax.load(chosen, {which: _targets(like)})[which]
 
     def note(self, step: int | None = None) -> dict[str, Any]:
         """What a step was saved with: `config` as JSON, `config_digest` and `versions`."""
-        note: Any = self._orbax.metadata(self._chosen(step)).custom_metadata
+        with self._reading(step) as chosen:
+            note: Any = self._orbax.metadata(chosen).custom_metadata
         if not isinstance(note, dict) or "config" not in note:
             raise UserError(
-                f"checkpoint {self.directory} holds no configuration: it is not a run's"
+                f"checkpoint {self.directory} holds no configuration, so it is not a run's: "
+                "name the work directory of a run"
             )
         return note
 
     def config(self, step: int | None = None) -> TrainConfig:
         """The configuration a step was saved with."""
-        return from_json(TrainConfig, json.loads(self.note(step)["config"]))
+        text = self.note(step)["config"]
+        try:
+            values = json.loads(text)
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"checkpoint {self.directory} holds a damaged configuration ({error}): delete its "
+                "newest step to use the one before"
+            ) from error
+        return from_json(TrainConfig, values)
+
+    @contextlib.contextmanager
+    def _reading(self, step: int | None) -> Iterator[int]:
+        """The number of a step; Orbax's errors of damaged files become one sentence."""
+        chosen = self._chosen(step)
+        try:
+            yield chosen
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"checkpoint {self.directory / str(chosen)} is damaged or of another model "
+                f"({type(error).__name__}): delete that folder to use the step before it, or name "
+                "another run"
+            ) from error
 
     def _chosen(self, step: int | None) -> int:
         chosen = self.latest if step is None else step

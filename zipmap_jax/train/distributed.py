@@ -50,12 +50,18 @@ def join(
       Whether the run has several processes.
 
     Raises:
-      UserError: only some of the three are known.
+      UserError: only some of the three are known, or the run could not be joined.
     """
     if detect:
         # An empty list stands for all; None would have JAX give every task of SLURM a single one.
         chosen = environment.get("JAX_LOCAL_DEVICE_IDS") or _share_a_node(environment)
-        jax.distributed.initialize(local_device_ids=None if chosen else [])
+        try:
+            jax.distributed.initialize(local_device_ids=None if chosen else [])
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"--distributed could not join a run of the cluster ({error}): give --coordinator, "
+                "--processes and --process"
+            ) from error
         return jax.process_count() > 1
     values = (coordinator, processes, process)
     given = [
@@ -75,10 +81,17 @@ def join(
         sizes = int(count), int(number)
     except ValueError:
         raise UserError(
-            f"{VARIABLES[1]}={count} and {VARIABLES[2]}={number} must be whole numbers"
+            f"{VARIABLES[1]}={count} and {VARIABLES[2]}={number} must be whole numbers: "
+            "correct them"
         ) from None
     # Within `srun`, too, what is given by hand is all there is to know.
-    jax.distributed.initialize(address, *sizes, cluster_detection_method="deactivate")
+    try:
+        jax.distributed.initialize(address, *sizes, cluster_detection_method="deactivate")
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"process {sizes[1]} of {sizes[0]} could not join the run at {address} ({error}): "
+            "check --coordinator, --processes and --process"
+        ) from error
     return jax.process_count() > 1
 
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from zipmap_jax.errors import UserError
-
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
@@ -84,7 +82,7 @@ def colormap_table(name: ColormapName) -> UInt8[np.ndarray, "256 3"]:
         lightness, hue = 0.52 + 0.30 * np.sin(np.pi * t) ** 1.5 + 0.08 * t, 262 - 234 * t
         chroma = np.full_like(t, 0.14)
     else:
-        raise UserError(f"A colour map is 'dusk' or 'spectrum', not {name!r}; choose one of them.")
+        raise ValueError(f"A colour map is 'dusk' or 'spectrum', not {name!r}; choose one of them.")
     table = np.round(255 * _oklch_to_srgb(lightness, chroma, np.radians(hue))).astype(np.uint8)
     table.setflags(write=False)
     return table

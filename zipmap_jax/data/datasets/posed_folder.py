@@ -99,7 +99,7 @@ def _read_cameras(file: Path) -> _Sequence:
     cameras: dict[str, Any] = json.loads(file.read_text("utf-8"))
     frames = cameras["frames"]
     if not frames:
-        raise UserError("it lists no frames")
+        raise ValueError("it lists no frames")
     return _Sequence(
         file.parent,
         tuple(str(frame["image"]) for frame in frames),

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from zipmap_jax.errors import UserError
-
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
@@ -82,16 +80,16 @@ class DepthMetric:
           The state; empty if no pixel is valid.
 
         Raises:
-          UserError: shapes differ, or the alignment is unknown.
+          ValueError: shapes differ, or the alignment is unknown.
         """
         if not predicted.shape == true.shape == valid.shape:
-            raise UserError(
+            raise ValueError(
                 f"Depth maps and mask must have one shape, got {predicted.shape}, {true.shape} "
                 f"and {valid.shape}; resize the prediction to the truth."
             )
         aligners = {"scale": l1_scale, "median": median_scale, "metric": lambda p, g: 1.0}
         if alignment not in aligners:
-            raise UserError(f"alignment must be one of {sorted(aligners)}, got {alignment!r}.")
+            raise ValueError(f"alignment must be one of {sorted(aligners)}, got {alignment!r}.")
         p, g = predicted[valid].astype(np.float64), true[valid].astype(np.float64)
         if not p.size:
             return cls()

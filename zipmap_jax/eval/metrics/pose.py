@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zipmap_jax.errors import UserError
 from zipmap_jax.geometry import (
     homogeneous,
     invert_pose,
@@ -77,10 +76,10 @@ def pair_errors(
       Degrees per pair: rotation, translation.
 
     Raises:
-      UserError: the numbers of poses differ.
+      ValueError: the numbers of poses differ.
     """
     if len(predicted_w2c) != len(true_w2c):
-        raise UserError(
+        raise ValueError(
             f"Every view needs one predicted and one true pose, got {len(predicted_w2c)} and "
             f"{len(true_w2c)}; match them first."
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 
 from zipmap_jax.errors import UserError, nearest
@@ -50,11 +51,26 @@ def _from_file(path: Path) -> TrainConfig:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses in the file look themselves up there
-    spec.loader.exec_module(module)
-    config = module.get_config() if hasattr(module, "get_config") else None
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config() if hasattr(module, "get_config") else None
+    except UserError:
+        raise
+    except Exception as error:  # whatever a file of the user's can raise
+        raise UserError(
+            f"{path} cannot be run as a configuration ({type(error).__name__}: "
+            f"{error}{_line_of(error, path)}): correct it"
+        ) from error
     if not isinstance(config, TrainConfig):
         raise UserError(f"{path} has no get_config() that returns a TrainConfig: add one")
     return config
+
+
+def _line_of(error: Exception, path: Path) -> str:
+    """Where in the file an error was raised; a SyntaxError contains it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def _files() -> list[Path]:
@@ -64,5 +80,8 @@ def _files() -> list[Path]:
 
 
 def _about(path: Path) -> str:
-    doc = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    try:
+        doc = ast.get_docstring(ast.parse(path.read_bytes())) or ""
+    except (SyntaxError, ValueError) as error:
+        return f"cannot be read: {error}"
     return " ".join(doc.partition("\n\n")[0].split()).rstrip(".")

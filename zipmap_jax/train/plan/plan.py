@@ -17,6 +17,7 @@ from zipmap_jax.data.roots import (
     root_of,
     unreadable_sources,
 )
+from zipmap_jax.errors import UserError
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import POLICIES
 from zipmap_jax.train.initial_weights import can_start, no_start
@@ -141,7 +142,7 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
     if mesh["views"] > 1:
         try:
             ZipMap(config.model, views_axis=VIEWS)
-        except ValueError as error:
+        except UserError as error:
             out.append(str(error))
     if uneven := sorted(n for n in numbers if n % mesh["views"]):
         counts = ", ".join(map(str, uneven))
