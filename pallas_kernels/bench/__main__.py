@@ -126,6 +126,8 @@ def _options(parser: argparse.ArgumentParser, arguments: list[str] | None) -> ar
         parser.error(f"--samples {options.samples} is too few for a median: use 10 or more")
     if options.resume and not options.json:
         parser.error("--resume needs the file of the earlier run: add --json FILE")
+    if options.json and options.json.is_dir():
+        parser.error(f"{options.json} is a folder: name a file in it with --json")
     if options.json and not options.json.parent.is_dir():
         parser.error(
             f"{options.json.parent} is no folder: create it, or choose another --json file"

@@ -98,7 +98,7 @@ def test_unfinished_work_is_cleared_away(out):
     journal.publish("a")
     assert journal.finished("a")
     (out / "b").mkdir()
-    with pytest.raises(ValueError, match="b exists and is no reconstruction: move it away"):
+    with pytest.raises(ValueError, match="b exists and is not a reconstruction: move it away"):
         journal.finished("b")
     journal.close()
     assert not journal.working.exists()

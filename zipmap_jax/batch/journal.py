@@ -107,7 +107,7 @@ class Journal:
         if not folder.exists():
             return False
         if not (folder / "README.txt").is_file():
-            raise UserError(f"{folder} exists and is no reconstruction: move it away")
+            raise UserError(f"{folder} exists and is not a reconstruction: move it away")
         return True
 
     def publish(self, name: str) -> None:

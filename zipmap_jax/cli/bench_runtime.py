@@ -121,7 +121,10 @@ class BenchRuntime:
         from zipmap_jax.bench.torch_model import measure_torch
 
         if self.dtype == "auto":
-            raise UserError("--torch needs --dtype fp32 or bf16, so that both compute alike")
+            raise UserError(
+                f"--torch needs the number format of both models, got --dtype {self.dtype}: "
+                "give --dtype fp32 or bf16"
+            )
         self._config(self.dtype).series()  # other mistakes show before the work
         rows = list(
             measure_torch(

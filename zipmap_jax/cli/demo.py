@@ -92,9 +92,9 @@ class Demo:
 def check_request(scene: int, views: int) -> None:
     """Refuse scenes that do not exist and views that leave nothing to compare."""
     if not 0 <= scene < 2**32:
-        raise UserError(f"--scene counts from 0 to {2**32 - 1}, got {scene}")
+        raise UserError(f"--scene counts from 0 to {2**32 - 1}, got {scene}: leave it out")
     if views < 2:
-        raise UserError(f"--views must be at least 2 to compare poses, got {views}")
+        raise UserError(f"--views must be at least 2 to compare poses, got {views}: leave it out")
 
 
 def render(scene: int, views: int, report: Progress) -> dict[str, np.ndarray]:

@@ -110,7 +110,7 @@ class Run:
 def check_percentage(value: float) -> None:
     """Refuse a confidence threshold that the writer would refuse after the work."""
     if not 0 <= value <= 100:
-        raise UserError(f"--conf-threshold is a percentage from 0 to 100, got {value:g}")
+        raise UserError(f"--conf-threshold is a percentage from 0 to 100, got {value:g}: try 50")
 
 
 def print_estimate(estimate: MemoryEstimate) -> None:

@@ -176,7 +176,10 @@ def _available() -> str:
 
 def _from_folder(folder: Path, ema: bool) -> CheckpointSource:
     if ema:
-        raise UserError(f"{folder} holds one set of weights: convert with ema to get the averaged")
+        raise UserError(
+            f"{folder} holds one set of weights: convert its source with ema to use the averaged "
+            "ones"
+        )
     flat, config, card = map_folder(folder)
     # JAX arrays must not alias a file that may be overwritten, hence the copies.
     leaves = ((name, np.array(leaf, np.float32)) for name, leaf in flat.items())

@@ -38,7 +38,7 @@ def resized_shape(
     """
     _check_size(size, patch)
     if mode not in ("crop", "pad"):
-        raise UserError(f'mode must be "crop" or "pad", got {mode!r}')
+        raise UserError(f'mode must be "crop" or "pad", got {mode!r}: choose one of them')
     least = _MIN_PATCHES * patch
     if min(height, width) < least:
         raise UserError(

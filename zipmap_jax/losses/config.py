@@ -69,7 +69,8 @@ class LossConfig:
     def __post_init__(self) -> None:
         if self.camera_kind not in POSE_WEIGHTS:
             raise UserError(
-                f"camera_kind must be 'absolute' or 'pairwise', got {self.camera_kind!r}."
+                f"camera_kind must be 'absolute' or 'pairwise', got {self.camera_kind!r}: "
+                "choose one of them"
             )
         if not 0 < self.quantile < 1:
             raise UserError(

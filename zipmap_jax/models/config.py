@@ -66,7 +66,9 @@ class ZipMapConfig:
             )
         ascending = sorted(set(self.taps)) == list(self.taps)
         if len(self.taps) != 4 or not ascending or self.taps[0] < 0:
-            raise UserError(f"taps {self.taps} must be four different layers in ascending order")
+            raise UserError(
+                f"taps {self.taps} must be four different layers in ascending order: correct them"
+            )
         if self.taps[-1] != self.depth - 1:
             raise UserError(
                 f"taps {self.taps} must end at the last layer, {self.depth - 1}: change taps or "

@@ -128,7 +128,10 @@ def require_matches(params: Params, config: OptimConfig) -> None:
             f"{', '.join(sorted(modules))}"
         )
     if config.clip_modules and config.clip_by == "global":
-        raise UserError("optim.clip_modules needs optim.clip_by module, not global")
+        raise UserError(
+            "optim.clip_modules needs optim.clip_by 'module', got 'global': set it, or leave "
+            "clip_modules empty"
+        )
 
 
 def module_of(name: str) -> str:
