@@ -43,6 +43,18 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = _parser()
     options = _options(parser, arguments)
+    try:
+        return _measure(parser, options)
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.filename is None:
+            raise
+        parser.error(f"{error.filename}: {error.strerror}: name another --json file")
+
+
+def _measure(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     deadline = time.monotonic() + options.seconds
     report: dict[str, Any] = {**isolate.describe(options.samples), "samples": options.samples}
     peak = report["peak"]["tflops"]

@@ -107,7 +107,7 @@ def test_bad_scenes_are_told_and_the_others_done(folder, tmp_path):
     assert "x.png is not an image" in failed["broken"]
     assert "has no images" in failed["empty"]
     assert "is not a video" in failed["clip"]
-    assert "is no reconstruction: move it away" in failed["e"]
+    assert "is not a reconstruction: move it away" in failed["e"]
     assert "stray.jpg" in records["b"].warnings[0]
     assert records["a"].warnings == ()
     assert not (tmp_path / "out" / "broken").exists()
@@ -147,6 +147,22 @@ def test_a_failure_to_compute_or_write_costs_that_scene(folder, tmp_path, monkey
     full = work(folder, tmp_path / "none", model=echo_model(failure="too much"))
     assert all("memory ran out: use a chunk of" in r.error for r in full.values() if r.views == 4)
     assert all(r.status == "failed" for r in full.values())
+
+
+def test_a_defect_in_computing_one_scene_costs_no_other(folder, tmp_path, monkeypatch):
+    predict, calls = run.predict_scenes, []
+
+    def predicting(*args, **options):
+        calls.append(args)
+        if len(calls) == 1:
+            raise ValueError("of a library")
+        return predict(*args, **options)
+
+    monkeypatch.setattr(run, "predict_scenes", predicting)
+    records = work(folder, tmp_path / "out").values()
+    (failed,) = (record for record in records if record.status == "failed")
+    assert failed.error.startswith("ValueError: of a library (ZIPMAP_DEBUG=1")
+    assert sum(record.status == "done" for record in records) == len(calls) - 1 > 0
 
 
 def test_lack_of_memory_asks_for_smaller_batches(folder, tmp_path):

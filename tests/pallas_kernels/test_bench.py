@@ -244,6 +244,31 @@ def test_the_command_goes_on(tmp_path: Path) -> None:
     assert now["share"] == pytest.approx(now["tflops"] / report["peak"]["tflops"])
 
 
+def test_a_file_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command.main(["--json", str(tmp_path)])
+    assert caught.value.code == 2
+    assert f"{tmp_path} is a folder: name a file" in capsys.readouterr().err
+    path = tmp_path / "ns.json"
+    path.with_name("ns.json.partial").mkdir()
+    monkeypatch.setattr(isolate, "describe", lambda _: {**PEAK, "kernels": False})
+    monkeypatch.setattr(isolate, "run_all", lambda *_: iter(()))
+    with pytest.raises(SystemExit) as caught:
+        command.main(["--json", str(path)])
+    assert caught.value.code == 2
+    assert "Is a directory: name another --json file" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(isolate, "describe", interrupted)
+    assert command.main([]) == 130
+
+
 def test_too_few_samples_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["--samples", "3"])
