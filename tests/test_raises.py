@@ -70,13 +70,14 @@ def sources() -> list[Path]:
 
 
 def raises(tree: ast.AST, function: str = "") -> Iterator[tuple[str, str]]:
-    """Function and name of every built-in exception that a file raises by name."""
+    """Function and name of every built-in exception that a file makes or raises."""
     for node in ast.iter_child_nodes(tree):
         inner = function
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             inner = f"{function}.{node.name}".lstrip(".")
-        if isinstance(node, ast.Raise) and node.exc is not None:
-            called = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        if isinstance(node, ast.Call) or (isinstance(node, ast.Raise) and node.exc is not None):
+            # A call may also return an error that another function raises.
+            called = node.func if isinstance(node, ast.Call) else node.exc
             kind = getattr(builtins, called.id, None) if isinstance(called, ast.Name) else None
             if isinstance(kind, type) and issubclass(kind, BaseException):
                 yield function, kind.__name__
@@ -105,6 +106,7 @@ def test_the_list_has_no_place_that_is_gone() -> None:
         ("def f():\n    raise ValueError('x')", [("f", "ValueError")]),
         ("class A:\n    def f(self):\n        raise RuntimeError", [("A.f", "RuntimeError")]),
         ("try:\n    pass\nexcept OSError as e:\n    raise Exception from e", [("", "Exception")]),
+        ("def f():\n    return ValueError('x')", [("f", "ValueError")]),
         ("raise UserError('x')", []),
         ("raise", []),
         ("raise error", []),

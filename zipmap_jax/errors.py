@@ -44,6 +44,7 @@ _REMEDIES = {
     errno.EPERM: "change its permissions or choose another place",
     errno.EROFS: "choose a place that can be written",
     errno.ENOENT: "check the path",
+    errno.EEXIST: "choose another name",
     errno.EISDIR: "name a file",
     errno.ENOTDIR: "name a folder",
     errno.ENOSPC: "make room or choose another disk",

@@ -84,7 +84,7 @@ class SuiteConfig:
         unknown = [name for name in self.items if name not in ITEMS]
         if unknown:
             raise UserError(f"unknown items {', '.join(unknown)}: choose from {', '.join(ITEMS)}")
-        if self.minutes <= 0:
+        if not self.minutes > 0:  # refuses NaN as well
             raise UserError(f"--minutes must be positive, got {self.minutes:g}: try 9")
 
     def file(self, item: str) -> Path:

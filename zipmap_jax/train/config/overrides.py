@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from zipmap_jax.errors import nearest
+from zipmap_jax.errors import UserError, nearest
 from zipmap_jax.train.config.texts import parse_text, type_name, without_none
 
 _T = TypeVar("_T")
@@ -68,7 +68,7 @@ def apply(config: _T, changes: Mapping[str, str], flags: Iterable[str] = ()) -> 
 
     def unknown(path: str) -> ValueError:
         near = nearest(path, (*names(config), *flags))
-        return ValueError(f"there is no flag --{path}: did you mean --{near}?")
+        return UserError(f"there is no flag --{path}: did you mean --{near}?")
 
     return _apply(type(config), config, tree, unknown)
 

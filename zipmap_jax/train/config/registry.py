@@ -69,7 +69,7 @@ def _from_file(path: Path) -> TrainConfig:
 def _line_of(error: Exception, path: Path) -> str:
     """Where in the file an error was raised; a SyntaxError contains it."""
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
     return f", line {lines[-1]}" if lines else ""
 
 

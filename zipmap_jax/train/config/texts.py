@@ -145,4 +145,4 @@ def _object(cls: type, value: Any, path: str) -> Any:
 
 
 def _mismatch(hint: Any, text: str, path: str, remedy: str) -> ValueError:
-    return ValueError(f"--{path} wants {type_name(hint)}, got {text!r}: {remedy}")
+    return UserError(f"--{path} wants {type_name(hint)}, got {text!r}: {remedy}")
