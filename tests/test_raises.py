@@ -45,6 +45,8 @@ LEFT = {
     ("zipmap_jax/data/loader.py", "Loader.__next__", "ValueError"): (
         "a closed loader is used, as Python raises for a closed file"
     ),
+    ("zipmap_jax/data/overlap_sampling.py", "OverlapGraph.stream_of", "ValueError"): CALLER,
+    ("zipmap_jax/data/overlap_sampling.py", "_required", "ValueError"): CALLER,
     ("zipmap_jax/eval/metrics/depth.py", "DepthMetric.from_depth", "ValueError"): CALLER,
     ("zipmap_jax/eval/metrics/pose.py", "pair_errors", "ValueError"): CALLER,
     ("zipmap_jax/geometry/align.py", "umeyama", "ValueError"): CALLER,
