@@ -69,12 +69,6 @@ class RuntimeRow:
     tflops: float | None = None
     share_of_peak: float | None = None
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RuntimeRow:
-        """The row that `dataclasses.asdict` made these values of."""
-        program = values.get("program")
-        return cls(**{**values, "program": ProgramMemory(**program) if program else None})
-
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
