@@ -22,6 +22,7 @@ from typing import Any
 
 import jax
 
+from zipmap_jax.cli.train_options import RunOptions, parse_command_line
 from zipmap_jax.convert.checkpoint import require_free
 from zipmap_jax.convert.checkpoint import save as save_weights
 from zipmap_jax.data.roots import require_sources
@@ -38,7 +39,6 @@ from zipmap_jax.train.batches.recorded import LoadedSource
 from zipmap_jax.train.card import run_card
 from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
 from zipmap_jax.train.compiled_step import CompiledStep
-from zipmap_jax.train.config.command_line import RunOptions, parse
 from zipmap_jax.train.config.schema import TrainConfig
 from zipmap_jax.train.distributed import is_first, join, leave, on_one_device, wait_for_all
 from zipmap_jax.train.initial_weights import given_parameters, random_parameters, require_start
@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point."""
     enable_compilation_cache()
     try:
-        options, config = parse(argv)
+        options, config = parse_command_line(argv)
         join(options.coordinator, options.processes, options.process, detect=options.distributed)
         if options.dry_run:
             target = options.compile_for
