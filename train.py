@@ -45,15 +45,13 @@ from zipmap_jax.train.initial_weights import given_parameters, random_parameters
 from zipmap_jax.train.linear_probe import with_probe, without_probe
 from zipmap_jax.train.log.pictures import painter
 from zipmap_jax.train.log.writer import Writer
-from zipmap_jax.train.loop import train
+from zipmap_jax.train.loop import both_weights, train
 from zipmap_jax.train.optimizer import require_matches
-from zipmap_jax.train.plan.compiled_memory import target_device, training_memory
-from zipmap_jax.train.plan.plan import devices_to_plan, plan
+from zipmap_jax.train.plan.compiled_memory import dry_run
 from zipmap_jax.train.preemption import stop_on_signals
 from zipmap_jax.train.resume import check_resumable
 from zipmap_jax.train.sharding import describe, make_mesh
 from zipmap_jax.train.state import TrainState, initial_state
-from zipmap_jax.train.validation import both_weights
 
 
 def held_out(config: TrainConfig, count: int) -> Iterator[Batch]:
@@ -172,14 +170,8 @@ def main(argv: list[str] | None = None) -> int:
         options, config = parse_command_line(argv)
         join(options.coordinator, options.processes, options.process, detect=options.distributed)
         if options.dry_run:
-            target = options.compile_for
-            device = None if target is None else target_device(target)
-            here = jax.device_count()
-            print(plan(config, options.devices or devices_to_plan(config, here)), flush=True)
-            if device is not None:
-                print(f"\ncompiled, one microbatch on one device ({target}):", flush=True)
-                for memory in training_memory(config, device):
-                    print(f"  {memory}", flush=True)
+            for section in dry_run(config, options.devices, options.compile_for):
+                print(section, end="\n\n", flush=True)
         elif options.export is not None:
             export_newest(options.workdir, options)
         else:

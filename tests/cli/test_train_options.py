@@ -13,7 +13,7 @@ from zipmap_jax.cli.train_options import OPTIONS
 from zipmap_jax.cli.train_options import parse_command_line as parse
 from zipmap_jax.train.config.stages import stage
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def test_leaves_and_options() -> None:

@@ -23,12 +23,11 @@ from zipmap_jax.models.presets import preset
 from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
 from zipmap_jax.train.config.schema import EmaConfig, LogConfig, OptimConfig, TrainConfig
 from zipmap_jax.train.log.writer import Writer
-from zipmap_jax.train.loop import Evaluate, summary, train
+from zipmap_jax.train.loop import Evaluate, both_weights, summary, train
 from zipmap_jax.train.preemption import Stop, stop_on_signals
 from zipmap_jax.train.sharding import make_mesh
 from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.train.step import Batch, train_step
-from zipmap_jax.train.validation import both_weights
 
 CONFIG = TrainConfig(
     name="test",
