@@ -82,6 +82,7 @@ OPTIONAL = {
     "grain",
     "huggingface_hub",
     "jaxtyping",
+    "matplotlib",
     "pycolmap",
     "rerun",
     "tensorboardX",

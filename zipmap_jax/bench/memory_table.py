@@ -11,8 +11,8 @@ from typing import Any, Literal
 import jax
 
 from pallas_kernels.h200 import MEMORY_BYTES, CompiledKernels, compiled_kernels
-from zipmap_jax.bench.fit import fit_line
 from zipmap_jax.bench.runtime import even_chunk
+from zipmap_jax.bench.series import fit_line
 from zipmap_jax.bench.task import Task
 from zipmap_jax.compilation import target as h200
 from zipmap_jax.compilation.memory import ProgramMemory, program_memory

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zipmap_jax.bench.plot import plot
 from zipmap_jax.bench.report import markdown
+from zipmap_jax.errors import UserError
 from zipmap_jax.plain_json import dumps
 
 if TYPE_CHECKING:
@@ -14,15 +16,14 @@ if TYPE_CHECKING:
 
 
 def write_result(result: Result, folder: Path, name: str = "runtime") -> None:
-    """Write `name`.json, .md and .svg, replacing what was there."""
+    """Write `name`.json and .md, and .svg where matplotlib is installed, replacing earlier ones."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "json": dumps(result.as_dict(), indent=1) + "\n",
-        "md": markdown(result),
-        "svg": plot(result),
-    }
-    for suffix, text in texts.items():
-        write_whole(folder / f"{name}.{suffix}", text)
+    write_whole(folder / f"{name}.json", dumps(result.as_dict(), indent=1) + "\n")
+    write_whole(folder / f"{name}.md", markdown(result))
+    try:
+        write_whole(folder / f"{name}.svg", plot(result))
+    except UserError as error:
+        warnings.warn(f"{name}.svg is not written: {error}", stacklevel=2)
 
 
 def write_whole(path: Path, text: str) -> None:
