@@ -12,13 +12,13 @@ from zipmap_jax.compilation.target import h200_sharding
 from zipmap_jax.train.batches.procedural import ProceduralSource
 from zipmap_jax.train.compiled_step import CompiledStep
 from zipmap_jax.train.config.schema import MeshConfig
+from zipmap_jax.train.initial_weights import state_shapes
 from zipmap_jax.train.plan.plan import (
     GIB,
     TrainingPlan,
     conclusion,
     devices_to_plan,
     plan,
-    state_shapes,
 )
 from zipmap_jax.train.plan.shapes import largest
 from zipmap_jax.train.sharding import laid_out, make_mesh, shardings

@@ -17,12 +17,10 @@ from zipmap_jax.data.roots import (
     unreadable_sources,
 )
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.train.initial_weights import can_start, no_start
-from zipmap_jax.train.linear_probe import with_probe
+from zipmap_jax.train.initial_weights import can_start, no_start, state_shapes
 from zipmap_jax.train.optimizer import module_of
 from zipmap_jax.train.plan.shapes import Shape, batch_shapes, images_of, shape_shares
 from zipmap_jax.train.sharding import AXES, FSDP, VIEWS, spec_of
-from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.tree import path_name, tree_bytes
 
 if TYPE_CHECKING:
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
     from zipmap_jax.data.config import BatchShape
     from zipmap_jax.train.config.schema import TrainConfig
+    from zipmap_jax.train.state import TrainState
 
 GIB = 2**30
 
@@ -115,14 +114,6 @@ def plan(config: TrainConfig, devices: int) -> TrainingPlan:
     )
 
 
-def state_shapes(config: TrainConfig) -> TrainState:
-    """Shapes of the training state of a run."""
-    init = ZipMap(config.model).init
-    return jax.eval_shape(
-        lambda key: initial_state(with_probe(init(key), config), config.optim), _key()
-    )
-
-
 def problems(config: TrainConfig, devices: int) -> list[str]:
     """What keeps a run from starting on a number of devices, one sentence each."""
     out, mesh = [], _mesh(config, devices)
@@ -159,10 +150,6 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
     if unreadable := unreadable_sources(config.data):
         out.append(no_reader(unreadable))
     return out
-
-
-def _key() -> jax.ShapeDtypeStruct:
-    return jax.eval_shape(lambda: jax.random.key(0))
 
 
 def _mesh(config: TrainConfig, devices: int) -> dict[str, int]:
