@@ -148,20 +148,21 @@ def _measured(
 
 
 def with_timing(
-    row: RuntimeRow, timing: Timing, flops: float, peak: MatmulPeak | None
+    row: RuntimeRow, timing: Timing, flops: float | None = None, peak: MatmulPeak | None = None
 ) -> RuntimeRow:
-    """The row with its seconds and what follows from them."""
-    rate = flops / timing.median
-    return dataclasses.replace(
+    """The row with its seconds and, where the operations are known, their rate."""
+    row = dataclasses.replace(
         row,
         seconds=timing.median,
         fastest=timing.fastest,
         slowest=timing.slowest,
         repeats=len(timing.seconds),
-        tflop=flops / 1e12,
-        tflops=rate / 1e12,
-        share_of_peak=rate / peak.flops if peak else None,
     )
+    if flops is None:
+        return row
+    rate = flops / timing.median
+    share = rate / peak.flops if peak else None
+    return dataclasses.replace(row, tflop=flops / 1e12, tflops=rate / 1e12, share_of_peak=share)
 
 
 def _call(task: Task, compiled: Any, params: Any) -> Callable[[], Any]:

@@ -159,8 +159,8 @@ def _resolve(config: _T, parts: Sequence[str]) -> tuple[_T, list[str], Any]:
     path: list[str] = []
     node, hint = config, type(config)
     for part in parts:
-        if node is None and dataclasses.is_dataclass(record := without_none(hint)[0]):
-            node = typing.cast(type, record)()
+        if node is None and dataclasses.is_dataclass(missing := without_none(hint)[0]):
+            node = typing.cast(type, missing)()
             config = _with(config, path, node)
         children = _children(node)
         if isinstance(node, tuple):
@@ -169,16 +169,10 @@ def _resolve(config: _T, parts: Sequence[str]) -> tuple[_T, list[str], Any]:
             node, part = children[part], str(list(children).index(part))
             hint = type(node)
         else:
-            node = children[part]
-            hint = typing.get_type_hints(type(_at(config, path)))[part]
+            record, node = type(node), children[part]
+            hint = typing.get_type_hints(record)[part]
         path.append(part)
     return config, path, hint
-
-
-def _at(node: Any, path: Sequence[str]) -> Any:
-    for part in path:
-        node = node[int(part)] if isinstance(node, tuple) else getattr(node, part)
-    return node
 
 
 def _with(node: Any, path: Sequence[str], value: Any) -> Any:

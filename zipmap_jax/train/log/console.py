@@ -5,13 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from zipmap_jax.train.log.sink import Sink
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
-
-    import numpy as np
-
-    from zipmap_jax.train.log.sink import Sink
 
 SHOWN = ("loss", "lr")
 """Shown besides the parts of the objective; counters and norms stay in the file."""
@@ -27,7 +24,7 @@ def console_sink(steps: int, console: TextIO | None = None) -> Sink:
     return TerminalConsole(steps, stream) if stream.isatty() else PlainConsole(steps, stream)
 
 
-class PlainConsole:
+class PlainConsole(Sink):
     """One line of text per report.
 
     Args:
@@ -45,17 +42,11 @@ class PlainConsole:
     def evaluation(self, step: int, answers: Mapping[str, Mapping[str, float]]) -> None:
         self.text(": ".join(evaluation_line(step, answers)))
 
-    def picture(self, step: int, image: np.ndarray, path: Path) -> None:
-        pass
-
     def text(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
-    def close(self) -> None:
-        pass
 
-
-class TerminalConsole:
+class TerminalConsole(Sink):
     """The same lines in colour, above a bar that shows how far the run has come.
 
     Args:
@@ -97,9 +88,6 @@ class TerminalConsole:
         line = Text.assemble((f"{head}: ", "bold magenta"), numbers)
         line.highlight_regex(r"\([^)]*\)", "dim")
         self._bar.console.print(line)
-
-    def picture(self, step: int, image: np.ndarray, path: Path) -> None:
-        pass
 
     def text(self, text: str) -> None:
         self._bar.console.print(text, markup=False)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import UInt8
 
-    from zipmap_jax.train.log.sinks import Sink
+    from zipmap_jax.train.log.sink import Sink
 
 _DEFAULT = LogConfig()
 
