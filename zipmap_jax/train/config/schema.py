@@ -1,4 +1,4 @@
-"""What a training run is: frozen dataclasses that every checkpoint carries as JSON."""
+"""Configuration of a training run: frozen dataclasses that every checkpoint holds as JSON."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class StartConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LogConfig:
-    """What a run tells, and how often.
+    """What a run reports, and how often.
 
     Attributes:
       every: steps between two lines.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SHOWN = ("loss", "lr")
 """Shown besides the parts of the objective; counters and norms stay in the file."""
 STARVED = 0.05
-"""Share of the time spent waiting for batches above which it is told."""
+"""Share of the time spent waiting for batches above which a line shows it."""
 HELD_OUT = ("AbsRel", "delta<1.25", "RRA@30", "RTA@30", "AUC@30", "PSNR")
 """Held-out metrics on the console, where an evaluation has them; all of an evaluation without."""
 
@@ -97,7 +97,7 @@ class TerminalConsole(Sink):
 
 
 def train_line(step: int, steps: int, values: Mapping[str, float]) -> tuple[str, str, str]:
-    """How far, what came out, and how fast."""
+    """Step, metrics and speed."""
     parts = " ".join(
         f"{name} {value:.4g}"
         for name, value in values.items()
@@ -113,7 +113,7 @@ def train_line(step: int, steps: int, values: Mapping[str, float]) -> tuple[str,
 
 
 def evaluation_line(step: int, answers: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
-    """What is told, and metrics of the first answer with those of the others in brackets."""
+    """Title, and metrics of the first answer with those of the others in brackets."""
     first, *others = answers.values()
     names = [name for name in HELD_OUT if name in first] or list(first)
     numbers = (

@@ -69,8 +69,8 @@ def left_out(name: str, error: Exception) -> str:
 class JsonLines(Sink):
     """Rows of `kind` "train", "eval" or "picture", each with `step` and `time` (Unix, seconds).
 
-    The file is appended to, so that a resumed run continues it. Steps that a killed run made after
-    its last checkpoint are made, and written, again: the later row of a step counts.
+    The file is appended to, so that a resumed run continues it. A killed
+    run repeats the steps after its last checkpoint: the later row of a step counts.
 
     Args:
       directory: work directory.

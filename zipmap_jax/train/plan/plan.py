@@ -35,7 +35,7 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class TrainingPlan:
-    """A run on paper.
+    """Plan of a run.
 
     Attributes:
       config: the run.
@@ -69,7 +69,7 @@ class TrainingPlan:
 
 
 AT_SCALE = 64
-"""Devices of a plan that is asked for where the run does not fit: eight machines of eight."""
+"""Devices of a plan made where the run does not fit: eight machines of eight."""
 
 
 def devices_to_plan(config: TrainConfig, here: int) -> int:
@@ -115,7 +115,7 @@ def plan(config: TrainConfig, devices: int) -> TrainingPlan:
 
 
 def problems(config: TrainConfig, devices: int) -> list[str]:
-    """What keeps a run from starting on a number of devices, one sentence each."""
+    """Obstacles to a run on a number of devices, one sentence each."""
     out, mesh = [], _mesh(config, devices)
     needed, parts = mesh["data"] * mesh["fsdp"] * mesh["views"], mesh["data"] * mesh["fsdp"]
     if needed != devices:
