@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,38 +20,31 @@ from typing import Any
 
 import jax
 
-from zipmap_jax.convert.checkpoint import require_free
-from zipmap_jax.convert.checkpoint import save as save_weights
+from zipmap_jax.cli.train_options import RunOptions, parse_command_line
+from zipmap_jax.convert import checkpoint as model_folder
 from zipmap_jax.data.roots import require_sources
-from zipmap_jax.errors import OUT_OF_MEMORY_TRAINING, UserError, run_main
+from zipmap_jax.errors import OUT_OF_MEMORY_TRAINING, run_main
 from zipmap_jax.eval.benchmarks.procedural import Batch, evaluate, held_out_scenes, predict
 from zipmap_jax.eval.rendered import halves, render_half
 from zipmap_jax.eval.report import Numbers, table
 from zipmap_jax.inference.compile import enable_compilation_cache
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.nn.config import POLICIES
-from zipmap_jax.structs import Prediction
-from zipmap_jax.train.batches.procedural import ProceduralSource
-from zipmap_jax.train.batches.recorded import LoadedSource
-from zipmap_jax.train.card import run_card
-from zipmap_jax.train.checkpoint import Checkpoints, start_or_resume
-from zipmap_jax.train.compiled_step import CompiledStep
-from zipmap_jax.train.config.command_line import RunOptions, parse
+from zipmap_jax.train import (
+    card,
+    checkpoint,
+    compiled_step,
+    initial_weights,
+    linear_probe,
+    loop,
+    preemption,
+    resume,
+    sharding,
+)
+from zipmap_jax.train.batches import procedural, recorded
 from zipmap_jax.train.config.schema import TrainConfig
 from zipmap_jax.train.distributed import is_first, join, leave, on_one_device, wait_for_all
-from zipmap_jax.train.initial_weights import given_parameters, random_parameters, require_start
-from zipmap_jax.train.linear_probe import with_probe, without_probe
-from zipmap_jax.train.log.pictures import painter
-from zipmap_jax.train.log.writer import Writer
-from zipmap_jax.train.loop import train
-from zipmap_jax.train.optimizer import require_matches
-from zipmap_jax.train.plan.compiled_memory import target_device, training_memory
-from zipmap_jax.train.plan.plan import devices_to_plan, plan
-from zipmap_jax.train.preemption import stop_on_signals
-from zipmap_jax.train.resume import check_resumable
-from zipmap_jax.train.sharding import describe, make_mesh
-from zipmap_jax.train.state import TrainState, initial_state
-from zipmap_jax.train.validation import both_weights
+from zipmap_jax.train.log import pictures, writer
+from zipmap_jax.train.plan.compiled_memory import dry_run
 
 
 def held_out(config: TrainConfig, count: int) -> Iterator[Batch]:
@@ -65,63 +57,50 @@ def run(config: TrainConfig, options: RunOptions) -> None:
     """Train to the end, or until asked to stop."""
     # ------------------------------------------------------------- devices
     workdir = options.workdir
-    mesh = make_mesh(config.mesh)
+    mesh = sharding.make_mesh(config.mesh)
 
     # ---------------------------------------------------------------- data
-    engine = ProceduralSource if config.data.engine == "device" else LoadedSource
+    on_device = config.data.engine == "device"
+    engine = procedural.ProceduralSource if on_device else recorded.LoadedSource
     source = engine(config.data, config.steps, config.seed, mesh)
 
     # --------------------------------------------------------------- model
-    model = ZipMap(config.model, POLICIES[config.policy], config.remat)
-
-    def new_state() -> TrainState:
-        params = random_parameters(model, jax.random.key(config.seed), config.token_scale)
-        return initial_state(with_probe(params, config), config.optim)
-
-    require_matches(jax.eval_shape(new_state).params, config.optim)
-    fresh = config.start.kind == "random"
-    given = None if fresh else functools.partial(given_parameters, model, config.start)
+    model = initial_weights.model_of(config)
 
     # ---------------------------------------------------------------- step
-    step = CompiledStep(config, mesh)
+    step = compiled_step.CompiledStep(config, mesh)
 
     # ---------------------------------------------------------- evaluation
-    @both_weights
+    @loop.both_weights
     def numbers(params: Any) -> Numbers:
-        whole = on_one_device(params, mesh)  # all processes take part in it, one goes on
+        whole = on_one_device(params, mesh)  # every process takes part, the first one evaluates
         return evaluate(model, whole, held_out(config, config.eval_scenes if is_first() else 0))
 
-    def answer(params: Any, images: Any) -> Prediction:
+    def answer(params: Any, images: Any) -> Any:
         return predict(model, on_one_device(params, mesh), images)
 
-    def rendered(params: Any, batch: Any) -> tuple[Batch, Prediction]:
+    def rendered(params: Any, batch: Any) -> tuple[Batch, Any]:
         return halves(batch)[1], render_half(model, on_one_device(params, mesh), batch)
 
     queried = rendered if config.model.ray_channels else None
-    picture = painter(answer, lambda: next(held_out(config, 1)), queried)
+    picture = pictures.painter(answer, lambda: next(held_out(config, 1)), queried)
 
     # ---------------------------------------------------------------- loop
     with (
-        Checkpoints(workdir / "checkpoints", config.keep, config.keep_every) as checkpoints,
-        Writer(workdir, config.steps, config.log) as writer,
-        stop_on_signals() as stop,
+        checkpoint.Checkpoints(
+            workdir / "checkpoints", config.keep, config.keep_every
+        ) as checkpoints,
+        writer.Writer(workdir, config.steps, config.log) as log,
+        preemption.stop_on_signals() as stop,
         contextlib.closing(source),
     ):
-        changed = check_resumable(checkpoints, config)
-        if checkpoints.latest is None:
-            require_start(config.start)
-        state, line = start_or_resume(checkpoints, new_state, mesh, given)
-        if int(state.step) > config.steps:
-            raise UserError(f"{workdir} is at step {int(state.step)} already: raise --steps")
-        count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-        writer.say(f"{config.name}: {count / 1e6:.2f} M parameters on {describe(mesh)}; {line}")
-        for note in (*step.notes, changed):
-            if note:
-                writer.say(note)
+        state, lines = resume.begin(config, checkpoints, mesh)
+        for line in (*lines, *step.notes):
+            log.say(line)
         if config.compile_ahead:
-            step.compile_all(state, source, writer.say)
-        state = train(
-            state, step, source, config, checkpoints, writer, numbers, stop, picture, step.flops
+            step.compile_all(state, source, log.say)
+        state = loop.train(
+            state, step, source, config, checkpoints, log, numbers, stop, picture, step.flops
         )
 
         stopped = stop.asked
@@ -130,7 +109,7 @@ def run(config: TrainConfig, options: RunOptions) -> None:
     if stopped:
         return
     weights = state.params if options.export_weights == "params" else state.ema
-    weights = on_one_device(without_probe(weights), mesh)
+    weights = on_one_device(linear_probe.without_probe(weights), mesh)
     if is_first():
         export(config, weights, config.steps, workdir / "model", options, force=True)
         print(workdir / "model")
@@ -140,8 +119,8 @@ def run(config: TrainConfig, options: RunOptions) -> None:
 def export_newest(workdir: Path, options: RunOptions) -> None:
     """Write the weights of the newest checkpoint of a run."""
     assert options.export is not None
-    require_free(options.export, options.force)
-    with Checkpoints(workdir / "checkpoints") as checkpoints:
+    model_folder.require_free(options.export, options.force)
+    with checkpoint.Checkpoints(workdir / "checkpoints") as checkpoints:
         config, steps = checkpoints.config(), checkpoints.latest
         like = jax.eval_shape(ZipMap(config.model).init, jax.random.key(0))
         params = checkpoints.restore_weights(like, options.export_weights)
@@ -154,30 +133,24 @@ def export_newest(workdir: Path, options: RunOptions) -> None:
 def export(
     config: TrainConfig, params: Any, steps: int, folder: Path, options: RunOptions, *, force: bool
 ) -> None:
-    """Write weights and a card that says what they are worth."""
+    """Write weights and a card with their held-out numbers."""
     # The numbers belong to the weights as they are stored.
     dtype = options.export_dtype
     rounded = jax.tree.map(lambda x: x.astype(dtype).astype("float32"), params)
     numbers = evaluate(ZipMap(config.model), rounded, held_out(config, config.eval_scenes))
-    card = run_card(config, steps, options.export_weights, dtype, numbers)
-    save_weights(folder, rounded, card, force=force)
+    about = card.run_card(config, steps, options.export_weights, dtype, numbers)
+    model_folder.save(folder, rounded, about, force=force)
     print(table(numbers))
 
 
 def carry_out(argv: list[str] | None) -> int:
     """Plan, export or train, as the command line says."""
     enable_compilation_cache()
-    options, config = parse(argv)
+    options, config = parse_command_line(argv)
     join(options.coordinator, options.processes, options.process, detect=options.distributed)
     if options.dry_run:
-        target = options.compile_for
-        device = None if target is None else target_device(target)
-        here = jax.device_count()
-        print(plan(config, options.devices or devices_to_plan(config, here)), flush=True)
-        if device is not None:
-            print(f"\ncompiled, one microbatch on one device ({target}):", flush=True)
-            for memory in training_memory(config, device):
-                print(f"  {memory}", flush=True)
+        for section in dry_run(config, options.devices, options.compile_for):
+            print(section, end="\n\n", flush=True)
     elif options.export is not None:
         export_newest(options.workdir, options)
     else:

@@ -81,6 +81,7 @@ OPTIONAL = {
     "grain",
     "huggingface_hub",
     "jaxtyping",
+    "matplotlib",
     "pycolmap",
     "rerun",
     "tensorboardX",

@@ -59,7 +59,6 @@ LEFT = {
     ("zipmap_jax/losses/total.py", "_query_terms", "ValueError"): CALLER,
     ("zipmap_jax/scene/npz.py", "load_scene", "ValueError"): WRAPPED,
     ("zipmap_jax/scene/npz.py", "_scene", "ValueError"): WRAPPED,
-    ("zipmap_jax/train/config/command_line.py", "parse", "SystemExit"): "--help was printed",
     ("zipmap_jax/train/preemption.py", "Stop.__call__", "KeyboardInterrupt"): (
         "the second signal ends the run at once"
     ),

@@ -1,81 +1,99 @@
-"""Frozen dataclasses to JSON values and back."""
+"""One codec between frozen dataclasses and JSON: training configurations, cards, bench rows."""
 
 from __future__ import annotations
 
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import UserError, nearest
 
 _T = TypeVar("_T")
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """Plain nested dictionary of a configuration."""
+    """Nested dictionary of a dataclass; its tuples become lists in JSON text."""
     return dataclasses.asdict(config)
 
 
-def from_json(cls: type[_T], data: dict[str, Any]) -> _T:
-    """Configuration back from `to_json` (also after a round trip through JSON text).
+def from_json(cls: type[_T], data: Any, path: str = "") -> _T:
+    """Dataclass from `to_json` (also after a round trip through JSON text).
 
-    Fields that `data` lacks keep their defaults, so that older checkpoints stay readable.
+    Fields that `data` lacks keep their defaults, so that older files stay readable.
+
+    Args:
+      cls: a dataclass.
+      data: JSON value.
+      path: name of the value in error messages; "" = the name of the class.
 
     Raises:
-      UserError: for a key that the configuration does not have, or a value of another type.
+      UserError: a key is unknown or missing, or a value has the wrong type.
     """
-    if not isinstance(data, dict):
-        raise UserError(f"{cls.__name__} must be a table of values, got {data!r}: correct it")
-    hints = typing.get_type_hints(cls)
-    fields = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if unknown := sorted(set(data) - fields):
+    return decode(cls, data, path or cls.__name__)
+
+
+def decode(hint: Any, data: Any, path: str) -> Any:
+    """JSON value as an annotated type: dataclasses, tuples, literals, scalars, optional ones.
+
+    Args:
+      hint: resolved annotation.
+      data: JSON value.
+      path: name of the value in error messages.
+
+    Raises:
+      UserError: as `from_json`.
+    """
+    inner, optional = without_none(hint)
+    if optional and data is None:
+        return None
+    if dataclasses.is_dataclass(inner):
+        if not isinstance(data, dict):
+            raise _mismatch(hint, data, path)
+        return _decode_fields(typing.cast(type, inner), data, path)
+    args = typing.get_args(inner)
+    if typing.get_origin(inner) is tuple:
+        if not isinstance(data, list | tuple) or (args[-1] is not ... and len(args) != len(data)):
+            raise _mismatch(hint, data, path)
+        kinds = args[:1] * len(data) if args[-1] is ... else args
+        items = zip(kinds, data, strict=True)
+        return tuple(decode(kind, item, f"{path}.{i}") for i, (kind, item) in enumerate(items))
+    if typing.get_origin(inner) is Literal:
+        fits = data in args
+    elif isinstance(data, bool) or inner is not float:
+        fits = inner is Any or type(data) is inner
+    else:
+        fits = isinstance(data, int | float)
+    if not fits:
+        raise _mismatch(hint, data, path)
+    return data
+
+
+def without_none(hint: Any) -> tuple[Any, bool]:
+    """The type without None, and whether None is allowed."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
+        return kinds[0], len(kinds) < len(typing.get_args(hint))
+    return hint, False
+
+
+def _decode_fields(cls: type, data: dict[str, Any], path: str) -> Any:
+    hints, fields = typing.get_type_hints(cls), dataclasses.fields(cls)
+    for name in data.keys() - {field.name for field in fields}:
         raise UserError(
-            f"{cls.__name__} has no field {', '.join(unknown)}: "
-            "the file was written by another version of zipmap-jax, so update"
+            f"{path} has no field {name}, the nearest one is {nearest(name, hints)}: correct the "
+            "name, or update zipmap-jax if a newer version wrote the file"
         )
-    if wrong := mistyped(cls, data):
-        raise UserError(f"{cls.__name__} has {wrong}: correct it")
-    return cls(**{name: _value(hints[name], value) for name, value in data.items()})
+    required = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+    if missing := [name for name in required if name not in data]:
+        raise UserError(f"{path} lacks {', '.join(missing)}: every {cls.__name__} needs it")
+    values = {name: decode(hints[name], value, f"{path}.{name}") for name, value in data.items()}
+    try:
+        return cls(**values)
+    except ZeroDivisionError as error:
+        raise UserError(f"{path} cannot be used ({error}): correct its values") from error
 
 
-def mistyped(cls: type, data: Mapping[str, Any]) -> str:
-    """The first entry whose value is not of its field's type, as "name=value"; empty if none."""
-    hints = typing.get_type_hints(cls)
-    wrong = (name for name, value in data.items() if not _fits(hints[name], value))
-    return next((f"{name}={data[name]!r}" for name in wrong), "")
-
-
-def _fits(hint: Any, value: Any) -> bool:
-    """Whether a JSON value may stand for the annotated type; tables are looked into later."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(arg, value) for arg in args)
-    if origin is typing.Literal:
-        return value in args
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            return False
-        kinds = args[:1] * len(value) if args[-1] is Ellipsis else args
-        return len(kinds) == len(value) and all(map(_fits, kinds, value))
-    if dataclasses.is_dataclass(hint):
-        return isinstance(value, dict | typing.cast(type, hint))
-    if hint in (int, float):
-        return isinstance(value, int | hint) and not isinstance(value, bool)
-    return not isinstance(hint, type) or isinstance(value, hint)
-
-
-def _value(hint: Any, value: Any) -> Any:
-    """`value` as the annotated type wants it: dataclasses rebuilt, lists made tuples."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _value(next(arg for arg in args if arg is not types.NoneType), value)
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return from_json(typing.cast(type, hint), value)
-    if origin is tuple:
-        inner = [args[0]] * len(value) if args[-1] is Ellipsis else args
-        return tuple(_value(kind, item) for kind, item in zip(inner, value, strict=True))
-    return value
+def _mismatch(hint: Any, data: Any, path: str) -> UserError:
+    name = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    return UserError(f"{path} must be {name}, got {data!r}: correct the value")

@@ -1,15 +1,19 @@
-"""Pytrees: names of their leaves."""
+"""Pytrees: names and sizes of their leaves."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import Any
 
 import jax
-
-if TYPE_CHECKING:
-    pass
+import numpy as np
 
 
 def path_name(path: tuple[Any, ...]) -> str:
     """`a/b/c` of a pytree key path, of dictionaries, sequences and dataclasses alike."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def tree_bytes(tree: Any) -> int:
+    """Bytes of all arrays (or array shapes) of a pytree."""
+    return sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(tree))

@@ -11,8 +11,6 @@ first two are symmetric; with nt x nt tiles of 128 rows, a kernel that mirrors t
 
 from __future__ import annotations
 
-from pallas_kernels.newton_schulz.tiling import ROWS
-
 
 def flops(batch: int, rows: int, columns: int, steps: int = 5) -> int:
     """Floating-point operations of the definition.
@@ -26,36 +24,3 @@ def flops(batch: int, rows: int, columns: int, steps: int = 5) -> int:
     """
     d, m = sorted((rows, columns))
     return batch * steps * (4 * d * d * m + 2 * d**3)
-
-
-def multiplied_flops(batch: int, rows: int, columns: int, steps: int = 5) -> int:
-    """Floating-point operations of the tensor cores if symmetric halves are mirrored.
-
-    Args:
-      batch, rows, columns: shape of the matrices; tall ones are transposed.
-      steps: number of iterations.
-
-    Returns:
-      FLOPs.
-    """
-    d, m = sorted((rows, columns))
-    nt = -(-d // ROWS)
-    half = nt * (nt + 1) * ROWS * ROWS
-    return batch * steps * (half * (m + d) + 2 * d * d * m)
-
-
-def bytes_moved(batch: int, rows: int, columns: int, steps: int = 5) -> int:
-    """Bytes read and written by three fused launches per step, with every operand read once.
-
-    X takes 14 bytes per element: it is read twice as a bf16 operand, read and written in fp32, and
-    written in bf16. A and Bm take 8 bytes per element: both are written and read once in bf16.
-
-    Args:
-      batch, rows, columns: shape of the matrices; tall ones are transposed.
-      steps: number of iterations.
-
-    Returns:
-      Bytes.
-    """
-    d, m = sorted((rows, columns))
-    return batch * steps * (14 * d * m + 8 * d * d)

@@ -15,6 +15,7 @@ from zipmap_jax.bench.task import Task
 from zipmap_jax.bench.timing import Timing
 from zipmap_jax.bench.weights import random_params
 from zipmap_jax.compilation.memory import ProgramMemory
+from zipmap_jax.config_io import from_json, to_json
 from zipmap_jax.nn.config import FP32
 
 TASK = Task("tiny", FP32, (56, 56))
@@ -81,8 +82,8 @@ def test_rates_follow_from_seconds():
 
 def test_a_row_survives_json():
     row = RuntimeRow("x", 3, 2, seconds=1.0, program=ProgramMemory(1, 2, 3, 6))
-    assert RuntimeRow.from_dict(dataclasses.asdict(row)) == row
-    assert RuntimeRow.from_dict(dataclasses.asdict(RuntimeRow("x", 3))) == RuntimeRow("x", 3)
+    assert from_json(RuntimeRow, to_json(row)) == row
+    assert from_json(RuntimeRow, to_json(RuntimeRow("x", 3))) == RuntimeRow("x", 3)
 
 
 def test_random_weights_have_the_shapes_and_the_size_of_trained_ones(micro):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from zipmap_jax.bench.fit import Line, fit_line
+from zipmap_jax.bench.series import Line, fit_line
 from zipmap_jax.bench.timing import Timing, timed
 
 

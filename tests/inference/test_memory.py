@@ -4,7 +4,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import pytest
 
@@ -20,7 +19,6 @@ from zipmap_jax.inference.memory import (
     free_memory,
     host_bytes,
     smaller,
-    tree_bytes,
     workload_of,
 )
 from zipmap_jax.models.api import Workload
@@ -292,11 +290,6 @@ def test_free_memory():
     free, _ = free_memory(Accelerator({"bytes_limit": 100, "bytes_in_use": 30}))
     assert free == 70
     assert free_memory(Accelerator(None))[0] is None
-
-
-def test_tree_bytes_of_arrays_and_shapes():
-    tree = {"a": jnp.zeros((3, 4)), "b": jax.ShapeDtypeStruct((5,), jnp.bfloat16)}
-    assert tree_bytes(tree) == 48 + 10
 
 
 def test_workload_of(echo):

@@ -11,12 +11,12 @@ import pytest
 
 from tests.models.conftest import micro, random_params
 from zipmap_jax.convert.rules import flatten
-from zipmap_jax.inference.memory import tree_bytes
 from zipmap_jax.models.api import in_stored_formats
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import BF16, FP32
 from zipmap_jax.structs import Views
+from zipmap_jax.tree import tree_bytes
 
 
 @pytest.mark.parametrize("variant", ["offline", "state_query"])

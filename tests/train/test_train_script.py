@@ -19,12 +19,10 @@ from tests.scenes import room
 ROOT = Path(__file__).parents[2]
 
 CONFIG = '''
-from zipmap_jax.models.config import (
-    CameraHeadConfig, DenseHeadConfig, EmbedderConfig, ZipMapConfig,
-)
-from zipmap_jax.train.config.schema import (
-    Bucket, DataConfig, EmaConfig, LogConfig, OptimConfig, TrainConfig,
-)
+from zipmap_jax.data.config import BatchShape, DataConfig
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig
+from zipmap_jax.train.config.schema import EmaConfig, LogConfig, OptimConfig, TrainConfig
 
 
 def get_config():
@@ -39,7 +37,7 @@ def get_config():
         camera=CameraHeadConfig(kind="mlp"),
         dense=DenseHeadConfig(features=8, out_channels=(8, 8, 8, 8), hidden=4),
     )
-    bucket = Bucket(views=2, height=42, width=42, batch=4)
+    bucket = BatchShape(views=2, height=42, width=42, batch=4)
     return TrainConfig(
         name="micro",
         model=model,

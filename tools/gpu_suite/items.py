@@ -20,6 +20,7 @@ from zipmap_jax.bench.report import write_result
 from zipmap_jax.bench.runtime import OUT_OF_TIME, Effort, RuntimeRow
 from zipmap_jax.bench.series import Result, RuntimeConfig, machine, run
 from zipmap_jax.bench.training import training_rates
+from zipmap_jax.config_io import from_json
 from zipmap_jax.errors import UserError
 from zipmap_jax.files import write_json
 from zipmap_jax.inference.compile import enable_compilation_cache
@@ -169,7 +170,7 @@ def _golden(file: Path, policy: Any) -> dict[str, Any]:
 
 def _runtime(config: SuiteConfig, save: Save, left: Left) -> None:
     """One streamed frame, one queried view, then rising numbers of views."""
-    rows = [RuntimeRow.from_dict(row) for row in _rows_before(config.file("runtime"))]
+    rows = [from_json(RuntimeRow, row) for row in _rows_before(config.file("runtime"))]
     done = {(row.series, row.views) for row in rows}
     base = RuntimeConfig(
         preset=config.preset,

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from zipmap_jax.batch.scenes import SceneInput
+from zipmap_jax.config_io import from_json
 from zipmap_jax.errors import UserError
 from zipmap_jax.files import dumps, write_json
 
@@ -214,11 +215,8 @@ def _manifest(
 def _parse(line: str) -> Record | None:
     """A record; None for a line that a killed process left unfinished."""
     try:
-        values = json.loads(line)
-        values["warnings"] = tuple(values["warnings"])
-        values["bucket"] = values["bucket"] and tuple(values["bucket"])
-        return Record(**values)
-    except (ValueError, KeyError, TypeError):
+        return from_json(Record, json.loads(line))
+    except ValueError:
         return None
 
 

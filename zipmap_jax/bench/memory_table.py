@@ -11,19 +11,20 @@ from typing import Any, Literal
 import jax
 
 from pallas_kernels.h200 import MEMORY_BYTES, CompiledKernels, compiled_kernels
-from zipmap_jax.bench.fit import fit_line
 from zipmap_jax.bench.runtime import even_chunk
+from zipmap_jax.bench.series import fit_line
 from zipmap_jax.bench.task import Task
 from zipmap_jax.compilation import target as h200
 from zipmap_jax.compilation.memory import ProgramMemory, program_memory
 from zipmap_jax.errors import UserError, is_out_of_memory
 from zipmap_jax.inference.buckets import Bucket
-from zipmap_jax.inference.memory import STREAMED, device_bytes, free_memory, tree_bytes, workload_of
+from zipmap_jax.inference.memory import STREAMED, device_bytes, free_memory, workload_of
 from zipmap_jax.inference.offline_program import Phase, phases_of
 from zipmap_jax.inference.stream_program import one_call, stream_phase
 from zipmap_jax.models.api import Model, in_stored_formats
 from zipmap_jax.models.config import Mixer
 from zipmap_jax.nn.config import POLICIES, Policy
+from zipmap_jax.tree import tree_bytes
 
 Target = Literal["here", "h200"]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from zipmap_jax.bench.plot import plot
 from zipmap_jax.bench.published import published
+from zipmap_jax.errors import UserError
 from zipmap_jax.files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -30,11 +32,14 @@ _COLUMNS = (
 
 
 def write_result(result: Result, folder: Path, name: str = "runtime") -> None:
-    """Write `name`.json, .md and .svg, each replaced in one step."""
+    """Write `name`.json and .md, and .svg where matplotlib is installed, replacing earlier ones."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{name}.json", result.as_dict())
     write_text(folder / f"{name}.md", markdown(result))
-    write_text(folder / f"{name}.svg", plot(result))
+    try:
+        write_text(folder / f"{name}.svg", plot(result))
+    except UserError as error:
+        warnings.warn(f"{name}.svg is not written: {error}", stacklevel=2)
 
 
 def markdown(result: Result) -> str:

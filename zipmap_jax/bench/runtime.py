@@ -69,12 +69,6 @@ class RuntimeRow:
     tflops: float | None = None
     share_of_peak: float | None = None
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RuntimeRow:
-        """The row that `dataclasses.asdict` made these values of."""
-        program = values.get("program")
-        return cls(**{**values, "program": ProgramMemory(**program) if program else None})
-
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
@@ -154,20 +148,21 @@ def _measured(
 
 
 def with_timing(
-    row: RuntimeRow, timing: Timing, flops: float, peak: MatmulPeak | None
+    row: RuntimeRow, timing: Timing, flops: float | None = None, peak: MatmulPeak | None = None
 ) -> RuntimeRow:
-    """The row with its seconds and what follows from them."""
-    rate = flops / timing.median
-    return dataclasses.replace(
+    """The row with its seconds and, where the operations are known, their rate."""
+    row = dataclasses.replace(
         row,
         seconds=timing.median,
         fastest=timing.fastest,
         slowest=timing.slowest,
         repeats=len(timing.seconds),
-        tflop=flops / 1e12,
-        tflops=rate / 1e12,
-        share_of_peak=rate / peak.flops if peak else None,
     )
+    if flops is None:
+        return row
+    rate = flops / timing.median
+    share = rate / peak.flops if peak else None
+    return dataclasses.replace(row, tflop=flops / 1e12, tflops=rate / 1e12, share_of_peak=share)
 
 
 def _call(task: Task, compiled: Any, params: Any) -> Callable[[], Any]:

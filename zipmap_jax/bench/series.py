@@ -13,7 +13,6 @@ from typing import Any
 import jax
 
 from zipmap_jax import __version__
-from zipmap_jax.bench.fit import Line, fit_line
 from zipmap_jax.bench.matmul import MatmulPeak, matmul_peak
 from zipmap_jax.bench.published import published
 from zipmap_jax.bench.runtime import Effort, RuntimeRow, even_chunk, measure
@@ -63,6 +62,31 @@ class RuntimeConfig:
                 for views in dict.fromkeys(self.views)
             ]
         return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """`seconds = intercept + slope * views`.
+
+    Attributes:
+      r2: share of the variance of the seconds that the line explains.
+    """
+
+    intercept: float
+    slope: float
+    r2: float
+
+
+def fit_line(views: Sequence[int], seconds: Sequence[float]) -> Line | None:
+    """Least squares; None for fewer than three different numbers of views."""
+    from scipy.stats import linregress
+
+    if len(set(views)) < 3:
+        return None
+    if len(set(seconds)) == 1:
+        return Line(seconds[0], 0.0, 1.0)
+    fit: Any = linregress(views, seconds)
+    return Line(float(fit.intercept), float(fit.slope), float(fit.rvalue) ** 2)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import importlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from zipmap_jax.bench.runtime import RuntimeRow
-from zipmap_jax.bench.timing import Timing
+from zipmap_jax.bench.runtime import RuntimeRow, first_line, with_timing
+from zipmap_jax.bench.timing import timed
 from zipmap_jax.errors import MissingPackageError, UserError
 
 SERIES = "torch"
@@ -68,6 +70,12 @@ def measure_torch(
         if dtype == "bf16"
         else contextlib.nullcontext()
     )
+
+    def clock() -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
     reason = ""
     with torch.inference_mode(), autocast:
         for count in sorted(set(views)):
@@ -75,42 +83,16 @@ def measure_torch(
             if not reason:
                 try:
                     images = torch.rand(1, count, 3, *size, device=device)
-                    timing = _timed(torch, model, images, repeats, row_seconds)
+                    call = functools.partial(model, images)
+                    timing = timed(call, repeats, limit=row_seconds, clock=clock)
                     peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
-                    row = RuntimeRow(
-                        SERIES,
-                        count,
-                        seconds=timing.median,
-                        fastest=timing.fastest,
-                        slowest=timing.slowest,
-                        repeats=len(timing.seconds),
-                        peak_bytes=peak,
-                    )
+                    row = dataclasses.replace(with_timing(row, timing), peak_bytes=peak)
                 except (MemoryError, RuntimeError) as error:
                     if "out of memory" not in str(error).lower():
                         raise
-                    reason = "does not fit: " + str(error).splitlines()[0][:200]
+                    reason = "does not fit: " + first_line(error)
                     row = RuntimeRow(SERIES, count, missing=reason)
             yield row
     del model
     if device == "cuda":
         torch.cuda.empty_cache()
-
-
-def _timed(torch: Any, model: Any, images: Any, repeats: int, limit: float) -> Timing:
-    """Two calls to warm up, then those that count; a GPU is waited for."""
-
-    def wait() -> float:
-        if images.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
-    start = wait()
-    for _ in range(2):
-        model(images)
-    seconds: list[float] = []
-    while len(seconds) < repeats and (not seconds or time.perf_counter() - start < limit):
-        before = wait()
-        model(images)
-        seconds.append(wait() - before)
-    return Timing(tuple(seconds))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import jax
 
-from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.nn.config import POLICIES
 from zipmap_jax.train.batches.procedural import ProceduralSource
 from zipmap_jax.train.compiled_step import CompiledStep
 from zipmap_jax.train.config.registry import load
-from zipmap_jax.train.initial_weights import random_parameters
+from zipmap_jax.train.initial_weights import new_state, state_shapes
 from zipmap_jax.train.sharding import make_mesh, shardings
-from zipmap_jax.train.state import TrainState, initial_state
 
 _WARM_UP, _STEPS = 3, 50
 _SECONDS = 10.0
@@ -50,14 +48,8 @@ def training_rates(
 def _rate(config: Any, steps: int) -> dict[str, Any]:
     mesh = make_mesh(config.mesh)
     source = ProceduralSource(config.data, config.steps, config.seed, mesh)
-    model = ZipMap(config.model, POLICIES[config.policy], config.remat)
-
-    def new_state() -> TrainState:
-        params = random_parameters(model, jax.random.key(config.seed), config.token_scale)
-        return initial_state(params, config.optim)
-
-    layout = shardings(jax.eval_shape(new_state), mesh)
-    state = jax.jit(new_state, out_shardings=layout)()
+    layout = shardings(state_shapes(config), mesh)
+    state = jax.jit(functools.partial(new_state, config), out_shardings=layout)()
     program = CompiledStep(config, mesh)
     start = time.perf_counter()
     batch = source(0)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, Suppress, arg
 
+from zipmap_jax.cli.overrides import apply, flag_values, lines
 from zipmap_jax.errors import UserError
 
 
@@ -22,7 +23,7 @@ class Config:
       action: "list" names the configurations, "show" prints one.
       name: of a configuration, or a Python file with get_config(); for "show".
       json: print one JSON object instead of text.
-      overrides: changes of single values.
+      overrides: flags of the configuration.
     """
 
     action: Annotated[Positional[Literal["list", "show"]], arg(help_behavior_hint="")]
@@ -49,23 +50,32 @@ class Config:
         if not self.name:
             raise UserError("no configuration named: give a name that `zipmap config list` prints")
         from zipmap_jax.config_io import to_json
-        from zipmap_jax.train.config.command_line import configured, leaf_values
+        from zipmap_jax.train.config.registry import load
 
-        config = configured(self.name, self.overrides, ("json", "help"))
-        print(json.dumps(to_json(config)) if self.json else "\n".join(leaf_values(config)))
+        config = apply(load(self.name), flag_values(self.overrides), ("json", "help"))
+        print(json.dumps(to_json(config)) if self.json else "\n".join(lines(config)))
         return 0
 
 
 def split_overrides(args: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Arguments of this verb, and the flags with their values that name leaves."""
-    own, overrides = [], []
-    words = list(args)
-    while words:
-        word = words.pop(0)
-        if not word.startswith("--") or word in ("--json", "--help"):
+    """Arguments of this verb, and the flags of the configuration with their values.
+
+    The action and the name may follow a flag with one value; after them, every word up to the next
+    flag is a value.
+    """
+    own: list[str] = []
+    overrides: list[str] = []
+    takes_value = False
+    for word in args:
+        if word in ("-h", "--help", "--json"):
             own.append(word)
-            continue
-        overrides.append(word)
-        if "=" not in word and words and not words[0].startswith("--"):
-            overrides.append(words.pop(0))
+            takes_value = False
+        elif word.startswith("--"):
+            overrides.append(word)
+            takes_value = "=" not in word
+        elif takes_value:
+            overrides.append(word)
+            takes_value = sum(not word.startswith("-") for word in own) == 3
+        else:
+            own.append(word)
     return own, tuple(overrides)

@@ -30,8 +30,9 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "data": ("grain",),
     "prepare": ("tensorflow_datasets", "array_record"),
     "hub": ("huggingface_hub",),
-    "viewer": ("viser", "trimesh"),
     "export": ("flatbuffers",),
+    "log": ("tensorboardX",),
+    "plot": ("matplotlib",),
 }
 """Extra of the distribution, and the modules it brings."""
 

@@ -11,8 +11,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from zipmap_jax.config_io import to_json
 from zipmap_jax.convert.base import with_base
-from zipmap_jax.convert.model_config import config_to_dict
 from zipmap_jax.convert.registry import ZIPMAP, kind_of
 from zipmap_jax.convert.rules import Params, Shape, check, flatten, nest, shapes_of
 from zipmap_jax.convert.safetensors_file import read_safetensors, write_safetensors
@@ -58,7 +58,7 @@ def make_card(
         "source": dict(source or {}),
         "licence": licence,
         "notes": list(notes),
-        "config": config_to_dict(config),
+        "config": json.loads(json.dumps(to_json(config))),
     }
 
 

@@ -11,10 +11,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from zipmap_jax.convert.model_config import config_from_dict
+from zipmap_jax.config_io import from_json
 from zipmap_jax.convert.rules import Shape, flatten, our_shapes
 from zipmap_jax.convert.table import rules
 from zipmap_jax.errors import UserError, nearest
+from zipmap_jax.models.config import ZipMapConfig
 
 if TYPE_CHECKING:
     from zipmap_jax.models.api import Model
@@ -66,7 +67,11 @@ def _build_zipmap(config: Any, policy: Policy) -> Model:
 
 
 _KINDS: dict[str, ModelKind] = {
-    ZIPMAP: ModelKind(config_from_dict, _build_zipmap, lambda config: our_shapes(rules(config)))
+    ZIPMAP: ModelKind(
+        read_config=lambda data: from_json(ZipMapConfig, data, "config"),
+        build=_build_zipmap,
+        shapes=lambda config: our_shapes(rules(config)),
+    )
 }
 
 

@@ -40,6 +40,9 @@ class Request:
     notes: str = ""
 
 
+Writer = Callable[[Request, Path], list[Path]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Format:
     """An output format.
@@ -49,12 +52,11 @@ class Format:
       about: contents, axes, units and resolution, as one paragraph of README.txt.
     """
 
-    write: Callable[[Request, Path], list[Path]]
+    write: Writer
     about: str
 
 
-def _html(request: Request, folder: Path) -> list[Path]:
-    path = folder / "scene.html"
+def _html(request: Request, path: Path) -> None:
     write_html(
         request.scene,
         path,
@@ -63,62 +65,43 @@ def _html(request: Request, folder: Path) -> list[Path]:
         title=request.title,
         notes=request.notes,
     )
-    return [path]
 
 
-def _ply(request: Request, folder: Path) -> list[Path]:
-    path = folder / "points.ply"
-    write_ply(request.cloud, path)
-    return [path]
+def _file(name: str, write: Callable[[Request, Path], object]) -> Writer:
+    """The writer of one file."""
 
+    def write_file(request: Request, folder: Path) -> list[Path]:
+        write(request, folder / name)
+        return [folder / name]
 
-def _glb(request: Request, folder: Path) -> list[Path]:
-    path = folder / "scene.glb"
-    write_glb(request.scene, request.cloud, path)
-    return [path]
-
-
-def _npz(request: Request, folder: Path) -> list[Path]:
-    path = folder / "scene.npz"
-    save_scene(request.scene, path)
-    return [path]
-
-
-def _cameras(request: Request, folder: Path) -> list[Path]:
-    path = folder / "cameras.json"
-    write_cameras(request.scene, path)
-    return [path]
-
-
-def _depth(request: Request, folder: Path) -> list[Path]:
-    return write_depth_images(request.scene, folder / "depth")
+    return write_file
 
 
 FORMATS: dict[str, Format] = {
     "html": Format(
-        _html,
+        _file("scene.html", _html),
         "scene.html: the scene in a web browser; needs no network. World frame, scene unit. "
         "A sample of at most 400 000 points of every confidence; the slider hides doubtful ones.",
     ),
     "ply": Format(
-        _ply,
+        _file("points.ply", lambda r, path: write_ply(r.cloud, path)),
         "points.ply: coloured points (binary): x y z in the world frame, scene unit; sRGB "
         "colours; confidence (> 1). One point per chosen pixel of the original images.",
     ),
     "glb": Format(
-        _glb,
+        _file("scene.glb", lambda r, path: write_glb(r.scene, r.cloud, path)),
         "scene.glb: the same points, with a frustum and a camera per view. glTF axes: x right, "
         "y up, z backward (the root node turns the world frame by half a turn about x); scene "
         "unit.",
     ),
     "cameras": Format(
-        _cameras,
+        _file("cameras.json", lambda r, path: write_cameras(r.scene, path)),
         "cameras.json: per view name, width, height, fx fy cx cy (pixels of the original image), "
         "w2c and c2w (4x4, row by row, world frame, scene unit), time (seconds, null for "
         "photographs).",
     ),
     "npz": Format(
-        _npz,
+        _file("scene.npz", lambda r, path: save_scene(r.scene, path)),
         "scene.npz: everything, for NumPy: w2c, c2w [v,4,4], intrinsics [v,3,3] (pixels of the "
         "original images), depth [v,h,w] (z-depth, scene unit, NaN = unknown), confidence "
         "[v,h,w], images [v,h,w,3], names, times (seconds), network_size (height, width). Where "
@@ -126,7 +109,7 @@ FORMATS: dict[str, Format] = {
         "zipmap_jax.export.load_scene reads it back.",
     ),
     "depth": Format(
-        _depth,
+        lambda r, folder: write_depth_images(r.scene, folder / "depth"),
         "depth/*.png: previews at the size of the original images, coloured linearly in 1/depth; "
         "near (bright) and far (dark) in the file name, scene unit; transparent = unknown. The "
         "numbers are in scene.npz.",

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from zipmap_jax.models.api import Workload
+from zipmap_jax.tree import tree_bytes
 
 # Interpreter, JAX and compiler; measured on the CPU.
 _RUNTIME_BYTES = 400_000_000
@@ -121,11 +121,6 @@ def host_bytes(w: Workload) -> int:
     network = w.views * math.prod(w.network_size) * 4 * (3 + 2)
     largest = max((height * width for height, width in w.original_sizes), default=0)
     return int(_MARGIN * (originals + network + largest * 24) + _RUNTIME_BYTES)
-
-
-def tree_bytes(tree: Any) -> int:
-    """Bytes of all arrays (or array shapes) of a pytree."""
-    return sum(math.prod(x.shape) * jnp.dtype(x.dtype).itemsize for x in jax.tree.leaves(tree))
 
 
 def free_memory(device: Any = None) -> tuple[int | None, int | None]:

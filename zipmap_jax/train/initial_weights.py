@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,32 @@ from zipmap_jax.convert.torch_state import read_state
 from zipmap_jax.convert.vggt import from_vggt
 from zipmap_jax.errors import UserError
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import POLICIES
 from zipmap_jax.train.checkpoint import Checkpoints
+from zipmap_jax.train.linear_probe import with_probe
+from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.tree import path_name
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float, Key
 
-    from zipmap_jax.train.config.schema import StartConfig
+    from zipmap_jax.train.config.schema import StartConfig, TrainConfig
+
+
+def model_of(config: TrainConfig) -> ZipMap:
+    """The model of a run, with its number formats, on one device."""
+    return ZipMap(config.model, POLICIES[config.policy], config.remat)
+
+
+def new_state(config: TrainConfig) -> TrainState:
+    """State of a run before its first step, with freshly drawn parameters."""
+    params = random_parameters(model_of(config), jax.random.key(config.seed), config.token_scale)
+    return initial_state(with_probe(params, config), config.optim)
+
+
+def state_shapes(config: TrainConfig) -> TrainState:
+    """Shapes of `new_state`."""
+    return jax.eval_shape(functools.partial(new_state, config))
 
 
 def given_parameters(model: ZipMap, config: StartConfig, fresh: Any) -> tuple[Any, str]:

@@ -104,6 +104,20 @@ def train(
     return state
 
 
+def both_weights(evaluate: Callable[[Any], Mapping[str, Mapping[str, float]]]) -> Evaluate:
+    """Held-out numbers of a state: "ema", which is the main one, "raw" and "trivial".
+
+    Args:
+      evaluate: from parameters to metrics under "model" and under "trivial".
+    """
+
+    def numbers(state: TrainState) -> Mapping[str, Mapping[str, float]]:
+        ema, raw = evaluate(state.ema), evaluate(state.params)
+        return {"ema": ema["model"], "raw": raw["model"], "trivial": ema["trivial"]}
+
+    return numbers
+
+
 def summary(window: list[Metrics]) -> dict[str, float]:
     """Means over the steps of a window, without values that are not finite; counters as of its end.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import pytest
 
@@ -16,9 +15,16 @@ from zipmap_jax.models.presets import preset
 from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig
 from zipmap_jax.train.config.schema import MeshConfig, StartConfig, TrainConfig
 from zipmap_jax.train.config.stages import stage
-from zipmap_jax.train.plan.memory import peak_bytes, split_bytes, tree_bytes
-from zipmap_jax.train.plan.plan import TrainingPlan, devices_to_plan, plan, problems
+from zipmap_jax.train.plan.plan import (
+    TrainingPlan,
+    conclusion,
+    devices_to_plan,
+    plan,
+    problems,
+    split_bytes,
+)
 from zipmap_jax.train.plan.shapes import batch_shapes, largest, shape_shares
+from zipmap_jax.tree import tree_bytes
 
 TINY = TrainConfig(
     name="test",
@@ -56,6 +62,8 @@ def test_plan_of_a_small_run(tiny: TrainingPlan) -> None:
     assert tiny.sources == (("procedural", "", 1.0, True),)
     count = sum(tiny.parameters.values())
     assert tiny.memory["moments"] > tiny.memory["parameters"] > 4 * count / 2
+    assert tiny.memory["moving average"] == tiny.memory["parameters"]
+    assert tiny.memory["gathered parameters"] == 4 * count
     assert tiny.memory["largest batch"] == tree_bytes(batch_shapes(TINY.data.buckets[0], 3))
 
 
@@ -82,13 +90,15 @@ def test_a_machine_that_is_too_small_plans_for_a_larger_one() -> None:
 
 
 def test_text_says_it_all(tiny: TrainingPlan) -> None:
-    text = str(tiny)
+    text = "\n".join(tiny.sections())
     assert "test: 100 steps" in text
     assert "devices: 4 (data 2, fsdp 2, views 1); 4 microbatches, 1 per device; 19.0 images" in text
     assert "programs to compile: 2" in text
     assert "  2 views x 3, width 42: 42 37.50%" in text
-    assert "estimate" in text
-    assert text.endswith("ready to start")
+    assert "state and batch per device: 0.0 GiB" in text
+    assert "--compile-for here or h200" in text
+    assert conclusion(tiny.problems) == "ready to start"
+    assert conclusion(["a", "b"]) == "to be mended before it can start:\n  a\n  b"
 
 
 def test_shares_are_those_of_the_recipe() -> None:
@@ -106,19 +116,6 @@ def test_extremes_of_memory() -> None:
     ]
     both = largest(stage("stage1_static"))
     assert [(b.views, b.batch, b.height) for b in both] == [(2, 24, 518), (48, 1, 518)]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "streaming_24",
-        pytest.param("stage2_dynamic", marks=pytest.mark.slow),
-        pytest.param("state_query", marks=pytest.mark.slow),
-    ],
-)
-def test_the_recipe_fits_the_devices_it_was_made_on(name: str) -> None:
-    """Eight GPUs of 80 GB; layers recomputed by parts took twice that when streaming."""
-    assert sum(plan(stage(name), 8).memory.values()) < 70 * 2**30
 
 
 def test_problems_come_all_at_once(tmp_path: Path) -> None:
@@ -194,35 +191,3 @@ def test_bytes_of_a_part() -> None:
     tree |= {"scale": jnp.zeros(6)}
     assert tree_bytes(tree) == 4 * (30 + 25 + 6)
     assert split_bytes(tree, 3) == 4 * (10 + 25 + 6)
-
-
-def test_peak_of_a_program() -> None:
-    x = jax.ShapeDtypeStruct((256,), jnp.float32)  # 1 KiB
-
-    def chain(x: jax.Array) -> jax.Array:
-        return jnp.sin(jnp.cos(jnp.sin(x)))
-
-    assert peak_bytes(chain, x) == 2 * 1024
-    # The derivative of each sine waits for the way back.
-    assert peak_bytes(jax.grad(lambda x: chain(x).sum()), x) >= 4 * 1024
-
-    def loop(x: jax.Array) -> jax.Array:
-        return jax.lax.scan(lambda carry, _: (chain(carry), carry), x, length=10)[1]
-
-    assert 10 * 1024 <= peak_bytes(loop, x) <= 14 * 1024
-
-
-def test_recomputing_needs_less() -> None:
-    x = jax.ShapeDtypeStruct((256,), jnp.float32)
-
-    def layers(x: jax.Array, remat: bool) -> jax.Array:
-        def layer(x: jax.Array) -> jax.Array:
-            for _ in range(8):
-                x = jnp.sin(x)
-            return x
-
-        step = jax.checkpoint(layer) if remat else layer
-        return jax.lax.scan(lambda carry, _: (step(carry), None), x, length=8)[0].sum()
-
-    kept = peak_bytes(jax.grad(lambda x: layers(x, False)), x)
-    assert peak_bytes(jax.grad(lambda x: layers(x, True)), x) < kept / 3

@@ -1,4 +1,4 @@
-"""Digest of a configuration, and how two of them differ."""
+"""Digest of a configuration, and the differences of two."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ MAKES_NO_NUMBERS = (
     "data/threads",
     "data/prefetch",
 )
-"""Parts of a configuration that change what is told, kept or how fast it goes, never a number."""
+"""Fields that change reports, files or speed, and no number."""
 
 
 _ABSENT = "nothing"
 
 
 def config_digest(config: TrainConfig) -> str:
-    """16 hexadecimal digits that stand for all of a configuration that determines the numbers."""
+    """16 hexadecimal digits of all fields that determine the numbers."""
     text = json.dumps(_relevant(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
-    """`"optim.lr 0.1 -> 0.2"` for every field that determines the numbers and is not the same."""
+    """`"optim.lr 0.1 -> 0.2"` for every field that determines the numbers and differs."""
     before, after = _relevant(old), _relevant(new)
     names = sorted(before.keys() | after.keys())
     return [
@@ -59,7 +59,7 @@ def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
 
 def _relevant(config: TrainConfig) -> dict[str, Any]:
     """Every field that determines the numbers under its path "data/buckets/0/views"."""
-    # Through text: what a configuration and its copy in a checkpoint are compared by is JSON.
+    # Through text: a checkpoint holds its configuration as JSON.
     tree = json.loads(json.dumps(to_json(config)))
     return {
         name: value

@@ -1,18 +1,15 @@
-"""What a training run is: frozen dataclasses that every checkpoint carries as JSON."""
+"""Configuration of a training run: frozen dataclasses that every checkpoint holds as JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Literal
 
-from zipmap_jax.data.config import (
-    BatchShape,
-    DataConfig,
-    require_at_least,
-)
+from zipmap_jax.data.config import BatchShape, DataConfig, require_at_least
 from zipmap_jax.errors import UserError
 from zipmap_jax.losses import LossConfig
 from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.nn.config import POLICIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +96,7 @@ class StartConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LogConfig:
-    """What a run tells, and how often.
+    """What a run reports, and how often.
 
     Attributes:
       every: steps between two lines.
@@ -171,6 +168,9 @@ class TrainConfig:
         least = dict(steps=1, seed=0, keep=1, keep_every=0, eval_scenes=1, max_skipped=1, chunk=0)
         require_at_least(self, f"the run {self.name}", **least)
         require_at_least(self.data, "data", microbatches=1, workers=0, threads=1, retries=0)
+        if self.policy not in POLICIES:
+            known = " or ".join(POLICIES)
+            raise UserError(f"policy must be {known}, got {self.policy!r}: choose one of these")
         for bucket in (*self.data.buckets, self.held_out):
             if bucket.height % self.model.patch or bucket.width % self.model.patch:
                 raise UserError(

@@ -5,18 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
+from zipmap_jax.train.log.sink import Sink
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
-
-    import numpy as np
-
-    from zipmap_jax.train.log.sink import Sink
 
 SHOWN = ("loss", "lr")
 """Shown besides the parts of the objective; counters and norms stay in the file."""
 STARVED = 0.05
-"""Share of the time spent waiting for batches above which it is told."""
+"""Share of the time spent waiting for batches above which a line shows it."""
 HELD_OUT = ("AbsRel", "delta<1.25", "RRA@30", "RTA@30", "AUC@30", "PSNR")
 """Held-out metrics on the console, where an evaluation has them; all of an evaluation without."""
 
@@ -27,7 +24,7 @@ def console_sink(steps: int, console: TextIO | None = None) -> Sink:
     return TerminalConsole(steps, stream) if stream.isatty() else PlainConsole(steps, stream)
 
 
-class PlainConsole:
+class PlainConsole(Sink):
     """One line of text per report.
 
     Args:
@@ -45,17 +42,11 @@ class PlainConsole:
     def evaluation(self, step: int, answers: Mapping[str, Mapping[str, float]]) -> None:
         self.text(": ".join(evaluation_line(step, answers)))
 
-    def picture(self, step: int, image: np.ndarray, path: Path) -> None:
-        pass
-
     def text(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
-    def close(self) -> None:
-        pass
 
-
-class TerminalConsole:
+class TerminalConsole(Sink):
     """The same lines in colour, above a bar that shows how far the run has come.
 
     Args:
@@ -98,9 +89,6 @@ class TerminalConsole:
         line.highlight_regex(r"\([^)]*\)", "dim")
         self._bar.console.print(line)
 
-    def picture(self, step: int, image: np.ndarray, path: Path) -> None:
-        pass
-
     def text(self, text: str) -> None:
         self._bar.console.print(text, markup=False)
 
@@ -109,7 +97,7 @@ class TerminalConsole:
 
 
 def train_line(step: int, steps: int, values: Mapping[str, float]) -> tuple[str, str, str]:
-    """How far, what came out, and how fast."""
+    """Step, metrics and speed."""
     parts = " ".join(
         f"{name} {value:.4g}"
         for name, value in values.items()
@@ -125,7 +113,7 @@ def train_line(step: int, steps: int, values: Mapping[str, float]) -> tuple[str,
 
 
 def evaluation_line(step: int, answers: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
-    """What is told, and metrics of the first answer with those of the others in brackets."""
+    """Title, and metrics of the first answer with those of the others in brackets."""
     first, *others = answers.values()
     names = [name for name in HELD_OUT if name in first] or list(first)
     numbers = (

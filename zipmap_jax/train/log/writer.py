@@ -1,4 +1,4 @@
-"""The news of a run: measured here, told in as many places as the run asks for."""
+"""Training metrics, sent to the configured writers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import UInt8
 
-    from zipmap_jax.train.log.sinks import Sink
+    from zipmap_jax.train.log.sink import Sink
 
 _DEFAULT = LogConfig()
 
@@ -52,7 +52,7 @@ class Writer:
     ) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        # Of several processes, the first one speaks.
+        # Only the first process writes.
         log = log if jax.process_index() == 0 else dataclasses.replace(log, writers=())
         self._sinks, failures = writers_for(log, self.directory, steps, console)
         self._peak = peak_flops(jax.devices()[0].device_kind)
@@ -64,11 +64,11 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._tell(lambda sink: sink.close())
+        self._send(lambda sink: sink.close())
 
     def say(self, text: str) -> None:
         """One line."""
-        self._tell(lambda sink: sink.text(text))
+        self._send(lambda sink: sink.text(text))
 
     def start_clock(self, step: int) -> None:
         """Measure speed from here; call it before the first step."""
@@ -113,25 +113,25 @@ class Writer:
         values["waiting_for_data"] = min(waited / seconds, 1.0)
         if flops and self._peak:
             values["mfu"] = flops / seconds / (self._peak * jax.device_count())
-        self._tell(lambda sink: sink.train(step, values))
+        self._send(lambda sink: sink.train(step, values))
 
     def evaluation(self, step: int, answers: Mapping[str, Mapping[str, float]]) -> None:
         """Held-out metrics after `step` steps by the name of the answer, the main one first."""
-        self._tell(lambda sink: sink.evaluation(step, answers))
+        self._send(lambda sink: sink.evaluation(step, answers))
 
     def picture(self, step: int, image: UInt8[np.ndarray, "h w 3"]) -> Path:
-        """Save a picture as `pictures/step_N.png` and hand it on; returns the file."""
+        """Save a picture as `pictures/step_N.png` and send it; returns the file."""
         path = self.directory / "pictures" / f"step_{step}.png"
         if self._sinks:
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(image).save(path)
-        self._tell(lambda sink: sink.picture(step, image, path))
+        self._send(lambda sink: sink.picture(step, image, path))
         return path
 
-    def _tell(self, news: Callable[[Sink], None]) -> None:
+    def _send(self, message: Callable[[Sink], None]) -> None:
         for name, sink in list(self._sinks.items()):
             try:
-                news(sink)
+                message(sink)
             except Exception as error:
                 if name not in OPTIONAL:
                     raise

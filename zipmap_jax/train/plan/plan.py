@@ -1,4 +1,4 @@
-"""What a run would do and need, worked out from shapes alone: nothing is allocated or compiled."""
+"""What a run would do and hold, computed from shapes alone: nothing is allocated or compiled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 
 from zipmap_jax.data.roots import (
     PROCEDURAL,
@@ -19,34 +18,32 @@ from zipmap_jax.data.roots import (
 )
 from zipmap_jax.errors import UserError
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.nn.config import POLICIES
-from zipmap_jax.train.initial_weights import can_start, no_start
-from zipmap_jax.train.linear_probe import with_probe
-from zipmap_jax.train.optimizer import module_of, without_frozen_gradients
-from zipmap_jax.train.plan.memory import peak_bytes, split_bytes, tree_bytes
-from zipmap_jax.train.plan.shapes import Shape, batch_shapes, images_of, largest, shape_shares
-from zipmap_jax.train.sharding import VIEWS
-from zipmap_jax.train.state import TrainState, initial_state
-from zipmap_jax.train.step import scene_loss
-from zipmap_jax.tree import path_name
+from zipmap_jax.train.initial_weights import can_start, no_start, state_shapes
+from zipmap_jax.train.optimizer import module_of
+from zipmap_jax.train.plan.shapes import Shape, batch_shapes, images_of, shape_shares
+from zipmap_jax.train.sharding import AXES, FSDP, VIEWS, spec_of
+from zipmap_jax.tree import path_name, tree_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zipmap_jax.data.config import BatchShape
     from zipmap_jax.train.config.schema import TrainConfig
+    from zipmap_jax.train.state import TrainState
 
 GIB = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingPlan:
-    """A run on paper.
+    """Plan of a run.
 
     Attributes:
       config: the run.
       devices: it is planned for.
       mesh: devices along data, fsdp and views.
       parameters: number of them in each module.
-      memory: bytes on each device, by what they hold.
+      memory: bytes on each device that the state and the largest batch take; exact.
       shapes: of batches, with the share of the steps that have them; one program each.
       images: mean, smallest and largest number of images in an update.
       sources: name, folder, share of the draws, and whether the folder is there.
@@ -67,12 +64,13 @@ class TrainingPlan:
     def microbatches_per_device(self) -> float:
         return self.config.data.microbatches / (self.mesh["data"] * self.mesh["fsdp"])
 
-    def __str__(self) -> str:
-        return "\n\n".join("\n".join(part) for part in _sections(self) if part)
+    def sections(self) -> list[str]:
+        """The plan as text, without its problems."""
+        return ["\n".join(part) for part in _sections(self)]
 
 
 AT_SCALE = 64
-"""Devices of a plan that is asked for where the run does not fit: eight machines of eight."""
+"""Devices of a plan made where the run does not fit: eight machines of eight."""
 
 
 def devices_to_plan(config: TrainConfig, here: int) -> int:
@@ -93,11 +91,10 @@ def plan(config: TrainConfig, devices: int) -> TrainingPlan:
     Raises:
       UserError: the mixture names a data set that does not exist.
     """
-    mesh, found = _mesh(config, devices), problems(config, devices)
+    mesh, obstacles = _mesh(config, devices), problems(config, devices)
     config = dataclasses.replace(
         config, data=dataclasses.replace(config.data, microbatches=_even_microbatches(config, mesh))
     )
-    model = ZipMap(config.model, POLICIES[config.policy], config.remat)
     state = state_shapes(config)
     shapes = shape_shares(config)
     sizes = {shape: config.data.microbatches * images_of(shape) for shape in shapes}
@@ -106,7 +103,7 @@ def plan(config: TrainConfig, devices: int) -> TrainingPlan:
         devices=devices,
         mesh=mesh,
         parameters=_parameters(state.params),
-        memory=_memory(config, model, state, mesh),
+        memory=_memory(config, state, mesh),
         shapes=shapes,
         images=(
             sum(share * sizes[shape] for shape, share in shapes.items()),
@@ -114,20 +111,12 @@ def plan(config: TrainConfig, devices: int) -> TrainingPlan:
             max(sizes.values()),
         ),
         sources=_sources(config),
-        problems=tuple(found),
-    )
-
-
-def state_shapes(config: TrainConfig) -> TrainState:
-    """Shapes of the training state of a run."""
-    init = ZipMap(config.model).init
-    return jax.eval_shape(
-        lambda key: initial_state(with_probe(init(key), config), config.optim), _key()
+        problems=tuple(obstacles),
     )
 
 
 def problems(config: TrainConfig, devices: int) -> list[str]:
-    """What keeps a run from starting on a number of devices, one sentence each."""
+    """Obstacles to a run on a number of devices, one sentence each."""
     out, mesh = [], _mesh(config, devices)
     needed, parts = mesh["data"] * mesh["fsdp"] * mesh["views"], mesh["data"] * mesh["fsdp"]
     if needed != devices:
@@ -164,10 +153,6 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
     return out
 
 
-def _key() -> jax.ShapeDtypeStruct:
-    return jax.eval_shape(lambda: jax.random.key(0))
-
-
 def _mesh(config: TrainConfig, devices: int) -> dict[str, int]:
     mesh = dataclasses.asdict(config.mesh)
     return mesh | {"data": mesh["data"] or max(1, devices // (mesh["fsdp"] * mesh["views"]))}
@@ -187,50 +172,33 @@ def _parameters(params: Any) -> dict[str, int]:
     return counts
 
 
-def _memory(
-    config: TrainConfig, model: ZipMap, state: TrainState, mesh: dict[str, int]
-) -> dict[str, int]:
-    parts, microbatches = (
-        mesh["fsdp"],
-        max(1, config.data.microbatches // (mesh["data"] * mesh["fsdp"])),
-    )
-    buckets = largest(config)
-    batch = max(microbatches * _batch_bytes(bucket) for bucket in buckets)
-    working = max(_working_bytes(config, model, state.params, bucket) for bucket in buckets)
+def _memory(config: TrainConfig, state: TrainState, mesh: dict[str, int]) -> dict[str, int]:
+    parts = mesh["fsdp"]
+    microbatches = max(1, config.data.microbatches // (mesh["data"] * parts))
+    batch = microbatches * max(map(_batch_bytes, config.data.buckets))
     return {
         "parameters": split_bytes(state.params, parts),
         "moments": split_bytes(state.opt_state, parts),
         "moving average": split_bytes(state.ema, parts),
-        "gradients": split_bytes(state.params, parts),
         "gathered parameters": tree_bytes(state.params) if parts > 1 else 0,
         "largest batch": batch // mesh["views"],
-        "working memory": working // mesh["views"],
     }
+
+
+def split_bytes(tree: Any, parts: int) -> int:
+    """Bytes on one of `parts` devices of the axis `fsdp`, by the rules of `sharding`."""
+    mesh = jax.sharding.AbstractMesh((1, parts, 1), AXES)
+
+    def share(path: tuple[Any, ...], leaf: Any) -> int:
+        return tree_bytes(leaf) // (parts if FSDP in spec_of(path, leaf, mesh) else 1)
+
+    return sum(jax.tree.leaves(jax.tree_util.tree_map_with_path(share, tree)))
 
 
 def _batch_bytes(bucket: BatchShape) -> int:
     """Bytes of a microbatch's scenes, targets included."""
     inputs = tree_bytes(batch_shapes(bucket, bucket.batch))
     return inputs * (bucket.views + bucket.targets) // bucket.views
-
-
-def _working_bytes(config: TrainConfig, model: ZipMap, params: Any, bucket: BatchShape) -> int:
-    """Estimate for forward and backward pass of one microbatch, its whole gradients included."""
-    batch = batch_shapes(bucket, bucket.batch)
-    scene = scene_loss(model, config.loss, config.chunk or None)
-    rays = (bucket.batch, bucket.targets, bucket.height, bucket.width, model.config.ray_channels)
-
-    def objective(params: Any, batch: Any, rays: jax.Array) -> jax.Array:
-        params = without_frozen_gradients(params, config.optim)
-        value, _ = scene(params, batch)
-        if bucket.targets:
-            start = model.init_state(params)
-            rendered = jax.tree.leaves(model.read(params, start, rays, chunk=config.chunk or None))
-            value += sum(jnp.mean(leaf) for leaf in rendered)
-        return value
-
-    rays_shape = jax.ShapeDtypeStruct(rays, jnp.float32)
-    return peak_bytes(jax.value_and_grad(objective), params, batch, rays_shape)
 
 
 def _sources(config: TrainConfig) -> tuple[tuple[str, str, float, bool], ...]:
@@ -263,17 +231,10 @@ def _sections(plan: TrainingPlan) -> list[list[str]]:
         f"{plan.microbatches_per_device:g} per device; {mean:,.1f} images per update "
         f"({least} to {most})"
     ]
-    memory = [f"memory per device: {sum(plan.memory.values()) / GIB:,.1f} GiB"]
-    memory += [
-        f"  {size / GIB:7,.2f} GiB  {name}{_NOTES.get(name, '')}"
-        for name, size in plan.memory.items()
-    ]
-    return [head, counts, devices, memory, _shape_lines(plan), _source_lines(plan), _ends(plan)]
-
-
-_NOTES = {
-    "working memory": ": a rough estimate from the trace of one microbatch at its largest",
-}
+    memory = [f"state and batch per device: {sum(plan.memory.values()) / GIB:,.1f} GiB"]
+    memory += [f"  {size / GIB:7,.2f} GiB  {name}" for name, size in plan.memory.items()]
+    memory.append("  working memory besides: --compile-for here or h200 compiles the largest steps")
+    return [head, counts, devices, memory, _shape_lines(plan), _source_lines(plan)]
 
 
 def _shape_lines(plan: TrainingPlan) -> list[str]:
@@ -297,7 +258,8 @@ def _source_lines(plan: TrainingPlan) -> list[str]:
     return lines
 
 
-def _ends(plan: TrainingPlan) -> list[str]:
-    if not plan.problems:
-        return ["ready to start"]
-    return ["to be mended before it can start:", *(f"  {line}" for line in plan.problems)]
+def conclusion(problems: Sequence[str]) -> str:
+    """The last section of a plan's text."""
+    if not problems:
+        return "ready to start"
+    return "\n".join(["to be mended before it can start:", *(f"  {line}" for line in problems)])

@@ -1,0 +1,126 @@
+"""The command line of `train.py`: its options, and a flag for every value of the configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from zipmap_jax.cli.overrides import apply, flag_values, parse
+from zipmap_jax.data.config import require_at_least
+from zipmap_jax.errors import UserError
+from zipmap_jax.train.config.registry import load
+from zipmap_jax.train.config.schema import TrainConfig
+
+EXAMPLE = "debug"
+"""Configuration whose values `--help` shows when none is named."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Options of a command line besides the configuration.
+
+    Attributes:
+      config: name in configs/, or Python file with get_config().
+      workdir: checkpoints and metrics of the run.
+      batch_scale: factor on the batch of every bucket.
+      dry_run: print what would run where, and stop.
+      devices: number to plan for with --dry-run; None = those of this machine, or 64 if they are
+        too few.
+      compile_for: with --dry-run, compile the largest steps for such a device and print their
+        memory.
+      export: folder for the newest checkpoint's weights; nothing is trained.
+      export_weights: which weights to export.
+      export_dtype: number format of exported weights.
+      export_scenes: held-out scenes for the numbers of the card.
+      force: let --export overwrite.
+      coordinator: HOST:PORT of process 0 of a run of several processes.
+      processes: their number.
+      process: number of this one, from 0.
+      distributed: get all three from SLURM, Open MPI or the cloud.
+    """
+
+    config: str
+    workdir: Path
+    batch_scale: int = 1
+    dry_run: bool = False
+    devices: int | None = None
+    compile_for: Literal["here", "h200"] | None = None
+    export: Path | None = None
+    export_weights: Literal["ema", "params"] = "ema"
+    export_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    export_scenes: int = 64
+    force: bool = False
+    coordinator: str = ""
+    processes: int | None = None
+    process: int | None = None
+    distributed: bool = False
+
+    def __post_init__(self) -> None:
+        least = dict(batch_scale=1) | (dict(devices=1) if self.devices is not None else {})
+        require_at_least(self, "the command line", **least)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Flags:
+    """Train ZipMap.
+
+    Every value of the configuration is a flag, shown with its value in the named configuration.
+    A flag that takes True or False means True where it stands alone. Tuples take their elements
+    one after the other (--optim.lr-groups PATTERN RATE PATTERN RATE), separated by commas, or as
+    JSON. Elements of data.buckets and data.mixture are named by index or by name
+    (--data.mixture.scannet.root DIR); only the first of each is listed here. JSON replaces both
+    as a whole (--data.mixture '[{"name": "procedural"}]'). --data.crop none and --data.jitter none
+    switch augmentation off.
+    """
+
+    options: Annotated[RunOptions, arg(name="")]
+    configuration: Annotated[TrainConfig, arg(name="")]
+
+
+OPTIONS = tuple(field.name for field in dataclasses.fields(RunOptions))
+
+
+def parse_command_line(argv: Sequence[str] | None = None) -> tuple[RunOptions, TrainConfig]:
+    """Options and configuration of a run.
+
+    Args:
+      argv: arguments after the program's name; None = those of the process.
+
+    Returns:
+      The options, and the named configuration with the values of the flags.
+
+    Raises:
+      UserError: a flag does not exist, a value has the wrong type, no such configuration exists.
+      SystemExit: after `--help`.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    values = flag_values("--help" if word == "-h" else word for word in words)
+    if "help" in values:
+        print_help(" ".join(values.get("config", ())) or EXAMPLE)
+    name = " ".join(values.get("config", ()))
+    if not name:
+        raise UserError("no configuration: give --config with a file or a name")
+    own = {flag: texts for flag, texts in values.items() if flag in OPTIONS}
+    changes = {flag: texts for flag, texts in values.items() if flag not in OPTIONS}
+    config = apply(load(name), changes, (*(o.replace("_", "-") for o in OPTIONS), "help"))
+    options = apply(RunOptions(name, Path("runs") / config.name), own)
+    return options, _scaled(config, options.batch_scale)
+
+
+def print_help(name: str) -> None:
+    """Print all flags with the values of a configuration, and exit."""
+    config = load(name)
+    data = config.data
+    shown = dataclasses.replace(data, buckets=data.buckets[:1], mixture=data.mixture[:1])
+    options = RunOptions(name, Path("runs") / config.name)
+    parse(_Flags, _Flags(options, dataclasses.replace(config, data=shown)), ["--help"])
+
+
+def _scaled(config: TrainConfig, scale: int) -> TrainConfig:
+    buckets = tuple(dataclasses.replace(b, batch=b.batch * scale) for b in config.data.buckets)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, buckets=buckets))
