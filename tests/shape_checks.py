@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType
+from typing import Any
 
 PACKAGES = (
     "zipmap_jax.geometry",
@@ -23,7 +25,16 @@ PACKAGES = (
 SHAPED = frozenset(
     {"Array", "Bool", "Float", "Int", "Key", "Num", "Real", "Shaped", "UInt8", "UInt16"}
 )
-DECORATOR = "__import__('jaxtyping').jaxtyped(typechecker=__import__('beartype').beartype)"
+DECORATOR = "__import__('tests.shape_checks').shape_checks.checked"
+
+
+def checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, checking its arrays; integers are floats, as for type checkers."""
+    from beartype import BeartypeConf, beartype
+    from jaxtyping import jaxtyped
+
+    typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))
+    return jaxtyped(function, typechecker=typechecker)
 
 
 def names_a_shape(annotation: ast.expr | None) -> bool:
