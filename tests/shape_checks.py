@@ -50,18 +50,18 @@ def names_a_shape(annotation: ast.expr | None) -> bool:
 class CheckedSource(ast.NodeTransformer):
     """Imports types for real and decorates the functions whose annotations name a shape."""
 
-    def visit_If(self, node: ast.If) -> ast.AST:  # noqa: N802
+    def visit_If(self, node: ast.If) -> ast.AST:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse:
             node.test = ast.copy_location(ast.Constant(True), node.test)
         return self.generic_visit(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         arguments = node.args
         named = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
         annotations = [argument.annotation for argument in named]
         if any(map(names_a_shape, (*annotations, node.returns))):
             decorator = ast.parse(DECORATOR, mode="eval").body
-            # Innermost, so that `property`, `jax.jit` and `custom_vjp` receive the checked function.
+            # Innermost: `property`, `jax.jit` and `custom_vjp` receive the checked function.
             node.decorator_list.append(decorator)
             for child in ast.walk(decorator):
                 ast.copy_location(child, node)
