@@ -9,13 +9,14 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 
 import pytest
 
+from tests import shape_checks
 from tests.quick import QUICK
-from tests.shape_checks import install
 
 # Read once, when JAX starts.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -28,7 +29,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, programs, ignore_errors=True)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
-import jax
+# The packages are loaded by the conftest files of folders already, before options are parsed;
+# workers have the variable from the process that starts them.
+words = (*sys.argv, *os.environ.get("PYTEST_ADDOPTS", "").split())
+CHECKED = "--check-shapes" in words or "ZIPMAP_CHECK_SHAPES" in os.environ
+if CHECKED:
+    os.environ["ZIPMAP_CHECK_SHAPES"] = "1"
+    shape_checks.install()
+
+import jax  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "highest")
@@ -43,15 +52,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--check-shapes"):
-        install()
+    if config.getoption("--check-shapes") and not CHECKED:
+        raise pytest.UsageError("--check-shapes must be on the command line or in PYTEST_ADDOPTS")
 
 
 @pytest.fixture(autouse=True)
 def unchecked(request: pytest.FixtureRequest) -> Iterator[None]:
     """Tests of errors that wrong arguments raise run without --check-shapes."""
-    checked = request.config.getoption("--check-shapes")
-    if not checked or request.node.get_closest_marker("wrong_types") is None:
+    if not CHECKED or request.node.get_closest_marker("wrong_types") is None:
         yield
         return
     import jaxtyping
