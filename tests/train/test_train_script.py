@@ -19,12 +19,10 @@ from tests.scenes import room
 ROOT = Path(__file__).parents[2]
 
 CONFIG = '''
-from zipmap_jax.models.config import (
-    CameraHeadConfig, DenseHeadConfig, EmbedderConfig, ZipMapConfig,
-)
-from zipmap_jax.train.config.schema import (
-    Bucket, DataConfig, EmaConfig, LogConfig, OptimConfig, TrainConfig,
-)
+from zipmap_jax.data.config import BatchShape, DataConfig
+from zipmap_jax.models.config import ZipMapConfig
+from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig
+from zipmap_jax.train.config.schema import EmaConfig, LogConfig, OptimConfig, TrainConfig
 
 
 def get_config():
@@ -39,7 +37,7 @@ def get_config():
         camera=CameraHeadConfig(kind="mlp"),
         dense=DenseHeadConfig(features=8, out_channels=(8, 8, 8, 8), hidden=4),
     )
-    bucket = Bucket(views=2, height=42, width=42, batch=4)
+    bucket = BatchShape(views=2, height=42, width=42, batch=4)
     return TrainConfig(
         name="micro",
         model=model,
@@ -86,7 +84,6 @@ def losses(workdir: Path) -> list[float]:
 def test_a_preempted_run_has_the_loss_curve_of_an_uninterrupted_one(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("XLA_FLAGS", QUICK)
     train = ("train.py", "--config", config, "--steps", 40, "--log.every", 1, "--workdir")
     run(*train, tmp_path / "whole")
@@ -163,7 +160,6 @@ def test_train_stop_resume_export_and_evaluate(
 @pytest.mark.slow
 def test_fifty_steps_of_the_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the guide has a newcomer run: the loss falls, and the weights reconstruct photos."""
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("XLA_FLAGS", QUICK)
     workdir = tmp_path / "tiny"
     config = "configs/tiny_procedural.py"
