@@ -42,7 +42,8 @@ from zipmap_jax.train.config.schema import TrainConfig
 
 def get_config():
     source = SourceConfig("posed_folder", root={root!r})
-    data = DataConfig((BatchShape(3, 14, 14, batch=2),), microbatches=2, mixture=(source,), threads=1)
+    shapes = (BatchShape(3, 14, 14, batch=2),)
+    data = DataConfig(shapes, microbatches=2, mixture=(source,), threads=1)
     return TrainConfig("x", preset("tiny", "offline"), data, steps={steps})
 """
 
