@@ -1,7 +1,8 @@
-"""The GPU interpreter of Pallas, whose module names differ between JAX 0.10 and 0.11."""
+"""The GPU interpreter of Pallas, whose names and defaults differ between JAX 0.10 and 0.12."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from jax._src.pallas.mosaic_gpu.interpret import interpret_pallas_call
@@ -17,7 +18,10 @@ def interpreter(*, detect_races: bool = False) -> Any:
     Returns:
       Parameters of the interpreter.
     """
-    return InterpretGPUParams(detect_races=detect_races)
+    names = {field.name for field in dataclasses.fields(InterpretGPUParams)}
+    # JAX 0.12 raises at the first race by default.
+    on_race: dict[str, Any] = {"on_race": "warn"} if "on_race" in names else {}
+    return InterpretGPUParams(detect_races=detect_races, **on_race)
 
 
 def races_found() -> bool:

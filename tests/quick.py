@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-QUICK = "--xla_backend_optimization_level=0"
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 FUSED: dict[str, bool] = {}
 """Options of `jax.jit` for tests of rounding: programs fuse, and round, as those of users do."""
 if version("jaxlib").startswith("0.10."):  # later ones have one way to emit fusions

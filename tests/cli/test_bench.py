@@ -36,12 +36,14 @@ def test_loader_speed_and_verdict(recording: Path, capsys: pytest.CaptureFixture
 
 
 CONFIG = """
+from zipmap_jax.data.config import BatchShape, DataConfig, SourceConfig
 from zipmap_jax.models.presets import preset
-from zipmap_jax.train.config.schema import Bucket, DataConfig, SourceConfig, TrainConfig
+from zipmap_jax.train.config.schema import TrainConfig
 
 def get_config():
     source = SourceConfig("posed_folder", root={root!r})
-    data = DataConfig((Bucket(3, 14, 14, batch=2),), microbatches=2, mixture=(source,), threads=1)
+    shapes = (BatchShape(3, 14, 14, batch=2),)
+    data = DataConfig(shapes, microbatches=2, mixture=(source,), threads=1)
     return TrainConfig("x", preset("tiny", "offline"), data, steps={steps})
 """
 

@@ -68,6 +68,7 @@ def test_single_point():
     np.testing.assert_allclose(found.apply(np.ones((1, 3))), 2)
 
 
+@pytest.mark.wrong_types
 def test_mistakes():
     with pytest.raises(ValueError, match="match them"):
         umeyama(np.ones((3, 3)), np.ones((4, 3)))

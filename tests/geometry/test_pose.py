@@ -129,6 +129,7 @@ def test_decoding_under_jit():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.wrong_types
 def test_shape_of_a_pose():
     with pytest.raises(ValueError, match=r"\(3, 3\)"):
         homogeneous(np.eye(3))

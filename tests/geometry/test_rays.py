@@ -91,6 +91,7 @@ def test_numpy_and_jax_agree(recorded):
     close(ours, ray_conditions(w2c, intrinsics, (12, 16)))
 
 
+@pytest.mark.wrong_types
 def test_unknown_kind(recorded):
     with pytest.raises(ValueError, match="relative_ray"):
         ray_conditions(np.eye(4), np.eye(3), (2, 2), "relative_ray")  # pyright: ignore

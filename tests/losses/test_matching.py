@@ -27,10 +27,9 @@ def wall(shift: float, rows: float = 0.0, turned: bool = False) -> Target:
     if turned:
         w2c[0, 1, :3, :3] = np.diag([-1.0, 1.0, -1.0])
     intrinsics = np.array([[FOCAL, 0, width / 2], [0, FOCAL, height / 2], [0, 0, 1]], np.float32)
-    depth = np.full((1, 2, height, width), DISTANCE, np.float32)
-    target, _ = normalise_target(
-        jnp.asarray(w2c), jnp.tile(intrinsics, (1, 2, 1, 1)), depth, jnp.asarray(depth > 0)
-    )
+    depth = jnp.full((1, 2, height, width), DISTANCE)
+    intrinsics = jnp.tile(intrinsics, (1, 2, 1, 1))
+    target, _ = normalise_target(jnp.asarray(w2c), intrinsics, depth, depth > 0)
     return target
 
 

@@ -57,7 +57,8 @@ def layer() -> tuple[FastWeightLayer, Any, jax.Array]:
         "gate_fn.0.bias": fill(11, (8,), 0.1),
         "o_norm.weight": 1 + fill(12, (8,), 0.1),
     }
-    return module, from_state(values, table(module)), jnp.asarray(fill(0, (1, 12, 8), 1))
+    params = jax.tree.map(jnp.asarray, from_state(values, table(module)))
+    return module, params, jnp.asarray(fill(0, (1, 12, 8), 1))
 
 
 def go(layer: Any, weights: FastWeights | None = None, **schedule: Any) -> tuple[Any, FastWeights]:

@@ -13,18 +13,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from tests.quick import QUICK
 from tests.train.test_train_script import CONFIG, ROOT
+from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.train.checkpoint import Checkpoints
+from zipmap_jax.train.config.registry import load
+from zipmap_jax.train.config.schema import TrainConfig
+from zipmap_jax.train.initial_weights import random_parameters
+from zipmap_jax.train.state import initial_state
 
 
-@pytest.fixture
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Programs of all runs of this file, which are much the same."""
-    folder = tmp_path_factory.getbasetemp() / "programs of processes"
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
+def earlier_run(workdir: Path, config: TrainConfig) -> None:
+    """Write the checkpoint of a run of one process."""
+    params = random_parameters(
+        ZipMap(config.model), jax.random.key(config.seed), config.token_scale
+    )
+    state = jax.jit(initial_state, static_argnums=1)(params, config.optim)
+    with Checkpoints(workdir / "checkpoints", keep=1) as checkpoints:
+        checkpoints.save(state, config)
 
 
 def start(
@@ -68,15 +78,14 @@ def losses(workdir: Path) -> dict[int, float]:
     return {row["step"]: row["loss"] for row in rows(workdir, "train")}
 
 
-@pytest.mark.usefixtures("cache")
 def test_two_processes_train_as_one_and_survive_preemption(tmp_path: Path) -> None:
     config = tmp_path / "micro.py"
     config.write_text(CONFIG.replace("batch=4", "batch=1").replace("every=10)", "every=2)"))
 
-    # What one process has learned, two go on with. SIGTERM to one of them: both save the same step
+    # What one process has saved, two go on with. SIGTERM to one of them: both save the same step
     # and end well.
     quiet = ("--eval_every", "0", "--log.pictures_every", "0")
-    finish(start(config, tmp_path / "alone", 2, 1, *quiet))
+    earlier_run(tmp_path / "alone", load(str(config)))
     later = ("--start.kind", "weights", "--start.path", str(tmp_path / "alone"))
     pair = start(config, tmp_path / "two", 10_000, 2, *later)
     assert pair[0].stdout is not None
@@ -111,7 +120,6 @@ def test_two_processes_train_as_one_and_survive_preemption(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("cache")
 def test_two_processes_read_what_one_reads(tmp_path: Path) -> None:
     """Each reads half of the microbatches; together they see the batches of a single process."""
     config = tmp_path / "micro.py"

@@ -84,7 +84,6 @@ def losses(workdir: Path) -> list[float]:
 def test_a_preempted_run_has_the_loss_curve_of_an_uninterrupted_one(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("XLA_FLAGS", QUICK)
     train = ("train.py", "--config", config, "--steps", 40, "--log.every", 1, "--workdir")
     run(*train, tmp_path / "whole")
@@ -161,7 +160,6 @@ def test_train_stop_resume_export_and_evaluate(
 @pytest.mark.slow
 def test_fifty_steps_of_the_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the guide has a newcomer run: the loss falls, and the weights reconstruct photos."""
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("XLA_FLAGS", QUICK)
     workdir = tmp_path / "tiny"
     config = "configs/tiny_procedural.py"

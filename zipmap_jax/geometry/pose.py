@@ -73,7 +73,7 @@ def invert_pose(pose: Float[Array, "*b r 4"]) -> Float[Array, "*b 4 4"]:
 
 
 def compose_poses(
-    second: Float[Array, "*b r 4"], first: Float[Array, "*b r 4"]
+    second: Float[Array, "*#b _ 4"], first: Float[Array, "*#b _ 4"]
 ) -> Float[Array, "*b 4 4"]:
     """Product of rigid poses, `second @ first`.
 

@@ -113,7 +113,7 @@ def nearest_rotation(
     return multiply(u * flip[..., None, :], vt)
 
 
-def multiply(a: Float[Array, "*b i k"], b: Float[Array, "*b k j"]) -> Float[Array, "*b i j"]:
+def multiply(a: Float[Array, "*#b i k"], b: Float[Array, "*#b k j"]) -> Float[Array, "*b i j"]:
     """Product of small matrices in the full precision of their type.
 
     The product is a sum of products, because a float32 `matmul` may run in TensorFloat32 on GPUs.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from zipmap_jax.nn.layers import layer_norm, torch_uniform
@@ -43,7 +44,7 @@ class SelfAttention(nn.Module):
     def __call__(
         self,
         x: Float[Array, "n t c"],
-        rope: tuple[Array, Array] | None = None,
+        rope: tuple[Array | np.ndarray, Array | np.ndarray] | None = None,
         valid: Bool[Array, "n t"] | None = None,
     ) -> Float[Array, "n t c"]:
         """Attention output after the projection.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from zipmap_jax.nn.attention import SelfAttention
 from zipmap_jax.nn.layers import LayerScale, Mlp, apply, layer_norm, torch_uniform
@@ -43,7 +44,7 @@ class TransformerBlock(nn.Module):
     def __call__(
         self,
         x: Float[Array, "n t c"],
-        rope: tuple[Array, Array] | None = None,
+        rope: tuple[Array | np.ndarray, Array | np.ndarray] | None = None,
         valid: Bool[Array, "n t"] | None = None,
     ) -> Float[Array, "n t c"]:
         """Tokens after the block, in fp32; the arguments are those of `SelfAttention`."""

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
+    from jaxtyping import Array, Float, Shaped
 
 
-def over_channels(vector: Float[Array, " d"], ndim: int) -> Float[Array, "... d"]:
+def over_channels(vector: Shaped[Array, " d"], ndim: int) -> Shaped[Array, "... d"]:
     """Reshapes a per-channel vector so that it broadcasts over activations.
 
     Args:
