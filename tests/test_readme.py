@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*a small checkpoint:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*see card.json:UserWarning")
 ROOT = Path(__file__).parents[1]
 GUIDES = ("python-api.md", "serving.md", "conventions.md")
 """Guides whose Python blocks form one program each."""
