@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*see card.json:UserWarning")
 ROOT = Path(__file__).parents[1]
-GUIDES = ("python-api.md", "serving.md", "conventions.md")
+GUIDES = ("python-api.md", "serving.md", "conventions.md", "training.md")
 """Guides whose Python blocks form one program each."""
 
 
