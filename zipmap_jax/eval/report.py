@@ -22,7 +22,7 @@ MEANING: dict[str, str] = {
         for angle in (5, 15, 30)
     },
     **{
-        f"RTA@{angle}": f"pairs of views with a translation direction error below {angle} degrees, %"
+        f"RTA@{angle}": f"pairs of views with a motion direction error below {angle} degrees, %"
         for angle in (5, 15, 30)
     },
     "AUC@30": "area under the accuracy curve of the larger of both angles, %",
