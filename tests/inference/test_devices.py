@@ -136,7 +136,7 @@ def test_devices_go_through_their_own_chunks(program: OfflineProgram, phase: str
 
 
 def test_gradients_of_a_layer_of_the_large_model() -> None:
-    """The 25 MB that docs/scaling.md counts with."""
+    """The 25 MB that docs/memory-and-speed.md counts with."""
     config = preset("large", "offline")
     assert 3 * config.fast.hidden_multiple * config.width**2 * 4 == 25_165_824
 

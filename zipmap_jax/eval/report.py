@@ -17,12 +17,14 @@ Numbers = dict[str, dict[str, float]]
 MEANING: dict[str, str] = {
     "AbsRel": "mean of |d - d*| / d* over the depth d of all pixels; lower is better",
     "delta<1.25": "share of pixels with max(d / d*, d* / d) < 1.25",
-    "RRA@5": "pairs of views whose relative rotation is off by less than 5 degrees, %",
-    "RRA@15": "less than 15 degrees",
-    "RRA@30": "less than 30 degrees",
-    "RTA@5": "pairs of views whose direction of motion is off by less than 5 degrees, %",
-    "RTA@15": "less than 15 degrees",
-    "RTA@30": "less than 30 degrees",
+    **{
+        f"RRA@{angle}": f"pairs of views with a rotation error below {angle} degrees, %"
+        for angle in (5, 15, 30)
+    },
+    **{
+        f"RTA@{angle}": f"pairs of views with a motion direction error below {angle} degrees, %"
+        for angle in (5, 15, 30)
+    },
     "AUC@30": "area under the accuracy curve of the larger of both angles, %",
 }
 

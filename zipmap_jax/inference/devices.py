@@ -2,7 +2,7 @@
 
 The gradients of the fast weights are sums over tokens, so they are all-reduced, once a layer, and
 camera tokens are gathered; everything else stays where it is. The result is that of one device but
-for rounding. `docs/scaling.md` counts what is sent.
+for rounding. `docs/memory-and-speed.md` counts what is sent.
 """
 
 from __future__ import annotations

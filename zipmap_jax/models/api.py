@@ -7,7 +7,7 @@ state of a scene is an opaque pytree: only the model that made it reads it.
     state, prediction = model.update(params, state, Views(images))
     rendered = model.read(params, state, query)
 
-A checkpoint card names its model in the entry `model`; `zipmap_jax.models.registry` maps that name
+A checkpoint card names its model in the entry `model`; `zipmap_jax.convert.registry` maps that name
 to the configuration class and the model class.
 """
 
