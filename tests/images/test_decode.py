@@ -8,12 +8,11 @@ import pytest
 from PIL import Image
 
 from zipmap_jax.images.decode import (
-    Frame,
+    UniqueNames,
     from_array,
     image_size,
     read_image,
     to_rgb,
-    unique_names,
 )
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -219,7 +218,7 @@ def test_bad_arrays_are_named_by_index(array, message):
 
 
 def test_names_become_unique():
-    frames = [Frame(RGB, name) for name in ("a.jpg", "a.jpg", "b.jpg", "a-2.jpg", "a.jpg")]
-    names = [frame.name for frame in unique_names(frames)]
+    taken = UniqueNames()
+    names = [taken.unique(name) for name in ("a.jpg", "a.jpg", "b.jpg", "a-2.jpg", "a.jpg")]
     assert names[:3] == ["a.jpg", "a-2.jpg", "b.jpg"]
     assert len(set(names)) == 5

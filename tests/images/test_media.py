@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zipmap_jax.images.sources import read_frames
+from tests.echo import echo_model
+from zipmap_jax.images.frames import read_frames
 from zipmap_jax.inference.reconstruct import reconstruct
 
 MEDIA = Path(os.environ.get("ZIPMAP_MEDIA", "/nonexistent"))
@@ -20,16 +21,16 @@ def media(name: str) -> str:
     return str(MEDIA / name)
 
 
-def test_portrait_photographs(echo):
-    scene = reconstruct(echo(), media("fox/images"), max_views=3)
+def test_portrait_photographs():
+    scene = reconstruct(echo_model(), media("fox/images"), max_views=3)
     assert [depth.shape for depth in scene.depth] == [(1920, 1080)] * 3
     # 32 of 57 rows (1920 * 32 / 1080, a multiple of 4) are seen.
     seen = np.isfinite(scene.depth[0]).mean()
     assert 0.55 < seen < 0.59
 
 
-def test_sequence_of_frames(echo):
-    scene = reconstruct(echo(), media("seven_scenes/seq/*.color.jpg"), max_views=20)
+def test_sequence_of_frames():
+    scene = reconstruct(echo_model(), media("seven_scenes/seq/*.color.jpg"), max_views=20)
     assert len(scene) == 20
     assert scene.names[0] == "frame-000000.color.jpg"
     assert all(np.isfinite(depth).all() for depth in scene.depth)

@@ -8,12 +8,8 @@ import pytest
 from PIL import Image
 
 from zipmap_jax.errors import UserError
-from zipmap_jax.images.sources import (
-    evenly_spaced,
-    list_sources,
-    probe_sizes,
-    read_frames,
-)
+from zipmap_jax.images.frames import read_frames
+from zipmap_jax.images.sources import evenly_spaced, list_sources, probe_sizes
 
 
 @pytest.fixture

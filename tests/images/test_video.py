@@ -53,11 +53,8 @@ def test_video_shorter_than_the_interval_gives_its_first_frame(make_video):
 
 
 def test_only_the_wanted_frames_are_returned(make_video):
-    seen = []
     path = make_video(count=12, fps=4)
-    frames = read_video(path, fps=2, keep={1, 4}, on_frame=lambda: seen.append(1))
-    assert levels(frames) == [4, 10]
-    assert len(seen) == 2
+    assert levels(read_video(path, fps=2, keep={1, 4})) == [4, 10]
 
 
 def test_recorded_rotation_is_applied(make_video):

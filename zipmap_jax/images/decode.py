@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import struct
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,15 +198,17 @@ def _quantise(image: np.ndarray, index: int) -> UInt8[np.ndarray, "h w 3"]:
     return np.rint(image.astype(np.float32).clip(0, 1) * 255).astype(np.uint8)
 
 
-def unique_names(frames: Sequence[Frame]) -> list[Frame]:
-    """Frames with `-2`, `-3` ... appended to the stem of names that occurred before."""
-    taken: set[str] = set()
-    renamed = []
-    for frame in frames:
-        name, path, count = frame.name, Path(frame.name), 1
-        while name in taken:
+class UniqueNames:
+    """Names with `-2`, `-3` ... appended to the stem of those that occurred before."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def unique(self, name: str) -> str:
+        """`name`, or the first variant of it that is not taken."""
+        path, count, variant = Path(name), 1, name
+        while variant in self._taken:
             count += 1
-            name = f"{path.stem}-{count}{path.suffix}"
-        taken.add(name)
-        renamed.append(dataclasses.replace(frame, name=name))
-    return renamed
+            variant = f"{path.stem}-{count}{path.suffix}"
+        self._taken.add(variant)
+        return variant

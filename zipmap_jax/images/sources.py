@@ -6,11 +6,7 @@ import dataclasses
 import glob
 import math
 import os
-import warnings
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +14,7 @@ import numpy as np
 
 from zipmap_jax.errors import UserError
 from zipmap_jax.images import video
-from zipmap_jax.images.decode import (
-    IMAGE_SUFFIXES,
-    Frame,
-    from_array,
-    image_size,
-    read_image,
-    unique_names,
-)
-from zipmap_jax.structs import Progress
+from zipmap_jax.images.decode import IMAGE_SUFFIXES, Frame, from_array, image_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,21 +23,6 @@ class ImageSource:
 
     item: Path | Frame
     frame: int | None = None
-
-
-def read_frames(
-    inputs: Any, *, fps: float = 1.0, max_views: int | None = None, **options: Any
-) -> list[Frame]:
-    """List the sources that `inputs` name, thin them out to `max_views`, and read them.
-
-    Args:
-      inputs: see `list_sources`.
-      fps: frames kept per second of video.
-      max_views: see `evenly_spaced`.
-      **options: see `read_sources`.
-    """
-    sources = list_sources(inputs, fps, bool(options.get("strict")))
-    return read_sources(evenly_spaced(sources, max_views), fps, **options)
 
 
 def list_sources(inputs: Any, fps: float = 1.0, strict: bool = False) -> list[ImageSource]:
@@ -134,52 +107,6 @@ def _probe(source: ImageSource, exif: bool) -> tuple[int, int] | None:
         return None
 
 
-def read_sources(
-    sources: Sequence[ImageSource],
-    fps: float = 1.0,
-    *,
-    exif: bool = True,
-    strict: bool = False,
-    check: Callable[[Frame], None] | None = None,
-    progress: Progress | None = None,
-) -> list[Frame]:
-    """Read images and videos, in order.
-
-    Args:
-      sources: from `list_sources`.
-      fps: the sampling rate with which videos were listed.
-      exif: apply the orientation recorded in images and videos.
-      strict: fail on the first image or video that cannot be read, instead of leaving it out with
-        a warning. Arrays are the caller's own: a bad one always fails.
-      check: called with each frame; a UserError from it counts as a failure to read.
-      progress: called as `progress("reading", done, total)`.
-
-    Returns:
-      At least one frame; names are unique.
-
-    Raises:
-      UserError: nothing that can be read, or a bad array.
-    """
-    frames: list[Frame] = []
-    failures: list[str] = []
-    for source, result in _read_all(sources, fps, exif, strict, progress):
-        try:
-            for frame in result():
-                if check:
-                    check(frame)
-                frames.append(frame)
-        except UserError as error:
-            if strict or isinstance(source.item, Frame):
-                raise
-            failures.append(str(error))
-    if not frames:
-        more = f" (and {len(failures) - 1} more like it)" if len(failures) > 1 else ""
-        raise UserError(failures[0] + more)
-    for failure in failures:
-        warnings.warn(f"left out: {failure}", stacklevel=2)
-    return unique_names(frames)
-
-
 def _items(inputs: Any) -> list[Any]:
     """The inputs as a list of paths and single arrays."""
     if isinstance(inputs, str | os.PathLike):
@@ -218,46 +145,3 @@ def _images(
             "files or the video itself"
         )
     return found
-
-
-def _read_all(
-    sources: Sequence[ImageSource], fps: float, exif: bool, strict: bool, progress: Progress | None
-) -> Iterator[tuple[ImageSource, Callable[[], list[Frame]]]]:
-    """In order, sources with a function that returns their frames or raises.
-
-    Images are decoded ahead by a few threads; each video is decoded in one go at its first frame.
-    """
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress("reading", done, len(sources))
-
-    if progress:
-        progress("reading", 0, len(sources))
-    wanted: dict[Path, set[int]] = defaultdict(set)
-    for source in sources:
-        if isinstance(source.item, Path) and source.frame is not None:
-            wanted[source.item].add(source.frame)
-    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-    try:
-        photos = [pool.submit(_photo, source, exif) for source in sources]
-        for source, photo in zip(sources, photos, strict=True):
-            if source.frame is None:
-                wait([photo])  # so that progress is counted when it happens
-                advance()
-                yield source, photo.result
-            elif source.item in wanted:
-                keep = wanted.pop(source.item)
-                read = partial(video.read_video, keep=keep, strict=strict, on_frame=advance)
-                yield source, partial(read, source.item, fps, exif)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _photo(source: ImageSource, exif: bool) -> list[Frame]:
-    if isinstance(source.item, Frame):
-        return [source.item]
-    return [] if source.frame is not None else [read_image(source.item, exif)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,64 @@ def frame_size(path: Path, exif: bool = True) -> tuple[int, int]:
     """(height, width) of the frames, from the first one.
 
     Raises:
-      UserError: as `read_video`.
+      UserError: as `video_frames`.
     """
-    frame = read_video(path, math.inf, exif, keep=(0,))[0]
+    with closing(video_frames(path, math.inf, exif, keep=(0,))) as frames:
+        frame = next(frames)
     return frame.image.shape[0], frame.image.shape[1]
+
+
+def video_frames(
+    path: Path,
+    fps: float,
+    exif: bool = True,
+    keep: Collection[int] | None = None,
+    strict: bool = False,
+) -> Generator[Frame, None, None]:
+    """Decode the sampled frames of a video, one after the other.
+
+    Frames are counted from 1 and kept when the count is a multiple of the sampling interval; a
+    video too short for that gives its first frame. A damaged video gives what came before, with a
+    warning. The file is open until the iterator ends or is closed.
+
+    Args:
+      path: video file.
+      fps: frames to keep per second of video, > 0.
+      exif: apply the rotation recorded by the camera.
+      keep: which of the sampled frames to return, as indices from 0; None = all.
+      strict: fail at the first damage.
+
+    Yields:
+      At least one frame, in order of presentation, named `<stem>_<count>`, timed from the video's
+      first frame.
+
+    Raises:
+      UserError: not a video, no video stream, no frame that can be decoded, or damage if `strict`.
+    """
+    first, start, kept = None, None, False
+    with _opened(path) as (container, stream):
+        interval = sampling_interval(_rate(stream), fps)
+        last = math.inf if keep is None else (max(keep, default=-1) + 1) * interval
+        for count, frame in enumerate(_decoded(path, container, stream, strict), start=1):
+            seconds = frame.time if frame.time is not None else (count - 1) / _rate(stream)
+            start = seconds if start is None else start
+            wanted = count % interval == 0 and (keep is None or count // interval - 1 in keep)
+            if wanted or count == 1:
+                name = f"{path.stem}_{count:06d}"
+                picture = Frame(_upright(frame, exif), name, float(seconds - start))
+                first = None if wanted else picture
+                if wanted:
+                    kept = True
+                    yield picture
+                del picture  # the reader of the frame decides how long it stays
+            if count >= last:
+                break
+    if not kept:
+        if first is None:
+            raise UserError(
+                f"{path} has no frame that can be decoded: export it again as H.264 MP4"
+            )
+        yield first
 
 
 def read_video(
@@ -83,55 +137,9 @@ def read_video(
     exif: bool = True,
     keep: Collection[int] | None = None,
     strict: bool = False,
-    on_frame: Callable[[], None] | None = None,
 ) -> list[Frame]:
-    """Decode the sampled frames of a video.
-
-    Frames are counted from 1 and kept when the count is a multiple of the sampling interval; a
-    video too short for that gives its first frame. A damaged video gives what came before, with a
-    warning.
-
-    Args:
-      path: video file.
-      fps: frames to keep per second of video, > 0.
-      exif: apply the rotation recorded by the camera.
-      keep: which of the sampled frames to return, as indices from 0; None = all.
-      strict: fail at the first damage.
-      on_frame: called after each frame returned.
-
-    Returns:
-      Frames in order of presentation, named `<stem>_<count>`, timed from the video's first frame.
-
-    Raises:
-      UserError: not a video, no video stream, no frame that can be decoded, or damage if `strict`.
-    """
-    kept: list[Frame] = []
-    first, start = None, None
-    with _opened(path) as (container, stream):
-        interval = sampling_interval(_rate(stream), fps)
-        last = math.inf if keep is None else (max(keep, default=-1) + 1) * interval
-        for count, frame in enumerate(_decoded(path, container, stream, strict), start=1):
-            seconds = frame.time if frame.time is not None else (count - 1) / _rate(stream)
-            start = seconds if start is None else start
-            wanted = count % interval == 0 and (keep is None or count // interval - 1 in keep)
-            if not wanted and first is not None:
-                continue
-            name = f"{path.stem}_{count:06d}"
-            picture = Frame(_upright(frame, exif), name, float(seconds - start))
-            first = first or picture
-            if wanted:
-                kept.append(picture)
-                if on_frame:
-                    on_frame()
-            if count >= last:
-                break
-    if first is None:
-        raise UserError(f"{path} has no frame that can be decoded: export it again as H.264 MP4")
-    if not kept:
-        kept = [first]
-        if on_frame:
-            on_frame()
-    return kept
+    """All frames of `video_frames` at once, for short videos."""
+    return list(video_frames(path, fps, exif, keep, strict))
 
 
 @contextmanager

@@ -136,11 +136,18 @@ def confidence_threshold(
     if percentile == 0:
         return 0.0
     chosen = range(len(scene)) if views is None else views
-    total = sum(scene.depth[i].size for i in chosen)
-    step = -(-total // _PERCENTILE_SAMPLES) or 1
-    seen = [scene.confidence[i].ravel()[::step][_seen(scene, i).ravel()[::step]] for i in chosen]
-    values = np.concatenate(seen) if seen else np.zeros(0, np.float32)
-    return float(np.percentile(values, percentile)) if values.size else 0.0
+    sizes = [scene.depth[i].size for i in chosen]
+    step = -(-sum(sizes) // _PERCENTILE_SAMPLES) or 1
+    # One array, filled view by view and partitioned in place: no view is held twice.
+    values = np.empty(sum(-(-size // step) for size in sizes), np.float32)
+    count = 0
+    for i in chosen:
+        seen = scene.confidence[i].ravel()[::step][_seen(scene, i).ravel()[::step]]
+        values[count : count + len(seen)] = seen
+        count += len(seen)
+    if not count:
+        return 0.0
+    return float(np.percentile(values[:count], percentile, overwrite_input=True))
 
 
 def depth_edges(

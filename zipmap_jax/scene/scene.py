@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,9 @@ class Scene:
     are in the scene's arbitrary unit. Pixel (u, v) = (column, row) has its centre at integer
     coordinates in `intrinsics`, as in the reference's unprojection.
 
+    `depth`, `confidence` and `images` may be lazy sequences, whose arrays are read from files at
+    each access: read one view after the other, and not all of them at once.
+
     Attributes:
       w2c: world-to-camera matrices.
       intrinsics: pinhole matrices in pixels of the original images.
@@ -33,9 +37,9 @@ class Scene:
 
     w2c: Float[np.ndarray, "v 4 4"]
     intrinsics: Float[np.ndarray, "v 3 3"]
-    depth: tuple[Float[np.ndarray, "h w"], ...]
-    confidence: tuple[Float[np.ndarray, "h w"], ...]
-    images: tuple[UInt8[np.ndarray, "h w 3"], ...]
+    depth: Sequence[Float[np.ndarray, "h w"]]
+    confidence: Sequence[Float[np.ndarray, "h w"]]
+    images: Sequence[UInt8[np.ndarray, "h w 3"]]
     names: tuple[str, ...]
     times: tuple[float, ...] | None = None
     network_size: tuple[int, int] = (0, 0)

@@ -1,0 +1,258 @@
+"""Frames in order, decoded ahead of their use by a bounded queue."""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import os
+import warnings
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from zipmap_jax.errors import UserError
+from zipmap_jax.images import decode, video
+from zipmap_jax.images.decode import Frame, UniqueNames
+from zipmap_jax.images.options import ReadOptions
+from zipmap_jax.images.resize import _centred as centred
+from zipmap_jax.images.sources import ImageSource, evenly_spaced, list_sources
+from zipmap_jax.structs import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import UInt8
+
+    from zipmap_jax.images.resize import PixelMap
+
+T = TypeVar("T")
+AHEAD = 8
+"""Frames that are decoded, or being decoded, before the reader asks for them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkImage:
+    """One picture at network size.
+
+    Attributes:
+      image: RGB.
+      pixel_map: the map from its pixels to those of the original.
+    """
+
+    image: UInt8[np.ndarray, "h w 3"]
+    pixel_map: PixelMap
+
+
+Fit = Callable[[Any], "tuple[UInt8[np.ndarray, 'h w 3'], PixelMap]"]
+"""A function from an original image to the network image and their pixel map."""
+
+
+class FrameReader(Generic[T]):
+    """Iterator of `(frame, work(frame))` in the order of the sources.
+
+    Images are decoded by a few threads, videos sequentially by one thread. No more than `AHEAD`
+    frames wait for the reader, who releases each one when it is no longer needed. An image or video
+    that cannot be read is left out with a warning. Use it in a `with` block, which ends the threads
+    and closes the files.
+
+    Args:
+      sources: from `list_sources`.
+      options: `fps` as the sources were listed; `strict` raises the first error instead of leaving
+        out the image. Arrays are the caller's own: a bad one always raises.
+      work: called with each frame in a thread; a UserError counts as a failure to read.
+      progress: called as `progress("reading", done, total)`.
+
+    Raises:
+      UserError: no source can be read, or the first error if `strict`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[ImageSource],
+        options: ReadOptions,
+        work: Callable[[Frame], T],
+        progress: Progress | None = None,
+    ) -> None:
+        self._sources, self._options, self._work = iter(sources), options, work
+        self._progress, self._total, self._done = progress, len(sources), 0
+        self._pending: deque[tuple[ImageSource, Future[tuple[Frame, T] | None]]] = deque()
+        self._photos = ThreadPoolExecutor(min(AHEAD, os.cpu_count() or 1))
+        self._decoder = ThreadPoolExecutor(1)
+        self._videos: dict[Path, Iterator[Frame]] = {}
+        self._sampled = _sampled_frames(sources)
+        self._failures: list[str] = []
+        self._names = UniqueNames()
+        self._any = False
+        if progress:
+            progress("reading", 0, self._total)
+
+    def __enter__(self) -> FrameReader[T]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> FrameReader[T]:
+        return self
+
+    def __next__(self) -> tuple[Frame, T]:
+        while (step := self._next_source()) is not None:
+            result = self._result(*step)
+            if result is not None:
+                frame, made = result
+                return dataclasses.replace(frame, name=self._names.unique(frame.name)), made
+        if not self._any and self._failures:
+            more = len(self._failures) - 1
+            raise UserError(self._failures[0] + (f" (and {more} more like it)" if more else ""))
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the threads and close the files; frames that nobody asked for are dropped."""
+        self._pending.clear()
+        for pool in (self._photos, self._decoder):
+            pool.shutdown(cancel_futures=True)
+        self._videos.clear()  # closes generators, and they their files
+
+    def _next_source(self) -> tuple[ImageSource, Future[tuple[Frame, T] | None]] | None:
+        """The oldest source, once `AHEAD` later ones are under way; None at the end."""
+        while len(self._pending) <= AHEAD:
+            source = next(self._sources, None)
+            if source is None:
+                break
+            read, pool = self._read_photo, self._photos
+            if source.frame is not None:
+                read, pool = self._read_video_frame, self._decoder
+            # Context variables say which scene a warning is about.
+            run = contextvars.copy_context().run
+            self._pending.append((source, pool.submit(run, read, source)))
+        return self._pending.popleft() if self._pending else None
+
+    def _result(
+        self, source: ImageSource, future: Future[tuple[Frame, T] | None]
+    ) -> tuple[Frame, T] | None:
+        try:
+            result = future.result()
+        except UserError as error:
+            if self._options.strict or isinstance(source.item, Frame):
+                raise
+            self._leave_out(str(error))
+            result = None
+        if result is not None and not self._any:
+            self._any = True
+            for failure in self._failures:
+                warnings.warn(f"left out: {failure}", stacklevel=3)
+        self._done += 1
+        if self._progress:
+            self._progress("reading", self._done, self._total)
+        return result
+
+    def _leave_out(self, failure: str) -> None:
+        """Warn, unless it may turn out that nothing can be read, which is an error."""
+        if self._any:
+            warnings.warn(f"left out: {failure}", stacklevel=4)
+        else:
+            self._failures.append(failure)
+
+    def _read_photo(self, source: ImageSource) -> tuple[Frame, T]:
+        frame = source.item
+        if not isinstance(frame, Frame):
+            frame = decode.read_image(frame, self._options.exif)
+        return frame, self._work(frame)
+
+    def _read_video_frame(self, source: ImageSource) -> tuple[Frame, T] | None:
+        """The next frame of its video; None if it has fewer than it states."""
+        path, options = source.item, self._options
+        assert isinstance(path, Path)
+        if path not in self._videos:
+            keep = self._sampled[path]
+            self._videos[path] = video.video_frames(
+                path, options.fps, options.exif, keep, options.strict
+            )
+        frame = next(self._videos[path], None)
+        return None if frame is None else (frame, self._work(frame))
+
+
+def _sampled_frames(sources: Sequence[ImageSource]) -> dict[Path, set[int]]:
+    """Which sampled frames of each video the sources name."""
+    sampled: dict[Path, set[int]] = defaultdict(set)
+    for source in sources:
+        if isinstance(source.item, Path) and source.frame is not None:
+            sampled[source.item].add(source.frame)
+    return sampled
+
+
+def network_frames(
+    sources: Sequence[ImageSource],
+    options: ReadOptions,
+    fit: Fit,
+    network_size: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> FrameReader[NetworkImage]:
+    """Frames at their original size, each with its network image.
+
+    Args:
+      sources, options, progress: as of `FrameReader`.
+      fit: makes the network image of an original.
+      network_size: (height, width) of all network images, smaller ones are padded with white; None
+        = each as `fit` makes it. An image that `fit` makes larger, because its header states
+        another size than its pixels have, counts as a failure to read.
+    """
+
+    def work(frame: Frame) -> NetworkImage:
+        try:
+            image, pixel_map = fit(frame.image)
+            if network_size is not None:
+                _check_size(frame, image.shape[:2], network_size)
+                image, pixel_map = centred(image, pixel_map, network_size)
+        except UserError as error:
+            raise UserError(f"{frame.name}: {error}") from error
+        return NetworkImage(image, pixel_map)
+
+    return FrameReader(sources, options, work, progress)
+
+
+def same_size(networks: Sequence[NetworkImage]) -> list[NetworkImage]:
+    """Network images padded with white to the largest height and width among them."""
+    height = max(network.image.shape[0] for network in networks)
+    width = max(network.image.shape[1] for network in networks)
+    return [NetworkImage(*centred(n.image, n.pixel_map, (height, width))) for n in networks]
+
+
+def _check_size(frame: Frame, shape: tuple[int, ...], network_size: tuple[int, int]) -> None:
+    if shape[0] > network_size[0] or shape[1] > network_size[1]:
+        height, width = frame.image.shape[:2]
+        raise UserError(
+            f"its picture has {width}x{height} pixels, which its header does not state, and takes "
+            f"{shape[1]}x{shape[0]} of the stream's {network_size[1]}x{network_size[0]} network "
+            "pixels: save it again, or reconstruct it by itself"
+        )
+
+
+def read_frames(
+    inputs: Any,
+    *,
+    check: Callable[[Frame], None] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> list[Frame]:
+    """All frames at once, at their original size, for few images.
+
+    Args:
+      inputs: see `list_sources`.
+      check: called with each frame; a UserError counts as a failure to read.
+      progress: as of `FrameReader`.
+      **options: see `ReadOptions`.
+    """
+    chosen = ReadOptions(**options)
+    sources = list_sources(inputs, chosen.fps, chosen.strict)
+    sources = evenly_spaced(sources, chosen.max_views)
+    work = check or (lambda frame: None)
+    with FrameReader(sources, chosen, work, progress) as reader:
+        return [frame for frame, _ in reader]

@@ -1,0 +1,29 @@
+"""How inputs become network images."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from zipmap_jax.images.resize import Mode
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadOptions:
+    """Which frames of the inputs are read, and how they become network images.
+
+    Attributes:
+      size: network image size in pixels, a multiple of the patch size; None = the model's own.
+      mode: "crop" makes the width `size` and crops taller images; "pad" makes the longer side
+        `size` and pads to a square with white.
+      fps: frames taken per second of video.
+      max_views: evenly spaced subset of the views; None = all.
+      strict: fail on an unreadable image or video instead of leaving it out with a warning.
+      exif: apply the orientation recorded in images and videos.
+    """
+
+    size: int | None = None
+    mode: Mode = "crop"
+    fps: float = 1.0
+    max_views: int | None = None
+    strict: bool = False
+    exif: bool = True
