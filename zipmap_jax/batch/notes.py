@@ -1,25 +1,25 @@
-"""Warnings of several threads, told with the scene that they are about."""
+"""Warnings of several threads, shown with the scene that each is about."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
+import contextvars
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-_HERE = threading.local()
+_SCENE: contextvars.ContextVar[str | None] = contextvars.ContextVar("scene", default=None)
 
 
 @contextlib.contextmanager
 def about(scene: str) -> Iterator[None]:
-    """Warnings of this thread belong to a scene."""
-    _HERE.scene = scene
+    """Warnings of this context, and of threads that copy it, belong to a scene."""
+    token = _SCENE.set(scene)
     try:
         yield
     finally:
-        _HERE.scene = None
+        _SCENE.reset(token)
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def collected() -> Iterator[dict[str, list[str]]]:
         shown = warnings.showwarning
 
         def show(message: Warning | str, *details: Any, **more: Any) -> None:
-            scene = getattr(_HERE, "scene", None)
+            scene = _SCENE.get()
             if scene is None:
                 shown(message, *details, **more)
                 return
