@@ -71,7 +71,11 @@ PROTOCOL_ONLY = {
 JAX_FREE = {"data", "export", "viz", "scene", "images"}
 """Parts that work on host arrays and never call JAX."""
 
-JAX_ALLOWED = {"zipmap_jax/data/loader.py", "zipmap_jax/data/datasets/procedural.py"}
+JAX_ALLOWED = {
+    "zipmap_jax/data/loader.py",
+    "zipmap_jax/data/datasets/procedural.py",
+    "zipmap_jax/images/preparation.py",
+}
 """Files of JAX-free parts that may use JAX."""
 
 OPTIONAL = {

@@ -24,16 +24,18 @@ from zipmap_jax.batch.plan import BatchOptions, group, plan_scenes
 from zipmap_jax.batch.run import run_batch
 from zipmap_jax.batch.scenes import list_scenes
 from zipmap_jax.export import OutputError, load_scene, write_all
+from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.inference.reconstruct import reconstruct
 
 ROOT = Path(__file__).parents[2]
-OPTIONS = BatchOptions(size=32)
+READ = ReadOptions(size=32)
+OPTIONS = BatchOptions(READ)
 
 
 def work(folder, out, options=OPTIONS, model=None, **told):
     """One run over all scenes; records by name."""
     journal = Journal(out)
-    journal.open({"size": options.size})
+    journal.open({"size": options.read.size})
     try:
         records = run_batch(
             model or echo_model(), list_scenes(folder, out), journal, options, **told
@@ -68,9 +70,7 @@ def test_scenes_come_out_as_from_a_single_run(folder, tmp_path):
 def test_scenes_of_one_bucket_go_together(folder, tmp_path):
     programs = []
     work(folder, tmp_path / "one")
-    work(
-        folder, tmp_path / "three", BatchOptions(size=32, batch_size=3), on_program=programs.append
-    )
+    work(folder, tmp_path / "three", BatchOptions(READ, batch_size=3), on_program=programs.append)
     shapes = [(p.bucket.views, p.bucket.height, p.bucket.scenes) for p in programs]
     assert shapes == [(4, 24, 3), (2, 32, 1), (1, 24, 1)]
     for name in "abcdef":
@@ -166,7 +166,7 @@ def test_a_defect_in_computing_one_scene_costs_no_other(folder, tmp_path, monkey
 
 
 def test_lack_of_memory_asks_for_smaller_batches(folder, tmp_path):
-    options = BatchOptions(size=32, batch_size=4)
+    options = BatchOptions(READ, batch_size=4)
     records = work(folder, tmp_path / "out", options, echo_model(failure="too much"))
     assert records["a"].error == "memory ran out: use a --batch-size of 2 (now 4)"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import threading
 import time
 import warnings
@@ -16,10 +16,10 @@ from zipmap_jax.images import frames as module
 from zipmap_jax.images.decode import Frame
 from zipmap_jax.images.frames import AHEAD, FrameReader, network_frames
 from zipmap_jax.images.options import ReadOptions
-from zipmap_jax.images.resize import fit
+from zipmap_jax.images.preparation import CropOrPad
 from zipmap_jax.images.sources import list_sources, probe_sizes
 
-FIT = functools.partial(fit, size=32, patch=4)
+PREPARATION, OPTIONS = CropOrPad(4), ReadOptions(size=32)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def alive(monkeypatch):
 
 def test_few_photographs_are_alive_at_a_time(folder, alive):
     levels = []
-    with network_frames(list_sources(folder), ReadOptions(), FIT) as reader:
+    with network_frames(list_sources(folder), OPTIONS, PREPARATION) as reader:
         for frame, network in reader:
             time.sleep(0.005)  # the threads are quicker than their reader
             levels.append((int(frame.image[0, 0, 0]), int(network.image[0, 0, 0])))
@@ -113,7 +113,7 @@ def test_an_error_that_is_no_reading_failure_is_passed_on(folder):
 
 def test_smaller_images_are_padded_to_the_network_size():
     image = np.zeros((32, 64, 3), np.uint8)
-    reader = network_frames(list_sources([image]), ReadOptions(), FIT, (32, 32))
+    reader = network_frames(list_sources([image]), OPTIONS, PREPARATION, (32, 32))
     with reader:
         ((_, network),) = reader
     assert network.image.shape == (32, 32, 3)
@@ -126,7 +126,8 @@ def test_smaller_images_are_padded_to_the_network_size():
 def test_a_header_that_states_another_size_leaves_the_image_out(folder, monkeypatch):
     """Of a stream the network size is settled before anything is decoded."""
     sources = list_sources([folder / "00.png", folder / "01.png"])
-    size = FIT(np.zeros((*probe_sizes(sources)[0], 3), np.uint8))[0].shape[:2]
+    size = PREPARATION.network_shape(probe_sizes(sources), 32, "crop")
+    strict = dataclasses.replace(OPTIONS, strict=True)
     read = module.decode.read_image
 
     def read_image(path, exif):
@@ -135,10 +136,10 @@ def test_a_header_that_states_another_size_leaves_the_image_out(folder, monkeypa
 
     monkeypatch.setattr(module.decode, "read_image", read_image)
     message = r"01\.png: .* 40x80 pixels, which its header does not state.* 32x24 network pixels"
-    reader = network_frames(sources, ReadOptions(), FIT, size)
+    reader = network_frames(sources, OPTIONS, PREPARATION, size)
     with pytest.warns(UserWarning, match="left out: " + message), reader:
         assert [frame.name for frame, _ in reader] == ["00.png"]
-    reader = network_frames(sources, ReadOptions(strict=True), FIT, size)
+    reader = network_frames(sources, strict, PREPARATION, size)
     with pytest.raises(ValueError, match=message), reader:
         list(reader)
 

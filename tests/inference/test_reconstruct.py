@@ -9,7 +9,8 @@ from PIL import Image
 
 from zipmap_jax.inference.compile import Program
 from zipmap_jax.inference.memory import MemoryEstimate, estimate_memory
-from zipmap_jax.inference.reconstruct import default_size, predict, reconstruct
+from zipmap_jax.inference.reconstruct import predict, reconstruct
+from zipmap_jax.inference.scene_plan import default_size
 from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import CameraHeadConfig, DenseHeadConfig, EmbedderConfig

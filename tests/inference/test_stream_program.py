@@ -151,6 +151,27 @@ def test_norms_are_those_of_the_beginning() -> None:
         assert np.median(np.abs(np.linalg.norm(w, axis=-2) / norm - 1)) < 1.5e-5
 
 
+def test_steps_of_a_caller_are_those_of_the_program() -> None:
+    model = loaded(STREAMING)
+    images, valid = fill([IMAGES], Bucket(7, *SIZE))
+    program = compiled_update(model.model, model.params, Bucket(8, *SIZE, chunk=3)).run
+    assert isinstance(program, StreamProgram)
+    whole = program(model.params, Views(images, valid), lambda done, total: None)  # type: ignore[arg-type]
+    state = program.init(model.params)
+    for begin in range(0, 7, 2):  # fewer than the program takes: the rest is padding
+        before = state
+        span = slice(begin, begin + 2)
+        state, prediction = program.step(state, Views(images[:, span]))  # type: ignore[arg-type]
+        assert prediction.depth.shape == (1, 3, *SIZE)
+        count = min(2, 7 - begin)
+        for name in ("depth", "depth_conf", "w2c", "intrinsics"):
+            a, b = getattr(prediction, name)[:, :count], getattr(whole, name)[:, span]
+            largest = np.abs(b[np.isfinite(b)]).max()  # random weights give impossible cameras
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5 * largest)
+        assert all(x.is_deleted() for x in jax.tree.leaves(before.scene))
+    assert all(not x.is_deleted() for x in jax.tree.leaves(state.params))
+
+
 def test_what_a_call_takes() -> None:
     bucket = Bucket(24, *SIZE, chunk=8)
     assert one_call(ZipMap(STREAMING), bucket) == Bucket(8, *SIZE)

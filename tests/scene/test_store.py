@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,3 +61,21 @@ def test_files_go_with_the_last_reference(tmp_path):
     del depth
     gc.collect()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named(monkeypatch, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("the system has no /dev/full")
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **options: str(tmp_path))
+    store = SceneStore(budget=0)
+    (tmp_path / "depth_000000.npy").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: .*depth_000000\.npy"):
+        store.depth.append(ARRAYS[0])
+
+
+def test_arrays_of_any_order_and_layout(tmp_path):
+    store = SceneStore(budget=0, parent=tmp_path)
+    picture = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    for array in (picture[::-1, ::2], np.asfortranarray(picture), np.rot90(picture)):
+        store.images.append(array)
+        np.testing.assert_array_equal(store.images[-1], array)

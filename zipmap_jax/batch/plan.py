@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from zipmap_jax.batch.scenes import SceneInput
-from zipmap_jax.images.resize import Mode
+from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.sources import ImageSource, evenly_spaced, list_sources
-from zipmap_jax.inference.buckets import Bucket, bucket_of
+from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.memory import Workload, beside, free_memory
+from zipmap_jax.inference.options import ComputeOptions
 from zipmap_jax.inference.scene_plan import Free, plan_scene
 from zipmap_jax.structs import Progress
 
@@ -26,18 +27,14 @@ class BatchOptions:
     """What `reconstruct` takes, and how many scenes go together.
 
     Attributes:
-      size, mode, fps, max_views, strict, exif, chunk: as in `reconstruct`.
+      read: how the images are read, with a size.
+      compute: resources of a group of scenes.
       conf_threshold: as in `write_all`.
-      batch_size: most scenes worked on together.
+      batch_size: number of scenes worked on together, at most.
     """
 
-    size: int
-    mode: Mode = "crop"
-    fps: float = 1.0
-    max_views: int | None = None
-    strict: bool = False
-    exif: bool = True
-    chunk: int | None = None
+    read: ReadOptions
+    compute: ComputeOptions = ComputeOptions()
     conf_threshold: float = 50.0
     batch_size: int = 1
 
@@ -71,8 +68,8 @@ def sources_of(scene: SceneInput, options: BatchOptions) -> list[ImageSource]:
     Raises:
       UserError: the scene has none.
     """
-    sources = list_sources(str(scene.path), options.fps, options.strict)
-    return evenly_spaced(sources, options.max_views)
+    read = options.read
+    return evenly_spaced(list_sources(str(scene.path), read.fps, read.strict), read.max_views)
 
 
 def plan_scenes(
@@ -107,26 +104,9 @@ def plan_scenes(
 
 
 def _plan(model: LoadedModel, scene: SceneInput, options: BatchOptions, free: Free) -> PlannedScene:
-    plan = plan_scene(
-        model,
-        sources_of(scene, options),
-        free,
-        size=options.size,
-        mode=options.mode,
-        exif=options.exif,
-        chunk=options.chunk,
-        scenes=options.batch_size,
-    )
-    work = plan.workload
-    bucket = bucket_of(
-        work.views,
-        work.network_size,
-        chunk=work.chunk,
-        rounded=plan.rounded,
-        # Scenes that go together must be rounded to one length.
-        streams=work.model.streams and options.batch_size == 1,
-    )
-    return PlannedScene(scene, work, bucket)
+    sources = sources_of(scene, options)
+    plan = plan_scene(model, sources, free, options.read, options.compute, options.batch_size)
+    return PlannedScene(scene, plan.workload, plan.bucket)
 
 
 def group(

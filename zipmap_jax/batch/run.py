@@ -35,12 +35,12 @@ from zipmap_jax.batch.scenes import SceneInput
 from zipmap_jax.errors import UserError, explain
 from zipmap_jax.export import OutputError, write_all
 from zipmap_jax.geometry.pixel_map import PixelMap
-from zipmap_jax.images.decode import Frame
-from zipmap_jax.inference.assemble import assemble
+from zipmap_jax.inference.assemble import SceneBuilder
 from zipmap_jax.inference.buckets import Bucket, bucket_of
-from zipmap_jax.inference.memory import free_memory, host_bytes, smaller
+from zipmap_jax.inference.memory import free_memory, host_bytes, results_in_memory, smaller
 from zipmap_jax.inference.reconstruct import predict_scenes, read_views
 from zipmap_jax.inference.stream_program import one_call
+from zipmap_jax.scene.store import SceneStore
 from zipmap_jax.structs import Prediction, Progress
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ class LoadedScene:
 
     Attributes:
       planned: the scene.
-      frames: the images at their original size.
+      builder: holds the images at their original size.
       images: the same at network size.
-      pixel_maps: how the two grids lie on each other.
+      pixel_maps: the map from each network image to its original.
       seconds: that has been spent on it.
     """
 
     planned: PlannedScene
-    frames: list[Frame]
+    builder: SceneBuilder
     images: np.ndarray
     pixel_maps: list[PixelMap]
     seconds: float
@@ -192,22 +192,20 @@ class _Batch:
 
     def _read(self, planned: PlannedScene) -> LoadedScene | None:
         began = time.monotonic()
-        scene, o = planned.scene, self.options
+        scene, read = planned.scene, self.options.read
+        name = str(self.model.card.get("name", self.model.model.name))
+        _, free = free_memory()
+        store = SceneStore(results_in_memory(free), self.journal.working)
+        builder = SceneBuilder(store, model=name)
         with about(scene.name):
             try:
-                frames, images, pixel_maps = read_views(
-                    sources_of(scene, o),
-                    self.model.model.preparation,
-                    o.size,
-                    o.mode,
-                    fps=o.fps,
-                    exif=o.exif,
-                    strict=o.strict,
-                )
+                sources = sources_of(scene, self.options)
+                images, pixel_maps = read_views(self.model, sources, read, builder)
             except Exception as error:  # whatever a file can do to a decoder: the others go on
+                store.close()
                 self._failed(scene.name, error, time.monotonic() - began)
                 return None
-        return LoadedScene(planned, frames, images, pixel_maps, time.monotonic() - began)
+        return LoadedScene(planned, builder, images, pixel_maps, time.monotonic() - began)
 
     def _compute(
         self, item: Group, found: Sequence[LoadedScene]
@@ -230,6 +228,7 @@ class _Batch:
                 )
             except Exception as error:  # such as memory that ran out: the others go on
                 for read in members:
+                    read.builder.store.close()
                     self._failed(read.planned.scene.name, error, read.seconds, bucket)
                 continue
             compiling = self.compiling - before  # not a cost of these scenes
@@ -277,13 +276,8 @@ class _Batch:
         folder = self.journal.working / name
         with about(name):
             try:
-                name_of_model = self.model.card.get("name", self.model.model.name)
-                scene = assemble(
-                    prediction,
-                    read.frames,
-                    read.pixel_maps,
-                    model=str(name_of_model),
-                )
+                read.builder.add_predictions(prediction, read.pixel_maps)
+                scene = read.builder.scene()
                 write_all(scene, folder, conf_threshold=self.options.conf_threshold)
                 self.journal.publish(name)
             except Exception as error:
@@ -294,8 +288,10 @@ class _Batch:
                     seconds = read.seconds + time.monotonic() - began
                     self._failed(name, error, seconds, bucket)
                 return
+            finally:
+                read.builder.store.close()
         seconds = read.seconds + time.monotonic() - began
-        record = Record(name, "done", len(read.frames), round(seconds, 3), bucket=key_of(bucket))
+        record = Record(name, "done", len(read.builder), round(seconds, 3), bucket=key_of(bucket))
         self._end(record)
 
     def _done_elsewhere(self, name: str) -> bool:

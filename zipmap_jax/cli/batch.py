@@ -133,21 +133,21 @@ class Batch:
 
     def _options(self, model: LoadedModel) -> BatchOptions:
         from zipmap_jax.batch.plan import BatchOptions
-        from zipmap_jax.inference.reconstruct import default_size
+        from zipmap_jax.images.options import ReadOptions
+        from zipmap_jax.inference.options import ComputeOptions
+        from zipmap_jax.inference.scene_plan import default_size
 
         size = default_size(model) if self.size is None else self.size
         model.model.preparation.resized_shape((size, size), size, self.mode)
-        return BatchOptions(
+        read = ReadOptions(
             size=size,
             mode=self.mode,
             fps=self.fps,
             max_views=self.max_views,
             strict=self.strict,
             exif=not self.no_exif,
-            chunk=self.chunk,
-            conf_threshold=self.conf_threshold,
-            batch_size=self.batch_size,
         )
+        return BatchOptions(read, ComputeOptions(self.chunk), self.conf_threshold, self.batch_size)
 
     def _settings(self, options: BatchOptions, weights: str) -> dict[str, Any]:
         """What the results depend on beyond rounding; a resumed run must have the same."""
@@ -157,7 +157,7 @@ class Batch:
             "scenes": self.scenes.resolve().name,  # machines may see it at other places
             **settings,
             "weights": weights,
-            "size": options.size,
+            "size": options.read.size,
             "no_exif": self.no_exif,
         }
 

@@ -64,7 +64,7 @@ class Run:
     json: bool = False
 
     def __call__(self) -> int:
-        from zipmap_jax.export import check_output, write_all
+        from zipmap_jax.export import check_output, existing_parent, write_all
 
         # Before the work, not after it.
         check_output(self.out, force=self.force)
@@ -85,6 +85,7 @@ class Run:
                 fps=self.fps,
                 strict=self.strict,
                 exif=not self.no_exif,
+                scratch=existing_parent(self.out),
                 progress=report,
                 on_estimate=print_estimate,
                 on_program=print_program,

@@ -12,7 +12,7 @@ from zipmap_jax.export.depth_images import write_depth_images
 from zipmap_jax.export.formats import FORMATS, Format, Request
 from zipmap_jax.export.glb import write_glb
 from zipmap_jax.export.html import write_html
-from zipmap_jax.export.output import OutputError, check_output
+from zipmap_jax.export.output import OutputError, check_output, existing_parent
 from zipmap_jax.export.ply import read_ply, write_ply
 from zipmap_jax.scene.npz import load_scene, save_scene
 from zipmap_jax.scene.points import PointCloud, point_cloud
@@ -24,6 +24,7 @@ __all__ = [
     "PointCloud",
     "Request",
     "check_output",
+    "existing_parent",
     "load_scene",
     "point_cloud",
     "read_ply",

@@ -35,7 +35,7 @@ def check_output(out: Path, *, force: bool) -> None:
     """
     if os.path.lexists(out):
         _check_replaceable(out, force)
-    parent = _existing_parent(out)
+    parent = existing_parent(out)
     if not parent.is_dir():
         raise OutputError(f"{out} cannot be made as {parent} is no folder; choose another place.")
     if not os.access(parent, os.W_OK | os.X_OK):
@@ -118,7 +118,8 @@ def _foreign_files(out: Path) -> list[str]:
     return sorted(name for p in present if (name := p.relative_to(out).as_posix()) not in own)
 
 
-def _existing_parent(out: Path) -> Path:
+def existing_parent(out: Path) -> Path:
+    """The folder that `out` is, or will be, in; the nearest one that exists."""
     parent = Path(os.path.abspath(out)).parent
     while not os.path.lexists(parent):
         parent = parent.parent

@@ -13,19 +13,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
+
 from zipmap_jax.errors import UserError
 from zipmap_jax.images import decode, video
 from zipmap_jax.images.decode import Frame, UniqueNames
 from zipmap_jax.images.options import ReadOptions
-from zipmap_jax.images.resize import _centred as centred
 from zipmap_jax.images.sources import ImageSource, evenly_spaced, list_sources
 from zipmap_jax.structs import Progress
 
 if TYPE_CHECKING:
-    import numpy as np
     from jaxtyping import UInt8
 
-    from zipmap_jax.images.resize import PixelMap
+    from zipmap_jax.geometry.pixel_map import PixelMap
 
 T = TypeVar("T")
 AHEAD = 8
@@ -43,10 +43,6 @@ class NetworkImage:
 
     image: UInt8[np.ndarray, "h w 3"]
     pixel_map: PixelMap
-
-
-Fit = Callable[[Any], "tuple[UInt8[np.ndarray, 'h w 3'], PixelMap]"]
-"""A function from an original image to the network image and their pixel map."""
 
 
 class FrameReader(Generic[T]):
@@ -191,26 +187,27 @@ def _sampled_frames(sources: Sequence[ImageSource]) -> dict[Path, set[int]]:
 def network_frames(
     sources: Sequence[ImageSource],
     options: ReadOptions,
-    fit: Fit,
+    preparation: Any,
     network_size: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> FrameReader[NetworkImage]:
     """Frames at their original size, each with its network image.
 
     Args:
-      sources, options, progress: as of `FrameReader`.
-      fit: makes the network image of an original.
-      network_size: (height, width) of all network images, smaller ones are padded with white; None
-        = each as `fit` makes it. An image that `fit` makes larger, because its header states
-        another size than its pixels have, counts as a failure to read.
+      sources, progress: as of `FrameReader`.
+      options: as of `FrameReader`, with a size.
+      preparation: of the model, see `zipmap_jax.models.api.Preparation`.
+      network_size: (height, width) to which all network images are padded; None = each as the
+        preparation fits it. An image that is larger, because its header states another size than
+        its pixels have, counts as a failure to read.
     """
 
     def work(frame: Frame) -> NetworkImage:
         try:
-            image, pixel_map = fit(frame.image)
+            image, pixel_map = preparation.fit(frame.image, options.size, options.mode)
             if network_size is not None:
                 _check_size(frame, image.shape[:2], network_size)
-                image, pixel_map = centred(image, pixel_map, network_size)
+                image, pixel_map = preparation.pad(image, pixel_map, network_size)
         except UserError as error:
             raise UserError(f"{frame.name}: {error}") from error
         return NetworkImage(image, pixel_map)
@@ -218,11 +215,25 @@ def network_frames(
     return FrameReader(sources, options, work, progress)
 
 
-def same_size(networks: Sequence[NetworkImage]) -> list[NetworkImage]:
-    """Network images padded with white to the largest height and width among them."""
+def stacked(
+    preparation: Any, networks: Sequence[NetworkImage]
+) -> tuple[UInt8[np.ndarray, "v h w 3"], list[PixelMap]]:
+    """Network images padded to the largest height and width among them.
+
+    Args:
+      preparation: of the model.
+      networks: at least one image.
+
+    Returns:
+      The images, and their pixel maps.
+    """
     height = max(network.image.shape[0] for network in networks)
     width = max(network.image.shape[1] for network in networks)
-    return [NetworkImage(*centred(n.image, n.pixel_map, (height, width))) for n in networks]
+    images, pixel_maps = np.empty((len(networks), height, width, 3), np.uint8), []
+    for out, network in zip(images, networks, strict=True):
+        out[...], pixel_map = preparation.pad(network.image, network.pixel_map, (height, width))
+        pixel_maps.append(pixel_map)
+    return images, pixel_maps
 
 
 def _check_size(frame: Frame, shape: tuple[int, ...], network_size: tuple[int, int]) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.errors import UserError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from zipmap_jax.geometry.pixel_map import PixelMap
     from zipmap_jax.images.decode import Frame
+
+_UNIT_RANGE = np.arange(256, dtype=np.float32) / np.float32(255)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +57,9 @@ class CropOrPad:
     def normalise(self, images: Any) -> Any:
         """uint8 as float32 in [0, 1]; floats are returned unchanged."""
         if images.dtype == np.uint8:
-            return images.astype(np.float32) / np.float32(255)
+            # A table, as XLA multiplies by 1 / 255 instead of dividing: values would then differ
+            # from those on the host by a rounding.
+            return jnp.take(jnp.asarray(_UNIT_RANGE), images.astype(jnp.int32), mode="clip")
         return images
 
 

@@ -14,10 +14,98 @@ from zipmap_jax.geometry.pose import rebase_poses
 from zipmap_jax.images.decode import Frame
 from zipmap_jax.images.resample import depth_to_original
 from zipmap_jax.scene.scene import Scene
+from zipmap_jax.scene.store import SceneStore
 from zipmap_jax.structs import Prediction, Progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+
+class SceneBuilder:
+    """A scene that grows view by view: first its pictures, then their predictions, in order.
+
+    Attributes:
+      store: where colours, depth and confidence go.
+    """
+
+    def __init__(
+        self, store: SceneStore, *, model: str = "", align_first_view: bool = True
+    ) -> None:
+        """A scene without views.
+
+        Args:
+          store: an empty store.
+          model: name for the record.
+          align_first_view: make the first camera's frame the world frame, `E_i <- E_i E_0^-1`.
+        """
+        self.store, self._model, self._align = store, model, align_first_view
+        self._names: list[str] = []
+        self._times: list[float | None] = []
+        self._pixel_maps: list[PixelMap] = []
+        self._cameras: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def add_frame(self, frame: Frame) -> None:
+        """Add the picture of the next view."""
+        self.store.images.append(frame.image)
+        self._names.append(frame.name)
+        self._times.append(frame.time)
+
+    def add_predictions(
+        self,
+        prediction: Prediction,
+        pixel_maps: Sequence[PixelMap],
+        progress: Progress | None = None,
+    ) -> None:
+        """Add the predictions of the next views, whose pictures were added before.
+
+        Args:
+          prediction: host arrays of one scene; views beyond `pixel_maps` are padding.
+          pixel_maps: the map from each network image to its original.
+          progress: called as `progress("assembling", done, total)`.
+        """
+        count = len(pixel_maps)
+        w2c, network_k = (np.asarray(x)[0] for x in (prediction.w2c, prediction.intrinsics))
+        for i, pixel_map in enumerate(pixel_maps):
+            depth = np.asarray(prediction.depth[0, i])
+            if not np.isfinite(depth).all():
+                warnings.warn(
+                    f"the depth of view {self._names[len(self._cameras)]} is not finite "
+                    "everywhere, those pixels are left empty: check the weights, or use fp32",
+                    stacklevel=3,
+                )
+            confidence = np.asarray(prediction.depth_conf[0, i])
+            depth, confidence = depth_to_original(depth, confidence, pixel_map)
+            self.store.depth.append(depth)
+            self.store.confidence.append(confidence)
+            self._cameras.append((np.array(w2c[i]), np.array(network_k[i])))
+            self._pixel_maps.append(pixel_map)
+            if progress:
+                progress("assembling", i + 1, count)
+
+    def scene(self) -> Scene:
+        """The scene of all views, whose predictions were added."""
+        network_size = self._pixel_maps[0].network_size
+        w2c, network_k = (np.stack(x) for x in zip(*self._cameras, strict=True))
+        w2c, network_k = _with_plausible_cameras(w2c, network_k, network_size, self._names)
+        if self._align:
+            w2c = np.array(rebase_poses(cast("Any", w2c)))
+            w2c[0] = np.eye(4)  # exactly, without the rounding
+        times = tuple(time for time in self._times if time is not None)
+        pairs = zip(self._pixel_maps, network_k, strict=True)
+        return Scene(
+            w2c=w2c,
+            intrinsics=np.stack([pixel_map.to_original(k) for pixel_map, k in pairs]),
+            depth=self.store.depth,
+            confidence=self.store.confidence,
+            images=self.store.images,
+            names=tuple(self._names),
+            times=times if len(times) == len(self) else None,
+            network_size=network_size,
+            model=self._model,
+        )
 
 
 def assemble(
@@ -29,64 +117,36 @@ def assemble(
     align_first_view: bool = True,
     progress: Progress | None = None,
 ) -> Scene:
-    """The scene that a prediction of one batch entry describes.
+    """The scene that a prediction of one batch entry describes, held in memory.
 
     Args:
       prediction: batch of one scene; views beyond `frames` are padding and are dropped.
       frames: the original images, one per view.
-      pixel_maps: where each network image lies on its original.
-      model: name for the record.
-      align_first_view: make the first camera's frame the world frame, `E_i <- E_i E_0^-1`.
+      pixel_maps: the map from each network image to its original.
+      model, align_first_view: as of `SceneBuilder`.
       progress: called as `progress("assembling", done, total)`.
 
     Raises:
-      ValueError: the prediction holds no poses, several scenes or too few views.
+      ValueError: the prediction holds no cameras, several scenes or too few views.
 
     Source: ZipMap's offline demonstration.
     """
     _check(prediction, frames, pixel_maps)
-    count = len(frames)
-    depths = np.asarray(prediction.depth[0, :count])
-    confidences = np.asarray(prediction.depth_conf[0, :count])
-    network_size = (depths.shape[1], depths.shape[2])
-    names = [frame.name for frame in frames]
-    w2c, network_k = _with_plausible_cameras(prediction, count, network_size, names)
-    if align_first_view:
-        w2c = np.array(rebase_poses(cast("Any", w2c)))
-        w2c[0] = np.eye(4)  # exactly, without the rounding
-    resampled = []
-    for i, pixel_map in enumerate(pixel_maps):
-        resampled.append(depth_to_original(depths[i], confidences[i], pixel_map))
-        if not np.isfinite(depths[i]).all():
-            warnings.warn(
-                f"the depth of view {names[i]} is not finite everywhere, those pixels are left "
-                "empty: check the weights, or use fp32",
-                stacklevel=2,
-            )
-        if progress:
-            progress("assembling", i + 1, count)
-    times = tuple(frame.time for frame in frames if frame.time is not None)
-    return Scene(
-        w2c=w2c,
-        intrinsics=np.stack([m.to_original(k) for m, k in zip(pixel_maps, network_k, strict=True)]),
-        depth=tuple(depth for depth, _ in resampled),
-        confidence=tuple(confidence for _, confidence in resampled),
-        images=tuple(frame.image for frame in frames),
-        names=tuple(names),
-        times=times if len(times) == count else None,
-        network_size=network_size,
-        model=model,
-    )
+    builder = SceneBuilder(SceneStore(), model=model, align_first_view=align_first_view)
+    for frame in frames:
+        builder.add_frame(frame)
+    builder.add_predictions(prediction, pixel_maps, progress)
+    return builder.scene()
 
 
 def _with_plausible_cameras(
-    prediction: Prediction, count: int, size: tuple[int, int], names: Sequence[str]
+    w2c: Float[np.ndarray, "v 4 4"],
+    intrinsics: Float[np.ndarray, "v 3 3"],
+    size: tuple[int, int],
+    names: Sequence[str],
 ) -> tuple[Float[np.ndarray, "v 4 4"], Float[np.ndarray, "v 3 3"]]:
     """Cameras in float64; a warning names each view whose camera had to be replaced."""
-    w2c, intrinsics = (
-        np.asarray(x, np.float64)[0, :count]  # type: ignore[index]
-        for x in (prediction.w2c, prediction.intrinsics)
-    )
+    w2c, intrinsics = np.asarray(w2c, np.float64), np.asarray(intrinsics, np.float64)
     w2c, intrinsics, replaced = plausible_cameras(w2c, intrinsics, size)
     for name, flags in zip(names, replaced, strict=True):
         if broken := [part for part, flag in zip(PARTS, flags, strict=True) if flag]:

@@ -6,12 +6,14 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from zipmap_jax.errors import UserError, is_out_of_memory
+from zipmap_jax.images.frames import AHEAD
 from zipmap_jax.models.api import Workload
 from zipmap_jax.tree import tree_bytes
 
@@ -19,6 +21,8 @@ from zipmap_jax.tree import tree_bytes
 _RUNTIME_BYTES = 400_000_000
 _MARGIN = 1.1
 _DOUBT = 1.5
+RESULTS_IN_MEMORY = 512 * 2**20
+"""Bytes of a scene at its original size that are held in memory at most; the rest goes to files."""
 STREAMED = 8
 """Views that a model that streams takes at a time, if they fit."""
 
@@ -115,12 +119,43 @@ def device_bytes(w: Workload) -> int:
 
 
 def host_bytes(w: Workload) -> int:
-    """Expected peak bytes of the originals and the results at their size, and of the runtime."""
-    # 3 bytes of colour, two floats of depth and confidence; network images and outputs besides.
-    originals = sum(height * width for height, width in w.original_sizes) * (3 + 4 + 4)
-    network = w.views * math.prod(w.network_size) * 4 * (3 + 2)
+    """Expected peak bytes of the originals and the results at their size, and of the runtime.
+
+    What exceeds `RESULTS_IN_MEMORY` of a scene goes to files. A stream holds network images and
+    predictions of two chunks, other models those of all views.
+    """
+    pixels = sum(height * width for height, width in w.original_sizes)
+    # 3 bytes of colour, two floats of depth and confidence.
+    results = min(pixels * (3 + 4 + 4), RESULTS_IN_MEMORY)
+    views = min(w.views, 2 * w.live_chunk) if w.model.streams else w.views
+    # Images of 8 bits, before and after they are padded, and two floats.
+    network = views * math.prod(w.network_size) * (2 * 3 + 4 + 4)
     largest = max((height * width for height, width in w.original_sizes), default=0)
-    return int(_MARGIN * (originals + network + largest * 24) + _RUNTIME_BYTES)
+    decoded = min(AHEAD + 1, w.views) * largest * 3
+    return int(_MARGIN * (results + network + decoded + largest * 24) + _RUNTIME_BYTES)
+
+
+def results_in_memory(free_host: int | None) -> int:
+    """Bytes of a scene at its original size that are held in memory: a quarter of what is free."""
+    return RESULTS_IN_MEMORY if free_host is None else min(RESULTS_IN_MEMORY, free_host // 4)
+
+
+@contextlib.contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """Turn a lack of memory into a sentence.
+
+    Args:
+      advice: what to do.
+
+    Raises:
+      UserError: memory ran out.
+    """
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"memory ran out: {advice}") from error
 
 
 def free_memory(device: Any = None) -> tuple[int | None, int | None]:

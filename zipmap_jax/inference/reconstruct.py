@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from zipmap_jax.errors import UserError, is_out_of_memory
-from zipmap_jax.geometry.pixel_map import PixelMap
-from zipmap_jax.images.decode import Frame
-from zipmap_jax.images.preparation import fit_all
+from zipmap_jax.errors import UserError
+from zipmap_jax.images.frames import network_frames, stacked
+from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.resize import Mode
-from zipmap_jax.images.sources import (
-    ImageSource,
-    evenly_spaced,
-    list_sources,
-    read_sources,
-)
-from zipmap_jax.inference.assemble import assemble
+from zipmap_jax.images.sources import ImageSource, evenly_spaced, list_sources
+from zipmap_jax.inference.assemble import SceneBuilder
 from zipmap_jax.inference.buckets import Bucket, bucket_of, fill
 from zipmap_jax.inference.compile import Program, compiled_update
 from zipmap_jax.inference.devices import check_devices
 from zipmap_jax.inference.memory import (
     MemoryEstimate,
-    Workload,
     beside,
     free_memory,
+    memory_advice,
+    results_in_memory,
     smaller,
     workload_of,
 )
-from zipmap_jax.inference.scene_plan import plan_scene
-from zipmap_jax.models.api import Preparation
+from zipmap_jax.inference.options import ComputeOptions
+from zipmap_jax.inference.scene_plan import default_size, plan_scene
+from zipmap_jax.inference.stream_scene import stream_scene
+from zipmap_jax.models.api import Workload
 from zipmap_jax.scene.scene import Scene
+from zipmap_jax.scene.store import SceneStore
 from zipmap_jax.structs import Prediction, Progress, Views
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
 
     from zipmap_jax.convert.hub import LoadedModel
+    from zipmap_jax.geometry.pixel_map import PixelMap
 
 
 def reconstruct(
@@ -57,13 +58,16 @@ def reconstruct(
     strict: bool = False,
     exif: bool = True,
     align_first_view: bool = True,
+    scratch: Path | None = None,
     progress: Progress | None = None,
     on_estimate: Callable[[MemoryEstimate], None] | None = None,
     on_program: Callable[[Program], None] | None = None,
 ) -> Scene:
     """Cameras and depth of every image, at its original size and pixel grid.
 
-    All views are zipped into one state, from the initial one.
+    All views are zipped into one state, from the initial one. A model that streams takes them chunk
+    by chunk, so no more than a few are in memory at a time; other models hold the network images of
+    all views.
 
     Args:
       model: from `zipmap_jax.load`.
@@ -80,8 +84,10 @@ def reconstruct(
       strict: fail on an unreadable image or video instead of leaving it out with a warning.
       exif: apply the orientation recorded in images and videos.
       align_first_view: express poses in the first camera's frame.
+      scratch: where a hidden folder takes the parts of the scene that do not fit in memory, until
+        the scene is no longer referenced; None = the system's folder for temporary files.
       progress: called as `progress(stage, done, total)` with the stages "reading", "compiling",
-        "running" and "assembling".
+        "running" and, unless the views are streamed, "assembling".
       on_estimate: called with the memory estimate before the inputs are read; None = warn if it
         exceeds what is free.
       on_program: called with the program that was chosen, once it is compiled.
@@ -89,28 +95,27 @@ def reconstruct(
     Raises:
       UserError: bad input or options, or not enough memory; one sentence with the remedy.
     """
-    size = default_size(model) if size is None else size
-    preparation = model.model.preparation
-    _check_options(preparation, size, mode, chunk)
-    check_devices(devices, model.model)
+    read = ReadOptions(default_size(model) if size is None else size, mode)
+    read = dataclasses.replace(read, fps=fps, max_views=max_views, strict=strict, exif=exif)
+    compute = ComputeOptions(chunk, devices, scratch)
+    _check_options(model, read, compute)
     sources = evenly_spaced(list_sources(inputs, fps, strict), max_views)
-    plan = plan_scene(
-        model,
-        sources,
-        beside(free_memory(), model.params),
-        size=size,
-        mode=mode,
-        exif=exif,
-        chunk=chunk,
-        devices=devices,
-    )
+    free = free_memory()
+    plan = plan_scene(model, sources, beside(free, model.params), read, compute)
     if on_estimate:
         on_estimate(plan.estimate)
     elif not plan.estimate.fits:
         warnings.warn(plan.estimate.text, stacklevel=2)
-    frames, images, pixel_maps = read_views(
-        sources, preparation, size, mode, fps=fps, exif=exif, strict=strict, progress=progress
+    builder = SceneBuilder(
+        SceneStore(results_in_memory(free[1]), scratch),
+        model=str(model.card.get("name", model.model.name)),
+        align_first_view=align_first_view,
     )
+    if plan.in_calls:
+        report = progress or _silent
+        stream_scene(model, sources, read, plan, builder, report=report, on_program=on_program)
+        return builder.scene()
+    images, pixel_maps = read_views(model, sources, read, builder, progress)
     prediction = predict(
         model,
         images,
@@ -121,44 +126,41 @@ def reconstruct(
         progress=progress,
         on_program=on_program,
     )
-    return assemble(
-        prediction,
-        frames,
-        pixel_maps,
-        model=str(model.card.get("name", model.model.name)),
-        align_first_view=align_first_view,
-        progress=progress,
-    )
+    del images
+    builder.add_predictions(prediction, pixel_maps, progress)
+    return builder.scene()
 
 
 def read_views(
+    model: LoadedModel,
     sources: Sequence[ImageSource],
-    preparation: Preparation,
-    size: int,
-    mode: str,
-    *,
-    fps: float = 1.0,
-    exif: bool = True,
-    strict: bool = False,
+    options: ReadOptions,
+    builder: SceneBuilder,
     progress: Progress | None = None,
-) -> tuple[list[Frame], UInt8[np.ndarray, "v h w 3"], list[PixelMap]]:
-    """Frames at their original size, as network images, and how the two grids lie on each other.
+) -> tuple[UInt8[np.ndarray, "v h w 3"], list[PixelMap]]:
+    """Read all views of a scene, whose originals go to the builder.
+
+    Args:
+      model: from `zipmap_jax.load`.
+      sources: from `list_sources`.
+      options: how they are read, with a size.
+      builder: takes the frames.
+      progress: called as `progress("reading", done, total)`.
+
+    Returns:
+      Network images of one size, and the map from each to its original.
 
     Raises:
-      UserError: as `read_sources`, or a frame is too small for the network.
+      UserError: nothing can be read, or the first failure if `options.strict`.
     """
-
-    def large_enough(frame: Frame) -> None:
-        try:
-            height, width = frame.image.shape[:2]
-            preparation.resized_shape((height, width), size, mode)
-        except UserError as error:
-            raise UserError(f"{frame.name}: {error}") from error
-
-    frames = read_sources(
-        sources, fps, exif=exif, strict=strict, check=large_enough, progress=progress
-    )
-    return frames, *fit_all(preparation, frames, size, mode)
+    networks = []
+    preparation = model.model.preparation
+    with network_frames(sources, options, preparation, progress=progress) as reader:
+        for frame, network in reader:
+            builder.add_frame(frame)
+            networks.append(network)
+            del frame
+    return stacked(preparation, networks)
 
 
 def predict(
@@ -232,7 +234,7 @@ def predict_scenes(
       UserError: memory ran out.
     """
     report = progress or _silent
-    try:
+    with memory_advice(advice):
         # On the host, from where the devices get one chunk after the other.
         views = Views(*fill(scenes, bucket))  # pyright: ignore[reportArgumentType]
         report("compiling", 0, 1)
@@ -242,25 +244,18 @@ def predict_scenes(
             on_program(program)
         running = functools.partial(report, "running")
         prediction = program.run(model.params, views, running)
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(f"memory ran out: {advice}") from error
     return [
         jax.tree.map(lambda x, i=i, n=n: x[i : i + 1, :n], prediction)
         for i, n in enumerate(map(len, scenes))
     ]
 
 
-def default_size(model: LoadedModel) -> int:
-    """Network image size a model was made for: its card's "size", else its default."""
-    return int(model.card.get("size") or model.model.default_size)
-
-
-def _check_options(preparation: Preparation, size: int, mode: str, chunk: int | None) -> None:
-    preparation.resized_shape((size, size), size, mode)
+def _check_options(model: LoadedModel, read: ReadOptions, compute: ComputeOptions) -> None:
+    size, chunk = read.size or 0, compute.chunk
+    model.model.preparation.resized_shape((size, size), size, read.mode)
     if chunk is not None and chunk < 1:
         raise UserError(f"chunk must be at least 1 view, got {chunk}: leave it out to choose it")
+    check_devices(compute.devices, model.model)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

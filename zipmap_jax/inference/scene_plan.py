@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zipmap_jax.errors import UserError
-from zipmap_jax.images.resize import Mode
+from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.sources import ImageSource, probe_sizes
-from zipmap_jax.inference.buckets import padded_count
+from zipmap_jax.inference.buckets import Bucket, bucket_of, padded_count
 from zipmap_jax.inference.memory import (
     MemoryEstimate,
-    Workload,
     automatic_chunk,
     chunks,
     estimate_memory,
     workload_of,
 )
-from zipmap_jax.models.api import Preparation, Size
+from zipmap_jax.inference.options import ComputeOptions
+from zipmap_jax.inference.stream_program import one_call
+from zipmap_jax.models.api import Preparation, Size, Workload
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.hub import LoadedModel
@@ -35,23 +36,27 @@ class ScenePlan:
       workload: its views and the chunk.
       estimate: of its memory.
       rounded: whether its views may be rounded up to a bucket.
+      bucket: shape of the program for all its views.
     """
 
     workload: Workload
     estimate: MemoryEstimate
     rounded: bool
+    bucket: Bucket
+
+    @property
+    def in_calls(self) -> bool:
+        """Whether the program takes the views in more than one call."""
+        model, views = self.workload.model, self.workload.views
+        return model.streams and one_call(model, self.bucket).views < views
 
 
 def plan_scene(
     model: LoadedModel,
     sources: Sequence[ImageSource],
     free: Free,
-    *,
-    size: int,
-    mode: Mode,
-    exif: bool,
-    chunk: int | None = None,
-    devices: int = 1,
+    read: ReadOptions,
+    compute: ComputeOptions,
     scenes: int = 1,
 ) -> ScenePlan:
     """Estimate memory before anything is decoded, settle the chunk and whether to round up.
@@ -60,24 +65,44 @@ def plan_scene(
       model: the model.
       sources: frames of the scene.
       free: what there is.
-      size, mode, exif, chunk, devices: as in `reconstruct`.
+      read: how the sources are read, with a size.
+      compute: the chunk and the devices.
       scenes: worked on together.
 
     Raises:
       UserError: there is by far not enough memory, and no chunk was given.
     """
-    preparation = model.model.preparation
-    sizes = [s for s in probe_sizes(sources, exif) if _usable(preparation, s, size, mode)]
+    preparation, size = model.model.preparation, read.size or default_size(model)
+    sizes = [
+        shape
+        for shape in probe_sizes(sources, read.exif)
+        if _usable(preparation, shape, size, read.mode)
+    ]
     sizes = sizes or [(size, size)]  # reading them raises the error
-    network_size = preparation.network_shape(sizes, size, mode)
-    work = workload_of(model.model, model.params, sizes, network_size, chunk)
-    work = dataclasses.replace(work, devices=devices)
-    if chunk is None:
+    network_size = preparation.network_shape(sizes, size, read.mode)
+    work = workload_of(model.model, model.params, sizes, network_size, compute.chunk)
+    work = dataclasses.replace(work, devices=compute.devices)
+    if compute.chunk is None:
         work = dataclasses.replace(work, chunk=chunk_for(work, scenes, free))
     estimate = estimate_memory(work, *free)
-    if estimate.hopeless and chunk is None:
+    if estimate.hopeless and compute.chunk is None:
         raise UserError(f"{estimate.text}; to try all the same, give a chunk yourself")
-    return ScenePlan(work, estimate, estimate_memory(padded(work), *free).fits)
+    rounded = estimate_memory(padded(work), *free).fits
+    bucket = bucket_of(
+        work.views,
+        network_size,
+        chunk=work.chunk,
+        devices=work.devices,
+        rounded=rounded,
+        # Scenes that go together must be rounded to one length.
+        streams=model.model.streams and scenes == 1,
+    )
+    return ScenePlan(work, estimate, rounded, bucket)
+
+
+def default_size(model: LoadedModel) -> int:
+    """Network image size a model was made for: its card's "size", else its default."""
+    return int(model.card.get("size") or model.model.default_size)
 
 
 def chunk_for(workload: Workload, scenes: int, free: Free) -> int | None:

@@ -11,6 +11,7 @@ make a single call with all views.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -65,8 +66,25 @@ def stream_phase(model: Any, params: Any, bucket: Bucket, *, points: bool = Fals
 
 
 @dataclasses.dataclass(frozen=True)
+class StreamState:
+    """A stream between two steps.
+
+    Attributes:
+      params: the parameters, on the device.
+      scene: the model's state, of which the next step takes the memory.
+    """
+
+    params: Any
+    scene: Any
+
+
+@dataclasses.dataclass(frozen=True)
 class StreamProgram:
     """The program of a call, ready to run.
+
+        state = program.init(params)
+        for frames in chunks:
+            state, prediction = program.step(state, frames)
 
     Attributes:
       start: a function, of parameters to the initial state.
@@ -78,41 +96,80 @@ class StreamProgram:
     take: CompiledPhase
     bucket: Bucket
 
+    def init(self, params: Any) -> StreamState:
+        """The state of a stream without views.
+
+        Args:
+          params: the parameters; they stay where they are if that is on the device.
+        """
+        params = jax.device_put(params, self.take.places[0])
+        return StreamState(params, self.start(params))
+
+    def step(self, state: StreamState, frames: Views) -> tuple[StreamState, Prediction]:
+        """Take the next views in and predict them.
+
+        The call returns before the device has finished.
+
+        Args:
+          state: from `init` or the step before; it is donated: do not use it again.
+          frames: uint8 network images of the bucket's scenes, on the host, of at most as many views
+            as the bucket has.
+
+        Returns:
+          The new state, and the prediction on the device: of as many views as the bucket has, of
+          which those beyond `frames` are padding.
+        """
+        size = self.bucket.views
+        host = _part(np.asarray(frames.images), 0, size), _part(np.asarray(frames.mask), 0, size)
+        scene, *dense = self.take.run(
+            state.params, state.scene, *jax.device_put(host, self.take.places[2:])
+        )
+        return StreamState(state.params, scene), Prediction(*dense)
+
+    def predictions(self, params: Any, chunks: Iterable[Views]) -> Iterator[Prediction]:
+        """Predict a stream chunk by chunk.
+
+        While the device works on a chunk, the prediction of the one before goes to the host.
+
+        Args:
+          params: as of `init`.
+          chunks: as `frames` of `step`, one after the other.
+
+        Yields:
+          Host arrays of the views of each chunk.
+        """
+        state, pending = self.init(params), None
+        for frames in chunks:
+            state, prediction = self.step(state, frames)
+            jax.tree.map(lambda x: x.copy_to_host_async(), prediction)
+            if pending is not None:
+                yield _on_host(*pending)
+            pending = prediction, frames.images.shape[1]
+        if pending is not None:
+            yield _on_host(*pending)
+
     def __call__(self, params: Any, views: Views, step: Step) -> Prediction:
         """Reconstruct views that lie on the host.
 
         Args:
-          params: the parameters; they stay where they are if that is on the device.
+          params: as of `init`.
           views: host arrays of the bucket's scenes, any number of views.
           step: called after each call.
 
         Returns:
           Host arrays: cameras, depth and confidence.
         """
-        params = jax.device_put(params, self.take.places[0])
-        state = self.start(params)
         images, valid = np.asarray(views.images), np.asarray(views.mask)
         scenes, count, size = *valid.shape, self.bucket.views
         calls = -(-max(1, int(valid.any(0).sum())) // size)  # views that fill up come last
         results = [np.zeros((scenes, count, *shape), np.float32) for shape in self._shapes]
-
-        def keep(i: int, pending: list[Array]) -> None:
-            for result, x in zip(results, pending, strict=True):
-                part = result[:, i * size : (i + 1) * size]
-                part[...] = np.asarray(x)[:, : part.shape[1]]
-            step(i + 1, calls)
-
+        spans = [slice(i * size, (i + 1) * size) for i in range(calls)]
+        chunks = (Views(images[:, span], valid[:, span]) for span in spans)  # type: ignore[arg-type]
         step(0, calls)
-        pending: list[Array] = []
-        for i in range(calls):
-            part = (_part(x, i, size) for x in (images, valid))
-            before = pending
-            state, *pending = self.take.run(params, state, *jax.device_put((*part,), self._places))
-            for x in pending:
-                x.copy_to_host_async()
-            if before:
-                keep(i - 1, before)
-        keep(calls - 1, pending)
+        for i, prediction in enumerate(self.predictions(params, chunks)):
+            for result, x in zip(results, jax.tree.leaves(prediction), strict=True):
+                result[:, spans[i]] = x
+            step(i + 1, calls)
         return Prediction(*results)  # type: ignore[arg-type]
 
     @property
@@ -120,10 +177,6 @@ class StreamProgram:
         """Of depth, its confidence, w2c and intrinsics of a view."""
         image = (self.bucket.height, self.bucket.width)
         return image, image, (4, 4), (3, 3)
-
-    @property
-    def _places(self) -> tuple[Any, ...]:
-        return self.take.places[2:]
 
 
 def compile_stream(model: Any, params: Any, bucket: Bucket) -> StreamProgram:
@@ -133,8 +186,13 @@ def compile_stream(model: Any, params: Any, bucket: Bucket) -> StreamProgram:
     return StreamProgram(start, stream_phase(model, params, bucket).compile(params), bucket)
 
 
+def _on_host(prediction: Prediction, views: int) -> Prediction:
+    """The first views of a prediction, as host arrays."""
+    return jax.tree.map(lambda x: np.asarray(x)[:, :views], prediction)
+
+
 def _part(x: Shaped[np.ndarray, "b v ..."], i: int, size: int) -> Shaped[np.ndarray, "b c ..."]:
-    """Views of one call, filled up with zeros if it is the last."""
+    """Views of one call, filled up with zeros if they are fewer."""
     part = x[:, i * size : (i + 1) * size]
     if part.shape[1] == size:
         return part

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
+from numpy.lib import format as npy
 
 
 class SceneStore:
@@ -64,7 +65,7 @@ class StoredArrays(Sequence[np.ndarray]):
             self._items.append(array)
             return
         path = self._place.open() / f"{self._name}_{len(self._items):06d}.npy"
-        np.save(path, array, allow_pickle=False)
+        _write(path, array)
         self._items.append(path)
 
     def __len__(self) -> int:
@@ -110,3 +111,18 @@ class _Place:
     def remove(self) -> None:
         if self._finalizer is not None:
             self._finalizer()
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    """`np.save`, but a full disk is an error that names its cause and the file."""
+    header = {
+        "descr": npy.dtype_to_descr(array.dtype),
+        "fortran_order": False,
+        "shape": array.shape,
+    }
+    try:
+        with path.open("wb") as file:
+            npy.write_array_header_1_0(file, header)
+            file.write(np.ascontiguousarray(array).data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
