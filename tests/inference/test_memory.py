@@ -10,6 +10,7 @@ import pytest
 from zipmap_jax.bench.memory_table import MemoryConfig, memory_table
 from zipmap_jax.bench.task import Task
 from zipmap_jax.inference.memory import (
+    RESULTS_IN_MEMORY,
     _free_host,
     automatic_chunk,
     beside,
@@ -18,6 +19,7 @@ from zipmap_jax.inference.memory import (
     estimate_memory,
     free_memory,
     host_bytes,
+    results_in_memory,
     smaller,
     workload_of,
 )
@@ -162,6 +164,18 @@ def test_a_longer_stream_needs_no_more():
     assert workload(65, variant="streaming").plan == few
 
 
+def test_what_exceeds_the_budget_of_results_needs_no_memory():
+    """Beyond it, what grows with a stream is one bit per pixel."""
+    assert results_in_memory(None) == results_in_memory(100 * GB) == RESULTS_IN_MEMORY
+    assert results_in_memory(4000) == 1000
+    few, many = (host_bytes(workload(views, variant="streaming")) for views in (1000, 3000))
+    assert many - few == pytest.approx(1.1 * 2000 * 480 * 640 / 8, rel=1e-6)
+    assert few < 2 * GB
+    offline = host_bytes(workload(3000)) - host_bytes(workload(1000))
+    network = 2000 * 392 * 518 * (2 * 3 + 4 + 4)
+    assert offline - (many - few) == pytest.approx(1.1 * network, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("views", "variant", "chosen"),
     [
@@ -211,7 +225,7 @@ def test_text_and_suggestion():
     assert not tight.fits
     assert tight.suggestion == "use a chunk of 8 to make it fit"
     tighter = estimate_memory(workload(views=1000), free_host=6 * GB)
-    assert tighter.suggestion == "use a chunk of 1 and at most 125 views to make it fit"
+    assert tighter.suggestion == "use a chunk of 1 and at most 250 views to make it fit"
     assert "smaller network size" in estimate_memory(workload(), free_host=1).suggestion
     assert estimate_memory(workload(views=1), free_host=GB).text.startswith("memory for 1 view at")
 

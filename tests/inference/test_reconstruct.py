@@ -199,7 +199,9 @@ def test_padded_views_do_not_change_the_real_models_answer(echo):
     for name in ("depth", "depth_conf", "w2c", "intrinsics"):
         a, b = getattr(whole, name), getattr(chunked, name)
         assert a.shape == b.shape
-        assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a)
+        finite = np.isfinite(a)  # random weights give fields of view of 0
+        np.testing.assert_array_equal(a[~finite], b[~finite])
+        assert np.linalg.norm(a[finite] - b[finite]) <= 1e-5 * np.linalg.norm(a[finite])
 
 
 def test_neighbouring_counts_share_a_program(photos, echo):

@@ -15,6 +15,7 @@ import jax
 from zipmap_jax.errors import UserError, is_out_of_memory
 from zipmap_jax.images.frames import AHEAD
 from zipmap_jax.models.api import Workload
+from zipmap_jax.scene.points import PERCENTILE_SAMPLES
 from zipmap_jax.tree import tree_bytes
 
 # Interpreter, JAX and compiler; measured on the CPU.
@@ -132,7 +133,10 @@ def host_bytes(w: Workload) -> int:
     network = views * math.prod(w.network_size) * (2 * 3 + 4 + 4)
     largest = max((height * width for height, width in w.original_sizes), default=0)
     decoded = min(AHEAD + 1, w.views) * largest * 3
-    return int(_MARGIN * (results + network + decoded + largest * 24) + _RUNTIME_BYTES)
+    # The point cloud's sampled confidences, and a bit for each pixel that may be in it.
+    cloud = min(pixels, PERCENTILE_SAMPLES) * 4 + pixels // 8
+    total = results + network + decoded + cloud + largest * 24
+    return int(_MARGIN * total + _RUNTIME_BYTES)
 
 
 def results_in_memory(free_host: int | None) -> int:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from zipmap_jax.scene.scene import Scene
 
-# More confidences than this are subsampled before the percentile, to bound memory.
-_PERCENTILE_SAMPLES = 50_000_000
+PERCENTILE_SAMPLES = 50_000_000
+"""More confidences than this are subsampled before the percentile, to bound memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ def confidence_threshold(
         return 0.0
     chosen = range(len(scene)) if views is None else views
     sizes = [scene.depth[i].size for i in chosen]
-    step = -(-sum(sizes) // _PERCENTILE_SAMPLES) or 1
+    step = -(-sum(sizes) // PERCENTILE_SAMPLES) or 1
     # One array, filled view by view and partitioned in place: no view is held twice.
     values = np.empty(sum(-(-size // step) for size in sizes), np.float32)
     count = 0
