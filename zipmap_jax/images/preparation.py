@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.images.frames import NetworkImage, stacked
 from zipmap_jax.images.resize import Mode, centred, fit, network_shape, resized_shape
 
 if TYPE_CHECKING:
@@ -82,9 +83,4 @@ def fit_all(
     if not frames:
         raise UserError("there are no frames to resize: give at least one image")
     fitted = [preparation.fit(frame.image, size, mode) for frame in frames]
-    shape = (
-        max(image.shape[0] for image, _ in fitted),
-        max(image.shape[1] for image, _ in fitted),
-    )
-    padded = [preparation.pad(image, pixel_map, shape) for image, pixel_map in fitted]
-    return np.stack([image for image, _ in padded]), [pixel_map for _, pixel_map in padded]
+    return stacked(preparation, [NetworkImage(*pair) for pair in fitted])
