@@ -57,6 +57,10 @@ LEFT = {
     ("zipmap_jax/losses/normalise.py", "normalise_prediction", "ValueError"): CALLER,
     ("zipmap_jax/losses/total.py", "_camera_terms", "ValueError"): CALLER,
     ("zipmap_jax/losses/total.py", "_query_terms", "ValueError"): CALLER,
+    ("zipmap_jax/images/frames.py", "FrameReader.__next__", "StopIteration"): (
+        "Python's protocol of iterators"
+    ),
+    ("zipmap_jax/scene/store.py", "_write", "OSError"): "the same error, with the file's name",
     ("zipmap_jax/scene/npz.py", "load_scene", "ValueError"): WRAPPED,
     ("zipmap_jax/scene/npz.py", "_scene", "ValueError"): WRAPPED,
     ("zipmap_jax/train/preemption.py", "Stop.__call__", "KeyboardInterrupt"): (

@@ -51,7 +51,7 @@ def peak_of_run(video: Path, out: Path, model: str) -> tuple[int, float]:
       Its largest resident set in bytes, and seconds.
 
     Raises:
-      RuntimeError: the process failed.
+      CalledProcessError: the process failed.
     """
     command = [sys.executable, "-m", "zipmap_jax.cli.main", "run", str(video), "-o", str(out)]
     command += ["--fps", str(FPS), "--model", model, "--force"]
@@ -60,7 +60,7 @@ def peak_of_run(video: Path, out: Path, model: str) -> tuple[int, float]:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with exit code {process.returncode}")
+        raise subprocess.CalledProcessError(process.returncode, command)
     unit = 1 if sys.platform == "darwin" else 1024
     return usage.ru_maxrss * unit, time.monotonic() - began
 
