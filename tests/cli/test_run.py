@@ -12,6 +12,7 @@ from PIL import Image
 
 from zipmap_jax.cli import run
 from zipmap_jax.cli.main import main
+from zipmap_jax.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("micro_model")
 Capture = pytest.CaptureFixture[str]
@@ -64,7 +65,7 @@ def test_options_reach_the_work(
 
     def reconstruct(model: object, inputs: list[str], **options: object) -> None:
         seen.update(options, inputs=inputs)
-        raise ValueError("far enough")
+        raise UserError("far enough")
 
     monkeypatch.setattr(offline, "reconstruct", reconstruct)
     flags = "--size 42 --mode pad --fps 2 --max-views 5 --chunk 3 --strict --no-exif".split()

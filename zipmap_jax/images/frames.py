@@ -48,10 +48,10 @@ class NetworkImage:
 class FrameReader(Generic[T]):
     """Iterator of `(frame, work(frame))` in the order of the sources.
 
-    Images are decoded by a few threads, videos sequentially by one thread. No more than `AHEAD`
-    frames wait for the reader, who releases each one when it is no longer needed. An image or video
-    that cannot be read is left out with a warning. Use it in a `with` block, which ends the threads
-    and closes the files.
+    A few threads decode images, one thread decodes videos sequentially. At most `AHEAD` frames are
+    decoded before they are read; a frame that was read is not held. An image or video that cannot
+    be read is left out with a warning. Use it in a `with` block, which ends the threads and closes
+    the files.
 
     Args:
       sources: from `list_sources`.
@@ -110,7 +110,7 @@ class FrameReader(Generic[T]):
         raise StopIteration
 
     def close(self) -> None:
-        """End the threads and close the files; frames that nobody asked for are dropped."""
+        """End the threads and close the files; frames that were not read yet are dropped."""
         self._pending.clear()
         for pool in (self._photos, self._decoder):
             pool.shutdown(cancel_futures=True)
@@ -125,7 +125,7 @@ class FrameReader(Generic[T]):
             read, pool = self._read_photo, self._photos
             if source.frame is not None:
                 read, pool = self._read_video_frame, self._decoder
-            # Context variables say which scene a warning is about.
+            # Context variables hold the scene that a warning belongs to.
             run = contextvars.copy_context().run
             self._pending.append((source, pool.submit(run, read, source)))
         return self._pending.popleft() if self._pending else None

@@ -1,7 +1,7 @@
 """Reconstruction of a stream: frames go to the device, and predictions come back, chunk by chunk.
 
-At no time are more frames at their original size in memory than `zipmap_jax.images.frames.AHEAD`
-and those of a chunk; what a scene keeps of them goes to its store.
+Frames at their original size go to the store of the scene as they are read, so no more than
+`zipmap_jax.images.frames.AHEAD` of them and one are decoded outside it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def stream_scene(
         network_frames(sources, read, preparation, size, report) as reader,
         memory_advice(smaller(plan.workload)),
     ):
-        first = next(reader)  # before the compiler works for nothing
+        first = next(reader)  # raises before anything is compiled
         report("compiling", 0, 1)
         program = compiled_update(model.model, model.params, bucket)
         report("compiling", 1, 1)
@@ -94,7 +94,7 @@ def _chunks(
     builder: SceneBuilder,
     pixel_maps: deque[PixelMap],
 ) -> Iterator[Views]:
-    """Network images of so many frames at a time; the frames themselves go to the builder."""
+    """Network images of `size` frames at a time; the frames themselves go to the builder."""
     images: list[np.ndarray] = []
 
     def taken() -> Views:
