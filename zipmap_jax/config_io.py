@@ -49,7 +49,7 @@ def decode(hint: Any, data: Any, path: str) -> Any:
         return None
     if dataclasses.is_dataclass(inner):
         if not isinstance(data, dict):
-            raise _mismatch(hint, data, path)
+            raise UserError(f"{path} must be a table of values, got {data!r}: correct the value")
         return _decode_fields(typing.cast(type, inner), data, path)
     args = typing.get_args(inner)
     if typing.get_origin(inner) is tuple:

@@ -50,8 +50,14 @@ def random_params(config: ZipMapConfig) -> Any:
 def compiled(model: ZipMap) -> Any:
     """`model.forward`, compiled once for all tests that give it the same shapes."""
 
-    def forward(params: Any, state: SceneState, views: Views, chunk: int | None = None) -> Any:
-        return model.forward(params, state, views, chunk=chunk)[:2]
+    def forward(
+        params: Any,
+        state: SceneState,
+        views: Views,
+        chunk: int | None = None,
+        start: SceneState | None = None,
+    ) -> Any:
+        return model.forward(params, state, views, chunk=chunk, start=start)[:2]
 
     return jax.jit(forward, static_argnames="chunk")
 

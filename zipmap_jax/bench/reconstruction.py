@@ -170,8 +170,8 @@ def _call(program: Program, params: Any, views: Views) -> float:
 def random_views(bucket: Bucket, views: int) -> Views:
     """A few random images again and again on the host, then black ones that fill the bucket."""
     shape = (bucket.height, bucket.width, 3)
-    few = np.random.default_rng(0).random((min(views, _DIFFERENT), *shape), np.float32)
-    images = np.zeros((1, bucket.views, *shape), np.float32)
+    few = np.random.default_rng(0).integers(0, 256, (min(views, _DIFFERENT), *shape), np.uint8)
+    images = np.zeros((1, bucket.views, *shape), np.uint8)
     for i in range(views):
         images[0, i] = few[i % len(few)]
     return Views(images, np.arange(bucket.views)[None] < views)  # pyright: ignore[reportArgumentType]
