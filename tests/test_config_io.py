@@ -34,7 +34,7 @@ def test_absent_fields_keep_their_defaults() -> None:
         ({"muon": "a"}, "OptimConfig.muon must be tuple[str, ...], got 'a'"),
         ({"lr_groups": [["a", 1], ["b"]]}, "lr_groups.1 must be tuple[str, float], got ['b']"),
         ({"clip_by": "layer"}, "OptimConfig.clip_by must be Literal['module', 'global']"),
-        (3, "OptimConfig must be OptimConfig, got 3"),
+        (3, "OptimConfig must be a table of values, got 3"),
     ],
 )
 def test_mistakes_name_the_key(data: Any, sentence: str) -> None:
