@@ -66,7 +66,7 @@ def decode(hint: Any, data: Any, path: str) -> Any:
         fits = isinstance(data, int | float)
     if not fits:
         raise _mismatch(hint, data, path)
-    return data
+    return float(data) if inner is float else data
 
 
 def without_none(hint: Any) -> tuple[Any, bool]:
@@ -88,10 +88,7 @@ def _decode_fields(cls: type, data: dict[str, Any], path: str) -> Any:
     if missing := [name for name in required if name not in data]:
         raise UserError(f"{path} lacks {', '.join(missing)}: every {cls.__name__} needs it")
     values = {name: decode(hints[name], value, f"{path}.{name}") for name, value in data.items()}
-    try:
-        return cls(**values)
-    except ZeroDivisionError as error:
-        raise UserError(f"{path} cannot be used ({error}): correct its values") from error
+    return cls(**values)
 
 
 def _mismatch(hint: Any, data: Any, path: str) -> UserError:

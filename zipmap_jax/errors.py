@@ -6,9 +6,11 @@ import difflib
 import errno
 import importlib.util
 import os
+import select
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from typing import Any
 
 
 class UserError(ValueError):
@@ -57,6 +59,23 @@ _LIMITS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, e
 """Errors of the system that are a user's matter even if they name no file."""
 
 
+def require_at_least(config: Any, name: str, **bounds: int) -> None:
+    """Check lower bounds of fields of a configuration.
+
+    Args:
+      config: the configuration.
+      name: the configuration in words, subject of the error message.
+      bounds: smallest value by field.
+
+    Raises:
+      UserError: a field is below its bound.
+    """
+    for field, bound in bounds.items():
+        value = getattr(config, field)
+        if value < bound:
+            raise UserError(f"{name} has {field}={value}: it must be at least {bound}")
+
+
 def run_main(
     program: str,
     work: Callable[[], int],
@@ -85,9 +104,9 @@ def run_main(
     except KeyboardInterrupt:
         sys.stderr.write(f"{program}: interrupted\n")
         return INTERRUPTED
-    except BrokenPipeError:
-        return reader_left()
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return reader_left()
         sentence = explain(error, out_of_memory)
         if sentence is None or os.environ.get("ZIPMAP_DEBUG") == "1":
             traceback.print_exception(error)
@@ -95,6 +114,17 @@ def run_main(
         sys.stderr.write(f"{program}: {line}\n")
         sys.stderr.flush()
         return leave(MISTAKE if sentence else DEFECT)
+
+
+def _nobody_reads() -> bool:
+    """Whether the pipe of stdout is broken; another one may be, such as that of a worker."""
+    try:
+        sys.stdout.flush()
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError, AttributeError):  # broken, closed, or no such call on this system
+        return True
 
 
 def explain(error: BaseException, out_of_memory: str = OUT_OF_MEMORY) -> str | None:

@@ -47,7 +47,10 @@ def test_rows_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         (["--repeats", "0"], "--repeats must be positive, got 0: leave it out"),
         (["--row-seconds", "nan"], "--row-seconds must be positive, got nan: leave it out"),
         (["--chunk", "-2"], "--chunk must be positive, got -2: leave it out"),
-        (["--torch", "nothing:build"], "needs the number format of both models, got --dtype auto: give"),
+        (
+            ["--torch", "nothing:build"],
+            "needs the number format of both models, got --dtype auto: give",
+        ),
         (["--torch", "nothing:build", "--dtype", "fp32"], "No module named 'nothing'"),
     ],
 )

@@ -57,3 +57,16 @@ def test_jax_and_numpy_agree() -> None:
     compiled = jax.jit(plausible_cameras, static_argnums=2)(*cameras, SIZE)
     for a, b in zip(compiled, plausible_cameras(*cameras, SIZE), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [np.diag([2, 0.5, 1]), np.array([[1, 0.3, 0], [0, 1, 0], [0, 0, 1]]), np.diag([1, 1, -1])],
+    ids=["stretched", "sheared", "mirrored"],
+)
+def test_a_matrix_that_is_no_rotation_becomes_the_identity(matrix: np.ndarray) -> None:
+    w2c, intrinsics = decode_pose(encodings()[:1], SIZE)
+    w2c[0, :3, :3] = matrix
+    new, _, replaced = plausible_cameras(w2c, intrinsics, SIZE)
+    assert replaced[0].tolist() == [False, True, False]
+    np.testing.assert_array_equal(new[0, :3, :3], np.eye(3))

@@ -75,7 +75,12 @@ def apply(config: _T, values: Values, flags: Iterable[str] = ()) -> _T:
             config = _with(config, path, record)
         else:
             words += [f"--{'.'.join(path)}", *_texts(hint, name, values[name])]
-    return parse(type(config), config, words) if words else config
+    if words:
+        config = parse(type(config), config, words)
+    for name, value in leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"--{name} must be finite, got {value}: write a number such as 3e-4")
+    return config
 
 
 def parse(cls: type[_T], default: _T, words: Sequence[str]) -> _T:
@@ -101,9 +106,6 @@ def parse(cls: type[_T], default: _T, words: Sequence[str]) -> _T:
         parts = re.split("─{5,}", text)
         sentence = " ".join(parts[min(1, len(parts) - 1)].split())
         raise UserError(sentence.removeprefix(f"Error parsing {cls.__name__}: ")) from None
-    for name, value in leaves(config):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"--{name} must be finite, got {value}: write a number such as 3e-4")
     return config
 
 

@@ -11,8 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from zipmap_jax.cli.overrides import apply, flag_values, parse
-from zipmap_jax.data.config import require_at_least
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import UserError, require_at_least
 from zipmap_jax.train.config.registry import load
 from zipmap_jax.train.config.schema import TrainConfig
 

@@ -99,7 +99,7 @@ def kind_of(card: Mapping[str, Any], where: object = "the card") -> ModelKind:
       UserError: the card's entry `model` is not registered.
     """
     name = card.get("model", ZIPMAP)
-    if name not in _KINDS:
+    if not isinstance(name, str) or name not in _KINDS:
         raise UserError(
             f"{where} is of an unknown model {name!r} (nearest: "
             f"{nearest(str(name), _KINDS)}): update zipmap-jax, or correct the entry model"

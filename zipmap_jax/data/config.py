@@ -3,26 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Literal
 
-from zipmap_jax.errors import UserError
-
-
-def require_at_least(config: Any, name: str, **bounds: int) -> None:
-    """Check lower bounds of fields of a configuration.
-
-    Args:
-      config: the configuration.
-      name: the configuration in words, subject of the error message.
-      bounds: smallest value by field.
-
-    Raises:
-      UserError: a field is below its bound.
-    """
-    for field, bound in bounds.items():
-        value = getattr(config, field)
-        if value < bound:
-            raise UserError(f"{name} has {field}={value}: it must be at least {bound}")
+from zipmap_jax.errors import UserError, require_at_least
 
 
 @dataclasses.dataclass(frozen=True)

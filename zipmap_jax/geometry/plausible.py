@@ -8,6 +8,7 @@ import numpy as np
 
 from zipmap_jax.geometry.namespace import array_namespace
 from zipmap_jax.geometry.pose import pose_from
+from zipmap_jax.geometry.rotation import multiply
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -19,7 +20,7 @@ MAX_FOV = float(np.radians(179.0))
 """Range of fields of view in radians."""
 PARTS = ("translation", "rotation", "field of view")
 """Parts of a camera, in the order of the last axis of the flags."""
-_DETERMINANT_ERROR = 1e-2  # larger than the error of rotations computed in bf16
+_ROTATION_ERROR = 2e-2  # of R R^T; rotations computed in bf16 are off by less
 _FOCAL_ERROR = 1e-5  # larger than the rounding of fp32 at the limits
 
 
@@ -47,8 +48,10 @@ def plausible_cameras(
     rotation = xp.where(finite[..., None, None], rotation, xp.zeros_like(rotation))
     x, y, z = (rotation[..., i, :] for i in range(3))
     determinant = xp.sum(xp.cross(x, y) * z, axis=-1)
-    rotates = xp.abs(determinant - 1) < _DETERMINANT_ERROR
     identity = xp.broadcast_to(xp.eye(3, dtype=rotation.dtype), rotation.shape)
+    product = multiply(rotation, xp.swapaxes(rotation, -1, -2))
+    orthogonal = xp.abs(product - identity).max((-2, -1)) < _ROTATION_ERROR
+    rotates = orthogonal & (determinant > 0)
     pose = pose_from(
         xp.where(rotates[..., None, None], rotation, identity),
         xp.where(located[..., None], translation, xp.zeros_like(translation)),

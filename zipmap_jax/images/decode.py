@@ -203,12 +203,14 @@ class UniqueNames:
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
 
     def unique(self, name: str) -> str:
         """`name`, or the first variant of it that is not taken."""
-        path, count, variant = Path(name), 1, name
+        path, count, variant = Path(name), self._counts.get(name, 1), name
         while variant in self._taken:
             count += 1
             variant = f"{path.stem}-{count}{path.suffix}"
+        self._counts[name] = count
         self._taken.add(variant)
         return variant

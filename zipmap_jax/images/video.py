@@ -32,7 +32,7 @@ def sampling_interval(video_fps: float, target_fps: float) -> int:
     return max(1, round(video_fps / target_fps))
 
 
-class BrokenOff(ValueError):
+class BrokenOff(UserError):
     """A video is much shorter than it says."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, get_args
 
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import UserError, require_at_least
 from zipmap_jax.nn.config import (
     CameraHeadConfig,
     DenseHeadConfig,
@@ -54,6 +54,8 @@ class ZipMapConfig:
     mixer: Mixer = "fast_weights"
 
     def __post_init__(self) -> None:
+        sizes = dict(depth=1, heads=1, mlp_ratio=1, registers=0, ray_channels=0)
+        require_at_least(self, "the model", **sizes)
         if self.width % self.heads or (self.width // self.heads) % 4:
             raise UserError(
                 f"width {self.width} over {self.heads} heads must give a head dimension that is a "

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import jax.numpy as jnp
 
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import UserError, require_at_least
 
 NewtonSchulzPrecision = Literal["fp32", "bf16_operands", "bf16"]
 
@@ -84,6 +84,8 @@ class EmbedderConfig:
     layer_scale_init: float = 1.0
 
     def __post_init__(self) -> None:
+        sizes = dict(width=1, depth=0, heads=1, patch=1, image_size=1, registers=0)
+        require_at_least(self, "the embedder", **sizes)
         if self.width % self.heads:
             raise UserError(
                 f"the embedder's width {self.width} is not divisible by its {self.heads} heads: "
@@ -111,6 +113,10 @@ class FastWeightConfig:
     gate: bool = True
     bias: bool = True
 
+    def __post_init__(self) -> None:
+        sizes = dict(heads=1, hidden_multiple=1, newton_schulz_steps=0)
+        require_at_least(self, "the fast-weight layer", **sizes)
+
 
 @dataclasses.dataclass(frozen=True)
 class CameraHeadConfig:
@@ -134,6 +140,9 @@ class CameraHeadConfig:
     layer_scale_init: float = 0.01
     output_scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        require_at_least(self, "the camera head", depth=0, heads=1, iterations=1)
+
 
 @dataclasses.dataclass(frozen=True)
 class DenseHeadConfig:
@@ -154,3 +163,8 @@ class DenseHeadConfig:
     hidden: int = 32
     init_gain: float = 3**-0.5
     output_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_at_least(self, "the dense head", features=1, hidden=1)
+        if min(self.out_channels) < 1:
+            raise UserError(f"dense.out_channels is {self.out_channels}: make all at least 1")

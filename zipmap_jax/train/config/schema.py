@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from zipmap_jax.data.config import BatchShape, DataConfig, require_at_least
-from zipmap_jax.errors import UserError
+from zipmap_jax.data.config import BatchShape, DataConfig
+from zipmap_jax.errors import UserError, require_at_least
 from zipmap_jax.losses import LossConfig
 from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.nn.config import POLICIES
