@@ -1,4 +1,4 @@
-"""Real photographs and videos, where the folder ZIPMAP_MEDIA has them."""
+"""Real photographs and videos from the folder ZIPMAP_MEDIA."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.echo import echo_model
-from zipmap_jax.images.frames import read_frames
+from tests.pictures import read_frames
 from zipmap_jax.inference.reconstruct import reconstruct
 
 MEDIA = Path(os.environ.get("ZIPMAP_MEDIA", "/nonexistent"))

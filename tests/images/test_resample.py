@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zipmap_jax.images.decode import Frame
-from zipmap_jax.images.preparation import CropOrPad, fit_all
+from tests.pictures import fit_all
 from zipmap_jax.images.resample import EDGE_RATIO, depth_to_original
 from zipmap_jax.images.resize import fit
 
@@ -14,7 +13,7 @@ def pixel_map_of(shape, mode="crop", size=56):
 
 
 def ramp(pixel_map):
-    """Depth on the network grid that is linear in original coordinates, and the exact answer."""
+    """Depth on the network grid, linear in original coordinates, and its exact original."""
     v, u = np.mgrid[: pixel_map.network_size[0], : pixel_map.network_size[1]]
 
     def depth(y, x):
@@ -62,12 +61,9 @@ def test_cropped_rows_are_nan_without_confidence():
     np.testing.assert_array_equal(confidence[seen], 2)
 
 
-def test_everything_is_seen_when_nothing_is_cropped_and_padding_never_leaks_in():
-    frames = [
-        Frame(np.zeros((40, 100, 3), np.uint8), "a"),
-        Frame(np.zeros((99, 99, 3), np.uint8), "b"),
-    ]
-    pixel_map = fit_all(CropOrPad(14), frames, 56, "crop")[1][0]
+def test_uncropped_image_is_fully_visible_and_padding_has_no_effect():
+    images = [np.zeros((40, 100, 3), np.uint8), np.zeros((99, 99, 3), np.uint8)]
+    pixel_map = fit_all(images, 56)[1][0]
     network = np.full((56, 56), 1000.0)
     x0, y0, x1, y1 = pixel_map.visible
     network[y0:y1, x0:x1] = 3

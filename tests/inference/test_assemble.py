@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.pictures import fit_all
 from zipmap_jax.geometry import quaternion_to_matrix, unproject_to_world
 from zipmap_jax.images.decode import Frame
-from zipmap_jax.images.preparation import CropOrPad, fit_all
 from zipmap_jax.inference.assemble import assemble
 from zipmap_jax.structs import Prediction
 
@@ -27,7 +27,7 @@ def setting(shapes=((60, 80), (80, 60), (56, 56)), size=56, mode="crop"):
         Frame(RNG.integers(0, 256, (*shape, 3), dtype=np.uint8), f"{i}.jpg")
         for i, shape in enumerate(shapes)
     ]
-    images, maps = fit_all(CropOrPad(14), frames, size, mode)
+    images, maps = fit_all([frame.image for frame in frames], size, mode)
     w2c = cameras(len(frames))
     k = np.array([[50.0, 0, images.shape[2] / 2], [0, 45, images.shape[1] / 2], [0, 0, 1]])
     depth = 3 + RNG.uniform(0, 0.1, images.shape[:3])

@@ -16,7 +16,7 @@ from zipmap_jax.errors import UserError
 from zipmap_jax.images.frames import network_frames, stacked
 from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.resize import Mode
-from zipmap_jax.images.sources import ImageSource, evenly_spaced, list_sources
+from zipmap_jax.images.sources import ImageSource, list_sources
 from zipmap_jax.inference.assemble import SceneBuilder
 from zipmap_jax.inference.buckets import Bucket, bucket_of, fill
 from zipmap_jax.inference.compile import Program, compiled_update
@@ -99,7 +99,7 @@ def reconstruct(
     read = dataclasses.replace(read, fps=fps, max_views=max_views, strict=strict, exif=exif)
     compute = ComputeOptions(chunk, devices, scratch)
     _check_options(model, read, compute)
-    sources = evenly_spaced(list_sources(inputs, fps, strict), max_views)
+    sources = list_sources(inputs, read)
     free = free_memory()
     plan = plan_scene(model, sources, beside(free, model.params), read, compute)
     if on_estimate:
@@ -178,7 +178,7 @@ def predict(
 
     Args:
       model: from `zipmap_jax.load`.
-      images: RGB at network size, see `fit_all`.
+      images: RGB at network size.
       chunk: views worked on at a time; None = all.
       workload: what to base advice on if memory runs out; None = derived from `images`.
       devices: as in `reconstruct`.
