@@ -141,7 +141,7 @@ def _images(
     )
     if not images:
         raise UserError(
-            f"{place} contains no {kind} (files ending in .jpg, .png, ...): check the path, or name "
-            "the files or the video itself"
+            f"{place} contains no {kind} (.jpg, .png, ...): check the path, or name the files or "
+            "the video"
         )
     return images
