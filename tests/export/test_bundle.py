@@ -26,7 +26,7 @@ def contents(folder: Path) -> set[str]:
 
 
 def test_everything_is_written_and_listed(tmp_path: Path, scene: Scene) -> None:
-    seen = []
+    steps = []
     out = tmp_path / "new" / "out"
     paths = write_all(
         scene,
@@ -34,13 +34,13 @@ def test_everything_is_written_and_listed(tmp_path: Path, scene: Scene) -> None:
         conf_threshold=30,
         max_points=500,
         notes="By the window.",
-        progress=lambda *step: seen.append(step),
+        progress=lambda *step: steps.append(step),
     )
     written = {p.relative_to(out).as_posix() for p in paths}
     assert written == contents(out)
     assert {name for name in written if not name.startswith("depth/")} == NAMES
     assert len(written) == len(NAMES) + len(scene)
-    assert seen == [("export", i + 1, len(FORMATS)) for i in range(len(FORMATS))]
+    assert steps == [("export", i + 1, len(FORMATS)) for i in range(len(FORMATS))]
     assert len(read_ply(out / "points.ply")) == 500
     assert len(load_scene(out / "scene.npz")) == 2
     readme = (out / "README.txt").read_text("utf-8")
@@ -122,16 +122,16 @@ def test_existing_file_at_the_output_is_named(tmp_path: Path, scene: Scene) -> N
 def test_unwritable_folder_is_named(
     tmp_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    checked = []
 
     def refuse(path: Path, mode: int) -> bool:  # the tests may run as root, who may do anything
-        asked.append((path, mode))
+        checked.append((path, mode))
         return False
 
     monkeypatch.setattr("os.access", refuse)
     with pytest.raises(OutputError, match="does not let you write"):
         check_output(tmp_path / "a" / "b", force=False)
-    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
+    assert checked == [(tmp_path, os.W_OK | os.X_OK)]
 
 
 def failing(error: BaseException) -> Format:

@@ -151,8 +151,8 @@ def test_frustum_corners_project_to_the_image_border() -> None:
         corners = camera[1:8:2] @ scene.intrinsics[i].T / 0.5
         height, width = scene.images[i].shape[:2]
         right, bottom = width - 0.5, height - 0.5
-        wanted = [[-0.5, -0.5, 1], [right, -0.5, 1], [right, bottom, 1], [-0.5, bottom, 1]]
-        np.testing.assert_allclose(corners, wanted, atol=1e-3)
+        expected = [[-0.5, -0.5, 1], [right, -0.5, 1], [right, bottom, 1], [-0.5, bottom, 1]]
+        np.testing.assert_allclose(corners, expected, atol=1e-3)
 
 
 def assert_same(a: Scene, b: Scene) -> None:

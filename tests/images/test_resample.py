@@ -34,14 +34,14 @@ def test_linear_depth_is_restored_exactly_away_from_the_border(shape, mode):
     depth, confidence = depth_to_original(network, 1 + network, pixel_map)
     assert depth.shape == confidence.shape == shape
     assert depth.dtype == confidence.dtype == np.float32
-    seen = np.isfinite(depth)
+    known = np.isfinite(depth)
     # The border repeats within half a network pixel of the outermost centres.
     slack = 0.5 * (0.003 * pixel_map.scale_x + 0.002 * pixel_map.scale_y) + 1e-5
-    np.testing.assert_allclose(depth[seen], expected[seen], atol=slack)
+    np.testing.assert_allclose(depth[known], expected[known], atol=slack)
     inner = np.zeros(shape, bool)
     by, bx = (int(np.ceil(s)) for s in (pixel_map.scale_y, pixel_map.scale_x))
     inner[by:-by, bx:-bx] = True
-    rows = np.flatnonzero(seen.any(1))
+    rows = np.flatnonzero(known.any(1))
     inner[: rows[0] + by] = inner[rows[-1] + 1 - by :] = False
     np.testing.assert_allclose(depth[inner], expected[inner], rtol=1e-6)  # fp32
     np.testing.assert_allclose(confidence[inner], 1 + expected[inner], rtol=1e-6)
@@ -54,11 +54,11 @@ def test_cropped_rows_are_nan_without_confidence():
     depth, confidence = depth_to_original(network, network, pixel_map)
     rows = np.arange(192)
     resized = (rows + 0.5) * 98 / 192  # 108 x 192 becomes 56 x 98, of which rows 21..76 are kept
-    seen = (resized >= 21) & (resized <= 77)
-    np.testing.assert_array_equal(np.isfinite(depth), np.repeat(seen[:, None], 108, 1))
-    np.testing.assert_array_equal(confidence[~seen], 0)
-    np.testing.assert_array_equal(depth[seen], 2)
-    np.testing.assert_array_equal(confidence[seen], 2)
+    known = (resized >= 21) & (resized <= 77)
+    np.testing.assert_array_equal(np.isfinite(depth), np.repeat(known[:, None], 108, 1))
+    np.testing.assert_array_equal(confidence[~known], 0)
+    np.testing.assert_array_equal(depth[known], 2)
+    np.testing.assert_array_equal(confidence[known], 2)
 
 
 def test_uncropped_image_is_fully_visible_and_padding_has_no_effect():

@@ -84,9 +84,9 @@ def test_arrays_have_the_original_sizes():
         shape = frame.image.shape[:2]
         assert scene.depth[i].shape == scene.confidence[i].shape == shape
         assert scene.images[i] is frame.image
-        seen = np.isfinite(scene.depth[i])
-        assert (scene.confidence[i][seen] > 1).all()
-        assert (scene.confidence[i][~seen] == 0).all()
+        known = np.isfinite(scene.depth[i])
+        assert (scene.confidence[i][known] > 1).all()
+        assert (scene.confidence[i][~known] == 0).all()
 
 
 def test_original_intrinsics_of_an_uncropped_view():

@@ -34,9 +34,9 @@ def test_points_project_to_their_pixels() -> None:
 def test_confidence_threshold_is_a_percentile_over_the_selected_views(percent: float) -> None:
     scene, chosen = room(4, (24, 32), border=3), [1, 3]
     cloud = point_cloud(scene, conf_threshold=percent, max_points=None, views=chosen)
-    seen = np.concatenate([scene.confidence[i][np.isfinite(scene.depth[i])] for i in chosen])
-    wanted = seen[seen >= np.percentile(seen, percent)]
-    np.testing.assert_array_equal(np.sort(cloud.confidence), np.sort(wanted))
+    known = np.concatenate([scene.confidence[i][np.isfinite(scene.depth[i])] for i in chosen])
+    expected = known[known >= np.percentile(known, percent)]
+    np.testing.assert_array_equal(np.sort(cloud.confidence), np.sort(expected))
     assert set(cloud.view) <= set(chosen)
 
 

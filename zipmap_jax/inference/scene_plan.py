@@ -80,18 +80,12 @@ def plan_scene(
     ]
     sizes = sizes or [(size, size)]  # the reader raises the error
     network_size = preparation.network_shape(sizes, size, read.mode)
-    work = workload_of(
-        model.model,
-        model.params,
-        sizes,
-        network_size,
-        compute.chunk,
-        devices=compute.devices,
-    )
-    if compute.chunk is None:
+    chunk, devices = compute.chunk, compute.devices
+    work = workload_of(model.model, model.params, sizes, network_size, chunk, devices=devices)
+    if chunk is None:
         work = dataclasses.replace(work, chunk=chunk_for(work, scenes, free))
     estimate = estimate_memory(work, *free)
-    if estimate.hopeless and compute.chunk is None:
+    if estimate.hopeless and chunk is None:
         raise UserError(f"{estimate.text}; set a chunk to run without this check")
     rounded = estimate_memory(with_padding(work), *free).fits
     bucket = bucket_of(
