@@ -267,8 +267,9 @@ def test_core_imports_without_the_optional_packages() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_importing_the_package_does_not_start_jax() -> None:
-    code = "import sys, zipmap_jax; print('jax' in sys.modules)"
+@pytest.mark.parametrize("package", ["zipmap_jax", "zipmap_jax.images", "zipmap_jax.inference"])
+def test_importing_a_package_does_not_start_jax(package: str) -> None:
+    code = f"import sys, {package}; print('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
 

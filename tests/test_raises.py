@@ -53,7 +53,6 @@ LEFT = {
     ("zipmap_jax/geometry/pose.py", "homogeneous", "ValueError"): CALLER,
     ("zipmap_jax/geometry/rays.py", "ray_conditions", "ValueError"): CALLER,
     ("zipmap_jax/inference/assemble.py", "_check", "ValueError"): CALLER,
-    ("zipmap_jax/inference/buckets.py", "fill", "ValueError"): CALLER,
     ("zipmap_jax/losses/normalise.py", "normalise_prediction", "ValueError"): CALLER,
     ("zipmap_jax/losses/total.py", "_camera_terms", "ValueError"): CALLER,
     ("zipmap_jax/losses/total.py", "_query_terms", "ValueError"): CALLER,

@@ -2,8 +2,8 @@
 
     python -m tools.host_memory --frames 300 3000 --size 320x240 640x480
 
-Each video is reconstructed by a fresh process. The table lists the largest resident set of that
-process, which includes pages of memory-mapped files that it has in use.
+A new process reconstructs each video. The table lists its largest resident set, which includes the
+resident pages of memory-mapped files.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ FPS = 30
 
 
 def write_video(path: Path, frames: int, size: tuple[int, int]) -> None:
-    """Write a video of a texture that moves by one pixel a frame.
+    """Writes a video of a texture that moves by one pixel per frame.
 
     Args:
-      path: file to write.
+      path: the file.
       frames: number of frames.
       size: (width, height) in pixels.
     """
@@ -45,10 +45,10 @@ def write_video(path: Path, frames: int, size: tuple[int, int]) -> None:
 
 
 def peak_of_run(video: Path, out: Path, model: str) -> tuple[int, float]:
-    """Run `zipmap run` on every frame of a video in a fresh process.
+    """Runs `zipmap run` on every frame of a video in a new process.
 
     Returns:
-      Its largest resident set in bytes, and seconds.
+      The largest resident set in bytes, and the duration in seconds.
 
     Raises:
       CalledProcessError: the process failed.
@@ -66,7 +66,7 @@ def peak_of_run(video: Path, out: Path, model: str) -> tuple[int, float]:
 
 
 def main() -> None:
-    """Print one row of a Markdown table for each video."""
+    """Prints one row of a Markdown table per video."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, nargs="+", default=[300, 3000])
     parser.add_argument("--size", nargs="+", default=["320x240"], metavar="WIDTHxHEIGHT")

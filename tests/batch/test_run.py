@@ -105,7 +105,7 @@ def test_bad_scenes_are_told_and_the_others_done(folder, tmp_path):
     failed = {name: r.error for name, r in records.items() if r.status == "failed"}
     assert set(failed) == {"broken", "empty", "clip", "e"}
     assert "x.png is not an image" in failed["broken"]
-    assert "has no images" in failed["empty"]
+    assert "contains no images" in failed["empty"]
     assert "is not a video" in failed["clip"]
     assert "is not a reconstruction: move it away" in failed["e"]
     assert "stray.jpg" in records["b"].warnings[0]

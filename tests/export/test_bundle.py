@@ -26,7 +26,7 @@ def contents(folder: Path) -> set[str]:
 
 
 def test_everything_is_written_and_listed(tmp_path: Path, scene: Scene) -> None:
-    seen = []
+    steps = []
     out = tmp_path / "new" / "out"
     paths = write_all(
         scene,
@@ -34,13 +34,13 @@ def test_everything_is_written_and_listed(tmp_path: Path, scene: Scene) -> None:
         conf_threshold=30,
         max_points=500,
         notes="By the window.",
-        progress=lambda *step: seen.append(step),
+        progress=lambda *step: steps.append(step),
     )
     written = {p.relative_to(out).as_posix() for p in paths}
     assert written == contents(out)
     assert {name for name in written if not name.startswith("depth/")} == NAMES
     assert len(written) == len(NAMES) + len(scene)
-    assert seen == [("export", i + 1, len(FORMATS)) for i in range(len(FORMATS))]
+    assert steps == [("export", i + 1, len(FORMATS)) for i in range(len(FORMATS))]
     assert len(read_ply(out / "points.ply")) == 500
     assert len(load_scene(out / "scene.npz")) == 2
     readme = (out / "README.txt").read_text("utf-8")
@@ -55,7 +55,7 @@ def test_existing_output_is_kept_without_force(tmp_path: Path, scene: Scene) -> 
     assert not contents(tmp_path)
 
 
-def test_force_replaces_our_own_folder_and_empty_ones(tmp_path: Path, scene: Scene) -> None:
+def test_force_replaces_earlier_outputs_and_empty_folders(tmp_path: Path, scene: Scene) -> None:
     out = tmp_path / "out"
     out.mkdir()
     write_all(scene, out, max_points=10, force=True)
@@ -67,9 +67,7 @@ def test_force_replaces_our_own_folder_and_empty_ones(tmp_path: Path, scene: Sce
 
 
 @pytest.mark.parametrize("foreign", ["thesis.txt", "depth/mine.png", ".hidden"])
-def test_force_never_deletes_the_files_of_others(
-    tmp_path: Path, scene: Scene, foreign: str
-) -> None:
+def test_force_keeps_other_files(tmp_path: Path, scene: Scene, foreign: str) -> None:
     out = tmp_path / "out"
     write_all(scene, out, max_points=10)
     (out / foreign).write_text("precious")
@@ -79,7 +77,7 @@ def test_force_never_deletes_the_files_of_others(
     assert contents(out) == before
 
 
-def test_litter_of_file_managers_is_not_in_the_way(tmp_path: Path, scene: Scene) -> None:
+def test_files_of_file_managers_are_ignored(tmp_path: Path, scene: Scene) -> None:
     out = tmp_path / "out"
     write_all(scene, out, max_points=10)
     for name in (".DS_Store", "depth/Thumbs.db"):
@@ -88,14 +86,14 @@ def test_litter_of_file_managers_is_not_in_the_way(tmp_path: Path, scene: Scene)
     assert not (out / ".DS_Store").exists()
 
 
-def test_longest_names_can_be_written(tmp_path: Path, scene: Scene) -> None:
+def test_longest_file_names_are_written(tmp_path: Path, scene: Scene) -> None:
     out = tmp_path / ("o" * 255)
     write_all(scene, out, max_points=10)
     write_all(scene, out, max_points=10, force=True)
     assert [p.name for p in tmp_path.iterdir()] == [out.name]
 
 
-def test_force_keeps_a_folder_that_only_looks_like_ours(tmp_path: Path, scene: Scene) -> None:
+def test_force_keeps_a_folder_that_resembles_an_output(tmp_path: Path, scene: Scene) -> None:
     (tmp_path / "README.txt").write_text("My holiday\n\nFiles written\n---\n  cameras.json\n")
     (tmp_path / "cameras.json").write_text("{}")
     with pytest.raises(OutputError, match=r"README.txt and 1 more, not written"):
@@ -103,7 +101,7 @@ def test_force_keeps_a_folder_that_only_looks_like_ours(tmp_path: Path, scene: S
     assert contents(tmp_path) == {"README.txt", "cameras.json"}
 
 
-def test_notes_cannot_claim_the_files_of_others(tmp_path: Path, scene: Scene) -> None:
+def test_notes_do_not_mark_other_files_as_output(tmp_path: Path, scene: Scene) -> None:
     out = tmp_path / "out"
     write_all(scene, out, max_points=10, notes="Files written\n---\n  thesis.txt")
     (out / "thesis.txt").write_text("precious")
@@ -111,7 +109,7 @@ def test_notes_cannot_claim_the_files_of_others(tmp_path: Path, scene: Scene) ->
         write_all(scene, out, max_points=10, force=True)
 
 
-def test_a_file_in_the_way_is_named(tmp_path: Path, scene: Scene) -> None:
+def test_existing_file_at_the_output_is_named(tmp_path: Path, scene: Scene) -> None:
     file = tmp_path / "file"
     file.write_text("x")
     with pytest.raises(OutputError, match="exists and is no folder"):
@@ -121,19 +119,19 @@ def test_a_file_in_the_way_is_named(tmp_path: Path, scene: Scene) -> None:
     assert file.read_text() == "x"
 
 
-def test_unwritable_place_is_named(
+def test_unwritable_folder_is_named(
     tmp_path: Path, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    checked = []
 
     def refuse(path: Path, mode: int) -> bool:  # the tests may run as root, who may do anything
-        asked.append((path, mode))
+        checked.append((path, mode))
         return False
 
     monkeypatch.setattr("os.access", refuse)
     with pytest.raises(OutputError, match="does not let you write"):
         check_output(tmp_path / "a" / "b", force=False)
-    assert asked == [(tmp_path, os.W_OK | os.X_OK)]
+    assert checked == [(tmp_path, os.W_OK | os.X_OK)]
 
 
 def failing(error: BaseException) -> Format:
@@ -152,7 +150,7 @@ def failing(error: BaseException) -> Format:
         (KeyboardInterrupt(), KeyboardInterrupt, None),
     ],
 )
-def test_failure_leaves_nothing_behind(
+def test_failure_leaves_no_files(
     tmp_path: Path,
     scene: Scene,
     monkeypatch: pytest.MonkeyPatch,
@@ -179,7 +177,7 @@ def test_failure_keeps_the_earlier_output(
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
-def test_formats_can_be_chosen(tmp_path: Path, scene: Scene) -> None:
+def test_only_selected_formats_are_written(tmp_path: Path, scene: Scene) -> None:
     write_all(scene, tmp_path / "out", formats=["cameras", "ply"])
     assert contents(tmp_path / "out") == {"cameras.json", "points.ply", "README.txt"}
     with pytest.raises(ValueError, match="'colmop' is no output format"):

@@ -1,4 +1,4 @@
-"""The single-file writers: PLY, GLB, npz, cameras.json, depth previews."""
+"""Writers of PLY, GLB, NPZ, cameras.json and depth previews."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_ply_is_read_by_trimesh(tmp_path: Path) -> None:
         (b"ply\nformat binary_little_endian 1.0\nelement face 2\nend_header\n", "its vertices"),
     ],
 )
-def test_bad_ply_is_named(tmp_path: Path, data: bytes, words: str) -> None:
+def test_bad_ply_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
     path = tmp_path / "bad.ply"
     path.write_bytes(data)
     with pytest.raises(ValueError, match=words):
@@ -101,7 +101,7 @@ def test_glb_accessors_describe_the_points(tmp_path: Path) -> None:
     assert [m["primitives"][0]["mode"] for m in document["meshes"]] == [0, 1]
 
 
-def test_glb_cameras_look_along_their_frusta(tmp_path: Path) -> None:
+def test_glb_cameras_are_aligned_with_their_frusta(tmp_path: Path) -> None:
     scene = room(3, (24, 32))
     write_glb(scene, point_cloud(scene), tmp_path / "scene.glb")
     document, _ = glb_document(tmp_path / "scene.glb")
@@ -135,7 +135,7 @@ def test_glb_is_read_by_trimesh_with_y_up(tmp_path: Path) -> None:
     np.testing.assert_allclose(turned, cloud.positions * [1, -1, -1], atol=1e-5)
 
 
-def test_glb_of_no_points_still_holds_the_cameras(tmp_path: Path) -> None:
+def test_glb_without_points_contains_the_cameras(tmp_path: Path) -> None:
     scene = room(2, (24, 32))
     write_glb(scene, point_cloud(scene, max_points=1).take(np.zeros(0, int)), tmp_path / "e.glb")
     document, _ = glb_document(tmp_path / "e.glb")
@@ -151,8 +151,8 @@ def test_frustum_corners_project_to_the_image_border() -> None:
         corners = camera[1:8:2] @ scene.intrinsics[i].T / 0.5
         height, width = scene.images[i].shape[:2]
         right, bottom = width - 0.5, height - 0.5
-        wanted = [[-0.5, -0.5, 1], [right, -0.5, 1], [right, bottom, 1], [-0.5, bottom, 1]]
-        np.testing.assert_allclose(corners, wanted, atol=1e-3)
+        expected = [[-0.5, -0.5, 1], [right, -0.5, 1], [right, bottom, 1], [-0.5, bottom, 1]]
+        np.testing.assert_allclose(corners, expected, atol=1e-3)
 
 
 def assert_same(a: Scene, b: Scene) -> None:
@@ -190,7 +190,7 @@ def test_npz_of_one_view_keeps_its_axis(tmp_path: Path) -> None:
     assert_same(load_scene(tmp_path / "scene.npz"), scene)
 
 
-def test_bad_npz_is_named(tmp_path: Path) -> None:
+def test_bad_npz_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "scene.npz"
     with pytest.raises(FileNotFoundError):
         load_scene(path)
@@ -205,7 +205,7 @@ def test_bad_npz_is_named(tmp_path: Path) -> None:
         load_scene(path)
 
 
-def test_damaged_npz_is_named(tmp_path: Path) -> None:
+def test_damaged_npz_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "scene.npz"
     save_scene(room(2, (24, 32)), path)
     data = bytearray(path.read_bytes())
@@ -216,7 +216,7 @@ def test_damaged_npz_is_named(tmp_path: Path) -> None:
         load_scene(path)
 
 
-def test_cameras_json_says_what_it_holds(tmp_path: Path) -> None:
+def test_cameras_json_states_its_conventions(tmp_path: Path) -> None:
     scene = room(3, (24, 32), mixed=True, times=True)
     write_cameras(scene, tmp_path / "cameras.json")
     document = json.loads((tmp_path / "cameras.json").read_text("utf-8"))
@@ -232,7 +232,7 @@ def test_cameras_json_says_what_it_holds(tmp_path: Path) -> None:
         assert view["time"] == 0.5 * i
 
 
-def test_depth_previews_carry_their_scale(tmp_path: Path) -> None:
+def test_names_of_depth_previews_state_their_range(tmp_path: Path) -> None:
     scene = room(3, (24, 32), mixed=True, border=2)
     paths = write_depth_images(scene, tmp_path / "depth")
     assert sorted(p.name for p in paths) == sorted(p.name for p in (tmp_path / "depth").iterdir())

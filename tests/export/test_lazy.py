@@ -1,4 +1,4 @@
-"""Every output is written view by view, from arrays that are read anew at each access."""
+"""Every output is written view by view, from arrays that are read at each access."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VIEWS = 7
 
 
 class Tracked(Sequence):
-    """Copies of arrays, made at each access, and how many views have one that is still in use."""
+    """Copies of arrays, made at each access, and the number of views with a copy in use."""
 
     def __init__(self, arrays, alive):
         self.arrays, self.alive, self.max = arrays, alive, 0
@@ -49,7 +49,7 @@ def tracked(scene):
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["one size", "two sizes"])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_writer_holds_few_views(name, mixed, tmp_path):
+def test_writers_hold_few_views(name, mixed, tmp_path):
     scene = tracked(room(VIEWS, mixed=mixed))
     cloud = point_cloud(scene, conf_threshold=30, max_points=2000, edge_threshold=0.05)
     FORMATS[name].write(Request(scene, cloud, 30.0, 0.05), tmp_path)
@@ -57,7 +57,7 @@ def test_a_writer_holds_few_views(name, mixed, tmp_path):
         assert arrays.max <= 2  # a view, and the one after it before the first is dropped
 
 
-def test_files_are_those_of_a_scene_in_memory(tmp_path):
+def test_files_equal_those_of_a_scene_in_memory(tmp_path):
     scene, store = room(VIEWS, times=True, border=5), SceneStore(budget=300_000, parent=tmp_path)
     for i in range(VIEWS):
         store.images.append(scene.images[i])

@@ -51,7 +51,7 @@ def test_grey_with_alpha_and_transparent_palette_are_composited_on_white(tmp_pat
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
-def test_16_bit_grey_is_scaled_not_clipped(tmp_path, suffix):
+def test_16_bit_grey_is_scaled(tmp_path, suffix):
     grey = np.array([[0, 257, 300, 32768, 65535]], np.uint16).repeat(3, 0)
     frame = read_image(save(tmp_path / f"g.{suffix}", Image.fromarray(grey)))
     expected = np.rint(grey / 257).astype(np.uint8)
@@ -75,7 +75,7 @@ def test_big_endian_16_bit_grey(tmp_path):
         ([0.0, 1e6, 2e6], [0, 128, 255]),
     ],
 )
-def test_float_grey_takes_its_range_from_its_values(values, expected):
+def test_range_of_float_grey_follows_its_values(values, expected):
     out = to_rgb(Image.fromarray(np.array([values], np.float32)))
     np.testing.assert_array_equal(out[0, :, 1], expected)
 
@@ -94,12 +94,12 @@ def test_bilevel_grey_and_cmyk():
                                   [255, 0, 0])  # fmt: skip
 
 
-def test_cmyk_jpeg_has_the_colour_it_was_given(tmp_path):
+def test_cmyk_jpeg_keeps_its_colour(tmp_path):
     path = save(tmp_path / "c.jpg", Image.new("CMYK", (16, 16), (255, 0, 255, 0)), quality=95)
     np.testing.assert_allclose(read_image(path).image[8, 8], [0, 255, 0], atol=4)  # JPEG loss
 
 
-def test_animation_gives_its_first_frame(tmp_path):
+def test_first_frame_of_an_animation_is_read(tmp_path):
     frames = [Image.new("RGB", (5, 4), color) for color in ("red", "blue")]
     path = save(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(read_image(path).image, np.array(frames[0]))
@@ -136,7 +136,7 @@ def broken_files() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", broken_files())
-def test_what_is_no_image_is_named_in_one_sentence(tmp_path, name):
+def test_file_that_is_no_image_is_refused_in_one_sentence(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(broken_files()[name])
     with pytest.raises(ValueError, match=name) as error:
@@ -155,7 +155,7 @@ def test_truncated_image_is_refused(tmp_path, suffix):
         read_image(path)
 
 
-def test_missing_file(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"gone\.jpg does not exist"):
         read_image(tmp_path / "gone.jpg")
     with pytest.raises(ValueError, match=r"gone\.jpg does not exist"):
@@ -182,7 +182,7 @@ def test_damaged_orientation_is_ignored_with_a_warning(tmp_path, monkeypatch):
     np.testing.assert_array_equal(frame.image, RGB)
 
 
-def test_arrays():
+def test_array_becomes_a_frame():
     np.testing.assert_array_equal(from_array(RGB, 3).image, RGB)
     assert from_array(RGB, 3).name == "view_003"
     for dtype in (np.float16, np.float32, np.float64):
@@ -217,7 +217,7 @@ def test_bad_arrays_are_named_by_index(array, message):
     assert "image 7 " in str(error.value)
 
 
-def test_names_become_unique():
+def test_repeated_names_become_unique():
     taken = UniqueNames()
     names = [taken.unique(name) for name in ("a.jpg", "a.jpg", "b.jpg", "a-2.jpg", "a.jpg")]
     assert names[:3] == ["a.jpg", "a-2.jpg", "b.jpg"]

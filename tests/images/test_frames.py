@@ -1,4 +1,4 @@
-"""Frames come in order, decoded ahead, and few of them are alive at a time."""
+"""Frames arrive in order, are decoded ahead, and few are in memory at a time."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def alive(monkeypatch):
     return counter
 
 
-def test_few_photographs_are_alive_at_a_time(folder, alive):
+def test_few_photographs_are_in_memory_at_a_time(folder, alive):
     levels = []
     with network_frames(list_sources(folder), OPTIONS, PREPARATION) as reader:
         for frame, network in reader:
-            time.sleep(0.005)  # the threads are quicker than their reader
+            time.sleep(0.005)  # longer than a thread decodes one
             levels.append((int(frame.image[0, 0, 0]), int(network.image[0, 0, 0])))
             del frame
     assert levels == [(i, i) for i in range(40)]
@@ -79,9 +79,9 @@ def test_few_photographs_are_alive_at_a_time(folder, alive):
     assert alive.now == 0
 
 
-def test_few_frames_of_a_video_are_alive_at_a_time(make_video, alive):
+def test_few_frames_of_a_video_are_in_memory_at_a_time(make_video, alive):
     path = make_video(count=24, fps=4)
-    sources = list_sources(path, fps=4)
+    sources = list_sources(path, ReadOptions(fps=4))
     with FrameReader(sources, ReadOptions(fps=4), lambda frame: None) as reader:
         count = 0
         for frame, _ in reader:
@@ -90,19 +90,19 @@ def test_few_frames_of_a_video_are_alive_at_a_time(make_video, alive):
             assert frame.name == f"clip_{count:06d}"
             del frame
     assert count == 24
-    assert alive.max <= AHEAD + 3  # and the one that the decoder is at
+    assert alive.max <= AHEAD + 3  # including the one in the decoder
 
 
-def test_a_reader_that_is_left_early_ends_its_threads(folder, make_video):
+def test_leaving_the_block_early_ends_the_threads(folder, make_video):
     before = threading.active_count()
-    sources = list_sources([folder, make_video("b.mp4", count=12)], fps=4)
+    sources = list_sources([folder, make_video("b.mp4", count=12)], ReadOptions(fps=4))
     with FrameReader(sources, ReadOptions(fps=4), lambda frame: None) as reader:
         next(reader)
         assert threading.active_count() > before
     assert threading.active_count() == before
 
 
-def test_an_error_that_is_no_reading_failure_is_passed_on(folder):
+def test_other_errors_of_the_work_are_passed_on(folder):
     def work(frame):
         raise TypeError("a defect")
 
@@ -123,8 +123,8 @@ def test_smaller_images_are_padded_to_the_network_size():
     assert (network.image[8:24] == 0).all()
 
 
-def test_a_header_that_states_another_size_leaves_the_image_out(folder, monkeypatch):
-    """Of a stream the network size is settled before anything is decoded."""
+def test_image_larger_than_its_header_is_left_out(folder, monkeypatch):
+    """The headers determine the network size of a stream before anything is decoded."""
     sources = list_sources([folder / "00.png", folder / "01.png"])
     size = PREPARATION.network_shape(probe_sizes(sources), 32, "crop")
     strict = dataclasses.replace(OPTIONS, strict=True)
@@ -135,7 +135,7 @@ def test_a_header_that_states_another_size_leaves_the_image_out(folder, monkeypa
         return frame if path.name == "00.png" else Frame(np.zeros((80, 40, 3), np.uint8), "01.png")
 
     monkeypatch.setattr(module.decode, "read_image", read_image)
-    message = r"01\.png: .* 40x80 pixels, which its header does not state.* 32x24 network pixels"
+    message = r"01\.png: .* 40x80 pixels, unlike its header.* exceeds the 32x24 of the stream"
     reader = network_frames(sources, OPTIONS, PREPARATION, size)
     with pytest.warns(UserWarning, match="left out: " + message), reader:
         assert [frame.name for frame, _ in reader] == ["00.png"]
@@ -144,7 +144,7 @@ def test_a_header_that_states_another_size_leaves_the_image_out(folder, monkeypa
         list(reader)
 
 
-def test_failures_warn_when_they_happen(folder):
+def test_unreadable_files_warn_in_order(folder):
     (folder / "10.png").write_text("stray")
     (folder / "00.png").write_text("stray")
     with FrameReader(list_sources(folder), ReadOptions(), lambda frame: None) as reader:

@@ -1,4 +1,4 @@
-"""Real photographs and videos, where the folder ZIPMAP_MEDIA has them."""
+"""Real photographs and videos from the folder ZIPMAP_MEDIA."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.echo import echo_model
-from zipmap_jax.images.frames import read_frames
+from tests.pictures import read_frames
 from zipmap_jax.inference.reconstruct import reconstruct
 
 MEDIA = Path(os.environ.get("ZIPMAP_MEDIA", "/nonexistent"))
@@ -24,9 +24,9 @@ def media(name: str) -> str:
 def test_portrait_photographs():
     scene = reconstruct(echo_model(), media("fox/images"), max_views=3)
     assert [depth.shape for depth in scene.depth] == [(1920, 1080)] * 3
-    # 32 of 57 rows (1920 * 32 / 1080, a multiple of 4) are seen.
-    seen = np.isfinite(scene.depth[0]).mean()
-    assert 0.55 < seen < 0.59
+    # 32 of 57 rows (1920 * 32 / 1080, a multiple of 4) are visible.
+    known = np.isfinite(scene.depth[0]).mean()
+    assert 0.55 < known < 0.59
 
 
 def test_sequence_of_frames():

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zipmap_jax.images.decode import Frame
-from zipmap_jax.images.preparation import CropOrPad, fit_all
+from tests.pictures import fit_all
 from zipmap_jax.images.resample import EDGE_RATIO, depth_to_original
 from zipmap_jax.images.resize import fit
 
@@ -14,7 +13,7 @@ def pixel_map_of(shape, mode="crop", size=56):
 
 
 def ramp(pixel_map):
-    """Depth on the network grid that is linear in original coordinates, and the exact answer."""
+    """Depth on the network grid, linear in original coordinates, and its exact original."""
     v, u = np.mgrid[: pixel_map.network_size[0], : pixel_map.network_size[1]]
 
     def depth(y, x):
@@ -35,14 +34,14 @@ def test_linear_depth_is_restored_exactly_away_from_the_border(shape, mode):
     depth, confidence = depth_to_original(network, 1 + network, pixel_map)
     assert depth.shape == confidence.shape == shape
     assert depth.dtype == confidence.dtype == np.float32
-    seen = np.isfinite(depth)
+    known = np.isfinite(depth)
     # The border repeats within half a network pixel of the outermost centres.
     slack = 0.5 * (0.003 * pixel_map.scale_x + 0.002 * pixel_map.scale_y) + 1e-5
-    np.testing.assert_allclose(depth[seen], expected[seen], atol=slack)
+    np.testing.assert_allclose(depth[known], expected[known], atol=slack)
     inner = np.zeros(shape, bool)
     by, bx = (int(np.ceil(s)) for s in (pixel_map.scale_y, pixel_map.scale_x))
     inner[by:-by, bx:-bx] = True
-    rows = np.flatnonzero(seen.any(1))
+    rows = np.flatnonzero(known.any(1))
     inner[: rows[0] + by] = inner[rows[-1] + 1 - by :] = False
     np.testing.assert_allclose(depth[inner], expected[inner], rtol=1e-6)  # fp32
     np.testing.assert_allclose(confidence[inner], 1 + expected[inner], rtol=1e-6)
@@ -55,19 +54,16 @@ def test_cropped_rows_are_nan_without_confidence():
     depth, confidence = depth_to_original(network, network, pixel_map)
     rows = np.arange(192)
     resized = (rows + 0.5) * 98 / 192  # 108 x 192 becomes 56 x 98, of which rows 21..76 are kept
-    seen = (resized >= 21) & (resized <= 77)
-    np.testing.assert_array_equal(np.isfinite(depth), np.repeat(seen[:, None], 108, 1))
-    np.testing.assert_array_equal(confidence[~seen], 0)
-    np.testing.assert_array_equal(depth[seen], 2)
-    np.testing.assert_array_equal(confidence[seen], 2)
+    known = (resized >= 21) & (resized <= 77)
+    np.testing.assert_array_equal(np.isfinite(depth), np.repeat(known[:, None], 108, 1))
+    np.testing.assert_array_equal(confidence[~known], 0)
+    np.testing.assert_array_equal(depth[known], 2)
+    np.testing.assert_array_equal(confidence[known], 2)
 
 
-def test_everything_is_seen_when_nothing_is_cropped_and_padding_never_leaks_in():
-    frames = [
-        Frame(np.zeros((40, 100, 3), np.uint8), "a"),
-        Frame(np.zeros((99, 99, 3), np.uint8), "b"),
-    ]
-    pixel_map = fit_all(CropOrPad(14), frames, 56, "crop")[1][0]
+def test_uncropped_image_is_fully_visible_and_padding_has_no_effect():
+    images = [np.zeros((40, 100, 3), np.uint8), np.zeros((99, 99, 3), np.uint8)]
+    pixel_map = fit_all(images, 56)[1][0]
     network = np.full((56, 56), 1000.0)
     x0, y0, x1, y1 = pixel_map.visible
     network[y0:y1, x0:x1] = 3

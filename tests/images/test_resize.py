@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zipmap_jax.images.decode import Frame
-from zipmap_jax.images.preparation import CropOrPad, fit_all
+from tests.pictures import fit_all
 from zipmap_jax.images.resize import fit, network_shape, resized_shape
 
 RNG = np.random.default_rng(0)
@@ -47,7 +46,7 @@ def test_ties_round_to_even():
     assert resized_shape(273, 518)[0] == 20 * 14
 
 
-def test_landscape_is_resized_as_pillow_does_it():
+def test_landscape_equals_pillows_resize():
     image = noise(480, 640)
     out, pixel_map = fit(image)
     np.testing.assert_array_equal(out, pil(image, 518, 392))
@@ -71,7 +70,7 @@ def test_square_of_network_size_is_untouched():
 
 
 @pytest.mark.parametrize(("height", "width"), [(480, 640), (640, 480)])
-def test_pad_puts_the_picture_in_the_middle_of_white(height, width):
+def test_pad_centres_the_image_on_white(height, width):
     image = noise(height, width)
     out, pixel_map = fit(image, mode="pad")
     assert out.shape == (518, 518, 3)
@@ -85,7 +84,7 @@ def test_pad_puts_the_picture_in_the_middle_of_white(height, width):
 
 def test_mixed_sizes_are_padded_with_white_to_the_largest():
     images = [noise(30, 60), noise(40, 60), noise(90, 60)]
-    out, maps = fit_all(CropOrPad(4), [Frame(image, "x") for image in images], 56, "crop")
+    out, maps = fit_all(images, 56, patch=4)
     assert (out.shape, out.dtype) == ((3, 56, 56, 3), np.uint8)
     assert [m.visible for m in maps] == [(0, 14, 56, 42), (0, 10, 56, 46), (0, 0, 56, 56)]
     assert (out[0, :14] == 255).all()
@@ -97,9 +96,7 @@ def test_mixed_sizes_are_padded_with_white_to_the_largest():
 
 
 def test_odd_remainders_go_to_the_bottom():
-    _, maps = fit_all(
-        CropOrPad(5), [Frame(noise(30, 45), "a"), Frame(noise(45, 45), "b")], 45, "crop"
-    )
+    _, maps = fit_all([noise(30, 45), noise(45, 45)], 45, patch=5)
     assert maps[0].visible == (0, 7, 45, 37)
 
 
@@ -109,23 +106,22 @@ SHAPES = [(480, 640), (640, 480), (61, 40), (40, 61), (100, 100), (64, 250), (25
 @pytest.mark.parametrize("mode", ["crop", "pad"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_intrinsics_round_trip_and_keep_rays(shape, mode):
-    frames = [Frame(np.zeros((*shape, 3), np.uint8), "a"), Frame(noise(200, 200), "b")]
-    pixel_map = fit_all(CropOrPad(14), frames, 112, mode)[1][0]
+    images = [np.zeros((*shape, 3), np.uint8), noise(200, 200)]
+    pixel_map = fit_all(images, 112, mode)[1][0]
     k = np.array([[100.0, 0, 57], [0, 90, 41], [0, 0, 1]])
     original = pixel_map.to_original(k)
     np.testing.assert_allclose(pixel_map.to_network(original), k, rtol=1e-12)
-    # The ray of a network pixel is the ray of the place it shows.
+    # A network pixel and the original position at its centre have the same ray.
     pixel = np.array([33.0, 20, 1])
     ray = np.linalg.inv(k) @ pixel
     np.testing.assert_allclose(np.linalg.inv(original) @ (pixel_map.matrix @ pixel), ray)
-    # A batch of intrinsics behaves as each of them.
     np.testing.assert_array_equal(pixel_map.to_original(np.stack([k, k]))[1], original)
 
 
 @pytest.mark.parametrize("mode", ["crop", "pad"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_pixel_map_says_where_pixels_come_from(shape, mode):
-    """An image whose colours are its coordinates shows, resized, what the map predicts."""
+def test_pixel_map_matches_resized_coordinates(shape, mode):
+    """The colours of a resized image of coordinates equal the mapped coordinates."""
     height, width = shape
     rows, cols = np.mgrid[:height, :width]
     image = np.stack([rows * (255 / height), cols * (255 / width), 0 * rows], -1)
@@ -153,19 +149,18 @@ def test_visible_region_covers_the_original_exactly():
     [
         (lambda: resized_shape(1, 1), "at least 28x28 pixels, got 1x1"),
         (lambda: resized_shape(500, 27), "at least 28x28 pixels, got 27x500"),
-        (lambda: resized_shape(40, 1000), "too elongated, it would shrink to 518x14"),
+        (lambda: resized_shape(40, 1000), "too elongated for the network, resized to 518x14"),
         (lambda: resized_shape(100, 100, 500), "multiple of the patch size 14 .* got 500: try 504"),
         (lambda: resized_shape(100, 100, 14), "at least 28, got 14: try 28"),
         (lambda: resized_shape(100, 100, -14), "got -14: try 28"),
         (lambda: resized_shape(100, 100, mode="fill"), "mode must be .* got 'fill'"),  # type: ignore[arg-type]
-        (lambda: fit_all(CropOrPad(14), [], 56, "crop"), "no frames"),
     ],
 )
-def test_what_cannot_be_fitted(call, message):
+def test_unusable_sizes_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_pixel_map_is_a_value():
+def test_equal_pixel_maps_compare_equal():
     _, pixel_map = fit(noise(40, 60), size=56)
     assert dataclasses.replace(pixel_map) == pixel_map

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.pictures import read_frames
 from zipmap_jax.errors import UserError
-from zipmap_jax.images.frames import read_frames
 from zipmap_jax.images.sources import evenly_spaced, list_sources, probe_sizes
 
 
@@ -44,16 +44,16 @@ def test_glob(folder):
     assert names(read_frames(str(folder / "b*"))) == ["b10.PNG", "b2.png"]
 
 
-def test_file_with_a_star_in_its_name_is_a_file(folder):
+def test_existing_file_with_glob_characters_is_a_file(folder):
     Image.new("RGB", (40, 30)).save(folder / "x*[1].png")
     assert names(read_frames(str(folder / "x*[1].png"))) == ["x*[1].png"]
 
 
-def test_equal_names_are_told_apart(folder):
+def test_repeated_names_get_a_suffix(folder):
     assert names(read_frames([folder / "b2.png"] * 2)) == ["b2.png", "b2-2.png"]
 
 
-def test_photos_and_video_together(folder, make_video):
+def test_photographs_and_video_together(folder, make_video):
     video = make_video(count=12, fps=4)
     frames = read_frames([folder / "a1.jpg", video], fps=1)
     assert names(frames) == ["a1.jpg", "clip_000004", "clip_000008", "clip_000012"]
@@ -83,38 +83,38 @@ def test_arrays_of_every_kind():
     assert names(read_frames([one, Image.fromarray(one)])) == ["view_000", "view_001"]
 
 
-def test_a_bad_array_always_fails_and_is_named():
+def test_bad_array_raises_and_is_named():
     good = np.zeros((30, 40, 3))
-    with pytest.raises(ValueError, match="image 1 holds NaN"):
+    with pytest.raises(ValueError, match="image 1 contains NaN"):
         read_frames([good, good * np.nan])
     with pytest.raises(ValueError, match="image 1 must be an array"):
         read_frames([good, {"not": "an image"}])
 
 
 @pytest.mark.parametrize("inputs", [[], (), np.zeros((0, 8, 8, 3))])
-def test_no_input(inputs):
-    with pytest.raises(ValueError, match="there is no input"):
+def test_empty_input_is_refused(inputs):
+    with pytest.raises(ValueError, match="the input is empty"):
         read_frames(inputs)
 
 
-def test_inputs_that_name_nothing(tmp_path):
+def test_inputs_without_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"gone does not exist"):
         read_frames(tmp_path / "gone")
-    with pytest.raises(ValueError, match=r"glob .*\*\.jpg has no image or video"):
+    with pytest.raises(ValueError, match=r"glob .*\*\.jpg contains no image or video"):
         read_frames(str(tmp_path / "*.jpg"))
-    with pytest.raises(ValueError, match=r"folder .* has no images"):
+    with pytest.raises(ValueError, match=r"folder .* contains no images"):
         read_frames(tmp_path)
     with pytest.raises(ValueError, match="the empty path does not exist"):
         read_frames("")
 
 
-def test_a_missing_path_fails_even_among_good_ones(folder):
+def test_missing_path_among_good_ones_raises(folder):
     with pytest.raises(ValueError, match=r"gone\.jpg does not exist"):
         read_frames([folder, folder / "gone.jpg"])
 
 
 @pytest.mark.parametrize("stray", ["text.jpg", "clip.mp4", "readme.md"])
-def test_a_stray_file_is_left_out_with_a_warning_unless_strict(folder, stray):
+def test_unreadable_file_is_left_out_with_a_warning_unless_strict(folder, stray):
     (folder / stray).write_text("not a picture")
     inputs = [folder / "a1.jpg", folder / stray, folder / "b2.png"]
     with pytest.warns(UserWarning, match=f"left out: .*{stray}"):
@@ -123,29 +123,29 @@ def test_a_stray_file_is_left_out_with_a_warning_unless_strict(folder, stray):
         read_frames(inputs, strict=True)
 
 
-def test_nothing_but_strays_is_an_error(tmp_path):
+def test_unreadable_files_alone_raise(tmp_path):
     for name in ("x.jpg", "y.jpg"):
         (tmp_path / name).write_text("not a picture")
     with pytest.raises(ValueError, match=r"x\.jpg is not an image.*\(and 1 more like it\)"):
         read_frames(tmp_path)
 
 
-def test_check_counts_as_a_failure_to_read(folder):
-    def check(frame):
+def test_user_error_of_the_work_leaves_the_image_out(folder):
+    def work(frame):
         if frame.name.startswith("b"):
-            raise UserError(f"{frame.name} is disliked")
+            raise UserError(f"{frame.name} is unsuitable")
 
-    with pytest.warns(UserWarning, match="disliked"):
-        assert names(read_frames(folder, check=check)) == ["a1.jpg"]
+    with pytest.warns(UserWarning, match="unsuitable"):
+        assert names(read_frames(folder, work=work)) == ["a1.jpg"]
 
 
 @pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])
-def test_bad_rate(folder, fps):
+def test_bad_fps_is_refused(folder, fps):
     with pytest.raises(ValueError, match="fps must be a positive number"):
         read_frames(folder, fps=fps)
 
 
-def test_bad_max_views(folder):
+def test_bad_max_views_is_refused(folder):
     with pytest.raises(ValueError, match="max_views must be at least 1, got 0"):
         read_frames(folder, max_views=0)
 
@@ -157,7 +157,7 @@ def test_progress_counts_every_view(folder, make_video):
     assert calls == [("reading", done, 5) for done in range(6)]
 
 
-def test_probing_skips_what_cannot_be_read(folder):
+def test_probing_skips_unreadable_files(folder):
     (folder / "c.jpg").write_text("stray")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

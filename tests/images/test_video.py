@@ -6,14 +6,19 @@ import sys
 import numpy as np
 import pytest
 
+from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.sources import list_sources
 from zipmap_jax.images.video import (
-    BrokenOff,
+    TruncatedVideoError,
     count_frames,
     frame_size,
-    read_video,
     sampling_interval,
+    video_frames,
 )
+
+
+def read_video(*args, **options):
+    return list(video_frames(*args, **options))
 
 
 def levels(frames):
@@ -52,7 +57,7 @@ def test_video_shorter_than_the_interval_gives_its_first_frame(make_video):
     assert count_frames(path, 1) == 1
 
 
-def test_only_the_wanted_frames_are_returned(make_video):
+def test_only_the_kept_frames_are_returned(make_video):
     path = make_video(count=12, fps=4)
     assert levels(read_video(path, fps=2, keep={1, 4})) == [4, 10]
 
@@ -66,12 +71,12 @@ def test_recorded_rotation_is_applied(make_video):
     path.write_bytes(data)
     frame = read_video(path, fps=10)[0].image
     assert frame.shape == (64, 32, 3)
-    # The bright left third has turned to the top.
+    # The bright left third is now at the top.
     assert frame[:16].mean() > 90 > 40 > frame[-16:].mean()
     assert read_video(path, fps=10, exif=False)[0].image.shape == (32, 64, 3)
 
 
-def test_what_is_no_video(tmp_path):
+def test_file_that_is_no_video_is_refused(tmp_path):
     path = tmp_path / "notes.mp4"
     path.write_text("hello")
     for read in (read_video, count_frames):
@@ -81,13 +86,13 @@ def test_what_is_no_video(tmp_path):
         read_video(tmp_path / "gone.mp4", 1)
 
 
-def test_video_without_frames(make_video):
+def test_video_without_frames_is_refused(make_video):
     path = make_video(count=0)
     with pytest.raises(ValueError, match=r"clip\.mp4 .*(export|pictures)"):
         read_video(path, 1)
 
 
-def test_sound_only(tmp_path):
+def test_file_with_sound_only_is_refused(tmp_path):
     av = pytest.importorskip("av")
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
@@ -102,24 +107,24 @@ def test_sound_only(tmp_path):
         read_video(path, 1)
 
 
-def test_video_that_breaks_off_gives_what_came_before(make_video):
+def test_truncated_video_yields_the_frames_before_its_end(make_video):
     path = make_video("clip.avi", count=12, fps=4, size=(64, 64))
     chunks = path.read_bytes().split(b"00dc")
     path.write_bytes(b"00dc".join(chunks[:8]))  # the header (which names the chunk) and 6 frames
     assert levels(read_video(path, fps=4)) == [1, 2, 3, 4, 5, 6]
-    with pytest.warns(UserWarning, match=r"clip\.avi breaks off after 1\.2 of 2\.8 seconds"):
+    with pytest.warns(UserWarning, match=r"clip\.avi ends after 1\.2 of 2\.8 seconds"):
         assert count_frames(path, fps=4) == 6
-    with pytest.raises(BrokenOff, match="copy it again"):
-        list_sources(path, fps=4, strict=True)
+    with pytest.raises(TruncatedVideoError, match="copy it again"):
+        list_sources(path, ReadOptions(fps=4, strict=True))
 
 
-def test_the_same_video_twice_is_a_mistake(make_video):
+def test_repeated_video_is_refused(make_video):
     path = make_video()
-    with pytest.raises(ValueError, match=r"clip\.mp4 is given twice"):
+    with pytest.raises(ValueError, match=r"clip\.mp4 occurs twice"):
         list_sources([path, path])
 
 
-def test_video_with_a_damaged_frame_warns_and_gives_what_came_before(make_video, monkeypatch):
+def test_damaged_video_warns_and_yields_the_frames_before_the_damage(make_video, monkeypatch):
     av = pytest.importorskip("av")
     path = make_video(count=6, fps=4)
 
@@ -135,7 +140,7 @@ def test_video_with_a_damaged_frame_warns_and_gives_what_came_before(make_video,
         return Damaged(real(name), decode)
 
     monkeypatch.setattr(av, "open", opened)
-    with pytest.warns(UserWarning, match=r"clip\.mp4 is damaged, only its first part can be used"):
+    with pytest.warns(UserWarning, match=r"clip\.mp4 is damaged and is used up to there"):
         frames = read_video(path, fps=4)
     assert 0 < len(frames) < 6
     with pytest.raises(ValueError, match=r"clip\.mp4 is damaged"):

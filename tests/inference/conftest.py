@@ -1,4 +1,4 @@
-"""A stand-in model."""
+"""A small model without a network."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.pictures import fit_all
 from zipmap_jax.geometry import quaternion_to_matrix, unproject_to_world
 from zipmap_jax.images.decode import Frame
-from zipmap_jax.images.preparation import CropOrPad, fit_all
 from zipmap_jax.inference.assemble import assemble
 from zipmap_jax.structs import Prediction
 
@@ -27,7 +27,7 @@ def setting(shapes=((60, 80), (80, 60), (56, 56)), size=56, mode="crop"):
         Frame(RNG.integers(0, 256, (*shape, 3), dtype=np.uint8), f"{i}.jpg")
         for i, shape in enumerate(shapes)
     ]
-    images, maps = fit_all(CropOrPad(14), frames, size, mode)
+    images, maps = fit_all([frame.image for frame in frames], size, mode)
     w2c = cameras(len(frames))
     k = np.array([[50.0, 0, images.shape[2] / 2], [0, 45, images.shape[1] / 2], [0, 0, 1]])
     depth = 3 + RNG.uniform(0, 0.1, images.shape[:3])
@@ -48,8 +48,8 @@ def test_poses_are_relative_to_the_first_view():
 
 
 @pytest.mark.parametrize("mode", ["crop", "pad"])
-def test_points_are_those_of_the_network(mode):
-    """Original depth and intrinsics unproject to the plane that the network's unproject to."""
+def test_original_points_equal_those_of_the_network(mode):
+    """Depth and intrinsics unproject to one plane, original and network ones alike."""
     frames, maps, _, k, prediction = setting(mode=mode)
     v, u = np.mgrid[:56, :56].astype(np.float64)
     # Inverse depth linear in the pixel: a plane n . x = 1 in each camera frame.
@@ -68,7 +68,7 @@ def test_points_are_those_of_the_network(mode):
         assert error.max() < 2e-3
 
 
-def test_world_points_agree_with_the_geometry():
+def test_world_points_equal_unproject_to_world():
     frames, maps, _, _, prediction = setting()
     scene = assemble(prediction, frames, maps)
     expected = unproject_to_world(
@@ -77,19 +77,19 @@ def test_world_points_agree_with_the_geometry():
     np.testing.assert_allclose(scene.world_points(1), expected, atol=1e-5)
 
 
-def test_sizes_are_the_originals():
+def test_arrays_have_the_original_sizes():
     frames, maps, _, _, prediction = setting()
     scene = assemble(prediction, frames, maps)
     for i, frame in enumerate(frames):
         shape = frame.image.shape[:2]
         assert scene.depth[i].shape == scene.confidence[i].shape == shape
         assert scene.images[i] is frame.image
-        seen = np.isfinite(scene.depth[i])
-        assert (scene.confidence[i][seen] > 1).all()
-        assert (scene.confidence[i][~seen] == 0).all()
+        known = np.isfinite(scene.depth[i])
+        assert (scene.confidence[i][known] > 1).all()
+        assert (scene.confidence[i][~known] == 0).all()
 
 
-def test_original_intrinsics_of_a_view_that_is_not_cropped():
+def test_original_intrinsics_of_an_uncropped_view():
     frames, maps, _, _, prediction = setting(shapes=((112, 112),))
     scene = assemble(prediction, frames, maps)
     # Twice the network size: focal lengths double, pixel centres move by half a pixel.
@@ -116,13 +116,13 @@ def test_impossible_cameras_are_replaced_and_named():
     w2c[0, 1, :3, :3] = 0
     intrinsics[0, 1, 0, 0] = np.inf
     broken = dataclasses.replace(prediction, w2c=w2c, intrinsics=intrinsics)
-    with pytest.warns(UserWarning, match=r"view 1\.jpg an impossible rotation and field of view"):
+    with pytest.warns(UserWarning, match="impossible rotation and field of view for view 1"):
         scene = assemble(broken, frames, maps)
     assert np.isfinite(scene.w2c).all()
     assert np.isfinite(scene.intrinsics).all()
 
 
-def test_depth_that_is_not_finite_is_left_out_with_a_warning():
+def test_depth_that_is_not_finite_becomes_unknown_with_a_warning():
     frames, maps, _, _, prediction = setting()
     depth = np.array(prediction.depth)
     depth[0, 2, 10, 10] = np.inf
@@ -132,7 +132,7 @@ def test_depth_that_is_not_finite_is_left_out_with_a_warning():
     assert scene.confidence[2][10, 10] == 0
 
 
-def test_what_makes_no_scene():
+def test_incomplete_predictions_are_refused():
     frames, maps, _, _, prediction = setting()
     with pytest.raises(ValueError, match="needs camera poses"):
         assemble(dataclasses.replace(prediction, w2c=None), frames, maps)

@@ -26,29 +26,27 @@ def test_programs_are_kept_per_model_and_bucket(echo):
     assert program(2).bucket == Bucket(2, 8, 8)
 
 
-def test_a_program_says_whether_it_was_on_disk(echo, tmp_path, monkeypatch, cache_config):
-    """Also that the cache works at all: the second start finds what the first one compiled."""
+def test_program_reports_whether_it_was_cached_on_disk(echo, tmp_path, monkeypatch, cache_config):
+    """The second compilation reads the programs of the first from the cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     enable_compilation_cache()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    compilation_cache.reset_cache()  # JAX looks at the setting once
+    compilation_cache.reset_cache()  # JAX reads the setting once
     model = echo()
     try:
-        made = []
+        programs = []
         for _ in range(2):
             forget_programs()
-            made.append(compiled_update(model.model, model.params, Bucket(2, 12, 8)))
+            programs.append(compiled_update(model.model, model.params, Bucket(2, 12, 8)))
     finally:
         compilation_cache.reset_cache()
-    assert [program.cached for program in made] == [False, True]
-    assert made[0].text.startswith("program: 2 views of 8x12, compiled in ")
-    assert "read from the cache" in made[1].text
+    assert [program.cached for program in programs] == [False, True]
+    assert programs[0].text.startswith("program: 2 views of 8x12, compiled in ")
+    assert "read from the cache" in programs[1].text
 
 
-def test_a_program_of_which_a_part_was_not_on_disk_was_compiled(
-    echo, tmp_path, monkeypatch, cache_config
-):
-    """Two of three programs are found, which is what a kill while they compile leaves."""
+def test_program_with_a_missing_part_is_not_cached(echo, tmp_path, monkeypatch, cache_config):
+    """Two of three programs are cached, as after an interrupted compilation."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     path = enable_compilation_cache()
     assert path
@@ -100,7 +98,7 @@ def test_cache_defaults_to_the_home_directory(tmp_path, monkeypatch, xdg):
 
 
 @pytest.mark.usefixtures("cache_config")
-def test_cache_can_be_turned_off_and_does_not_insist(tmp_path, monkeypatch):
+def test_cache_is_off_by_variable_or_without_a_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("ZIPMAP_NO_CACHE", "1")
     assert enable_compilation_cache() is None

@@ -1,4 +1,4 @@
-"""One scene over eight (pretended) devices: the answer, the memory of each, what they send."""
+"""One scene over eight simulated devices: results, memory and traffic."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from zipmap_jax.inference.compile import compiled_update, forget_programs
 from zipmap_jax.inference.devices import check_devices
 from zipmap_jax.inference.memory import estimate_memory, workload_of
 from zipmap_jax.inference.offline_program import OfflineProgram, phases_of
+from zipmap_jax.inference.options import ComputeOptions
 from zipmap_jax.inference.reconstruct import predict
 from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.presets import preset
@@ -49,22 +50,26 @@ def received(text: str, operation: str) -> list[int]:
     return out
 
 
-def test_eight_devices_agree_with_one() -> None:
+def test_eight_devices_equal_one() -> None:
     model = LoadedModel(ZipMap(CONFIG), random_params(CONFIG), {})
     images = np.random.default_rng(0).integers(0, 256, (11, 28, 42, 3), np.uint8)
-    alone, shared = (predict(model, images, devices=n, rounded=False) for n in (1, DEVICES))
+    alone, shared = (
+        predict(model, images, ComputeOptions(devices=n), rounded=False) for n in (1, DEVICES)
+    )
     for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(shared), strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
 
 
-def test_devices_that_share_newton_schulz_agree_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of three works on one matrix of a layer, and all get the three (and five of nothing)."""
+def test_devices_that_share_newton_schulz_equal_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of three devices normalises one matrix of a layer, and all gather the three."""
     monkeypatch.setattr(update, "sharing_pays", lambda shape, devices, steps: True)
     forget_programs()
     model = LoadedModel(ZipMap(CONFIG), random_params(CONFIG), {})
     images = np.random.default_rng(0).integers(0, 256, (11, 28, 42, 3), np.uint8)
-    alone, shared = (predict(model, images, devices=n, rounded=False) for n in (1, DEVICES))
+    alone, shared = (
+        predict(model, images, ComputeOptions(devices=n), rounded=False) for n in (1, DEVICES)
+    )
     for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(shared), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max())
     bucket = dataclasses.replace(BUCKET, views=16)
@@ -78,10 +83,10 @@ def test_devices_that_share_newton_schulz_agree_too(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("phase", "kinds"), [("mix", ("argument", "output")), ("decode", ("argument",))]
 )
-def test_each_device_needs_an_eighth_of_the_memory(
+def test_memory_that_grows_with_the_views_is_divided_by_the_devices(
     program: OfflineProgram, phase: str, kinds: tuple[str, ...]
 ) -> None:
-    """Of what grows with the views: weights and the temporaries of a chunk do not shrink."""
+    """Weights and the temporaries of a chunk are the same on every device."""
 
     def memory(bucket: Bucket) -> Any:
         whole = phases_of(ZipMap(CONFIG), random_params(CONFIG), bucket)[phase]
@@ -98,8 +103,8 @@ def test_each_device_needs_an_eighth_of_the_memory(
         assert 0 < eighth < 1.1 * whole / DEVICES, kind
 
 
-def test_the_plan_knows_of_devices() -> None:
-    """What grows with the views is an eighth on each; all of it is the host's if they are fake."""
+def test_plan_of_several_devices() -> None:
+    """Each device has an eighth of the views; the host holds all of simulated devices."""
     whole = workload_of(ZipMap(CONFIG), random_params(CONFIG), [(28, 42)] * 64, (28, 42), 2)
     shared = dataclasses.replace(whole, devices=DEVICES)
     one, eighth = whole.plan, shared.plan
@@ -108,19 +113,19 @@ def test_the_plan_knows_of_devices() -> None:
     for part in ("images", "outputs"):  # of two chunks on every device
         assert getattr(eighth, part) == getattr(one, part), part
     estimate = estimate_memory(shared, None, 10**9)
-    need = DEVICES * eighth.total + estimate.host_bytes
-    assert f"about {need / 1e9:.1f} GB" in estimate.text
+    peak = DEVICES * eighth.total + estimate.host_bytes
+    assert f"about {peak / 1e9:.1f} GB" in estimate.text
     assert "free on each of 8 devices" in estimate_memory(shared, 10**9, 10**9).text
 
 
-def test_what_devices_send(program: OfflineProgram) -> None:
-    """A layer's three gradients at once, in a loop over the layers; then the camera tokens."""
+def test_traffic_between_devices(program: OfflineProgram) -> None:
+    """Each layer all-reduces its three gradients at once; the camera tokens are gathered."""
     text = program.mix.run.as_text()
     width, views = CONFIG.width, BUCKET.views
     gradients = 3 * CONFIG.fast.hidden_multiple * width**2 * 4
     counts = [n for n in received(text, "all-reduce") if n < gradients]
     assert received(text, "all-reduce").count(gradients) == 1
-    assert sum(counts) <= 8  # how many views there are
+    assert sum(counts) <= 8  # the number of views
     gathered = received(text, "all-gather")
     assert max(gathered) == views * 2 * width * 4
     assert sum(gathered) <= views * 2 * width * 4 + 8 * views
@@ -129,14 +134,14 @@ def test_what_devices_send(program: OfflineProgram) -> None:
 
 
 @pytest.mark.parametrize("phase", ["encode", "decode"])
-def test_devices_go_through_their_own_chunks(program: OfflineProgram, phase: str) -> None:
+def test_encode_and_decode_have_no_traffic(program: OfflineProgram, phase: str) -> None:
     text = getattr(program, phase).run.as_text()
     for operation in ("all-reduce", "all-gather", *OTHERS):
         assert not received(text, operation), operation
 
 
-def test_gradients_of_a_layer_of_the_large_model() -> None:
-    """The 25 MB that docs/memory-and-speed.md counts with."""
+def test_size_of_the_gradients_of_a_large_layer() -> None:
+    """docs/memory-and-speed.md states 25 MB."""
     config = preset("large", "offline")
     assert 3 * config.fast.hidden_multiple * config.width**2 * 4 == 25_165_824
 
@@ -164,11 +169,11 @@ def test_buckets_over_devices(views: int, chunk: int | None, expected: tuple[int
         (
             2,
             micro("streaming"),
-            "cannot share the views of a scene among devices: leave devices at 1",
+            "cannot distribute the views of a scene over 2 devices: set devices to 1",
         ),
     ],
 )
-def test_devices_that_cannot_be(devices: int, config: ZipMapConfig, message: str) -> None:
+def test_bad_number_of_devices_is_refused(devices: int, config: ZipMapConfig, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_devices(devices, ZipMap(config))
     check_devices(1, ZipMap(config))

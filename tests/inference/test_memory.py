@@ -13,14 +13,14 @@ from zipmap_jax.inference.memory import (
     RESULTS_IN_MEMORY,
     _free_host,
     automatic_chunk,
-    beside,
-    chunks,
+    chunk_candidates,
     device_bytes,
     estimate_memory,
+    free_before_loading,
     free_memory,
     host_bytes,
+    memory_remedy,
     results_in_memory,
-    smaller,
     workload_of,
 )
 from zipmap_jax.models.api import Workload
@@ -43,7 +43,7 @@ def workload(views=64, chunk: int | None = 16, size="small", variant="offline", 
     # `zipmap bench memory`, fp32 on a CPU, without weights (bytes, jax 0.11).
     [(4, None, 1365e6), (16, 4, 1525e6), (64, 16, 6099e6)],
 )
-def test_device_estimate_is_close_to_what_the_compiler_reports(views, chunk, reported):
+def test_device_estimate_is_close_to_the_compilers(views, chunk, reported):
     assert 0.8 * reported < device_bytes(workload(views, chunk)) < 1.35 * reported
 
 
@@ -52,7 +52,7 @@ def test_device_estimate_is_close_to_what_the_compiler_reports(views, chunk, rep
     # At 16 and at 32 views, 8 at a time (bytes, CPU, jax 0.11): the heads' program.
     [((112, 112), (1059180320, 1072746272)), ((224, 224), (1586188064, 1637502752))],
 )
-def test_what_each_view_adds_is_what_the_compiler_reports(size, reported):
+def test_bytes_per_view_equal_the_compilers(size, reported):
     few, many = (
         device_bytes(workload(views, 8, original_sizes=(size,) * views, network_size=size))
         for views in (16, 32)
@@ -60,8 +60,8 @@ def test_what_each_view_adds_is_what_the_compiler_reports(size, reported):
     assert many - few == pytest.approx(reported[1] - reported[0], rel=1e-4)
 
 
-def test_tokens_and_cameras_count_where_they_are_more_than_the_heads():
-    """Of 1024 views and one at a time, the scores among all camera tokens are what is largest."""
+def test_plan_of_many_small_views_counts_tokens_and_cameras():
+    """The scores among the camera tokens of 1024 views are the largest part."""
 
     def planned(views):
         sizes = {"original_sizes": ((28, 28),) * views, "network_size": (28, 28)}
@@ -74,7 +74,7 @@ def test_tokens_and_cameras_count_where_they_are_more_than_the_heads():
 
 
 @pytest.mark.slow
-def test_what_each_view_adds_is_what_the_compiler_reports_now():
+def test_bytes_per_view_equal_those_compiled_now():
     config = MemoryConfig("small", (16, 32), (112, 112), dtype="fp32", chunk=8)
     few, many = memory_table(config).rows
     assert few.program
@@ -84,7 +84,7 @@ def test_what_each_view_adds_is_what_the_compiler_reports_now():
     )
 
 
-def test_the_parts_of_a_plan():
+def test_parts_of_a_plan():
     plan = workload(views=64, chunk=16, parameter_bytes=7).plan
     tokens = 28 * 37 + 5
     assert plan.weights == 7
@@ -92,28 +92,27 @@ def test_the_parts_of_a_plan():
     assert plan.outputs == 2 * 16 * 392 * 518 * 2 * 4
     assert plan.taps == 64 * 4 * tokens * 2 * 384 * 4
     assert plan.total == plan.weights + plan.taps + plan.heads + plan.outputs
-    # Where chunks are small, the backbone needs more than the heads.
+    # With small chunks the backbone needs more than the heads.
     small = workload(64, 1, "tiny", network_size=(28, 28)).plan
     assert small.total == sum(
         (small.weights, small.taps, small.tokens, small.backbone, small.mixer)
     )
-    # All views at once: their images as well.
     assert workload(views=8, chunk=None).plan.images == 8 * 392 * 518 * 3 * 4
     assert plan.text.startswith("on the device, GB: weights 0.00, images 0.08, outputs 0.05, taps")
-    # A chunk that does not divide the views is filled up.
+    # A chunk that does not divide the views is padded.
     assert workload(views=65, chunk=16).plan.taps == plan.taps * 80 // 64
-    # Features of a chunk at a time wait for the heads of a streaming model.
+    # A streaming model holds the features of one chunk.
     streamed = workload(variant="streaming").plan
     assert streamed.taps == plan.taps // 4
-    # Images and predictions of two chunks lie there; of all views, cut in parts, if it is one call.
+    # Several calls hold images and predictions of two chunks, one call those of all views.
     assert streamed.images == plan.images
     assert streamed.outputs == plan.outputs
     called = workload(variant="streaming", whole=True).plan
     assert called.images == 2 * 64 * 392 * 518 * 3 * 4
-    # Cameras that are compared with each other need all views in one call.
+    # A camera head that attends to all views needs them in one call.
     comparing = dataclasses.replace(preset("small", "streaming"), camera=preset("small").camera)
     assert workload(model=ZipMap(comparing)).plan.images == called.images
-    # All at once are not cut, and leave features as those of an offline model do.
+    # All views at once are not cut into chunks, as in an offline model.
     whole, offline = (workload(8, None, variant=v).plan for v in ("streaming", "offline"))
     assert whole.images == offline.images
     assert whole.taps == offline.taps
@@ -121,7 +120,7 @@ def test_the_parts_of_a_plan():
     assert streamed.total == sum(held) + max(streamed.heads, streamed.tokens + streamed.backbone)
 
 
-def test_a_larger_problem_takes_more():
+def test_larger_workloads_need_more_memory():
     base = workload()
     bigger = [
         workload(views=128),
@@ -152,20 +151,20 @@ def test_a_larger_problem_takes_more():
         (16, None, True, 5176725332),
     ],
 )
-def test_streaming_estimate_is_close_to_what_the_compiler_reports(views, chunk, whole, reported):
+def test_streaming_estimate_is_close_to_the_compilers(views, chunk, whole, reported):
     planned = device_bytes(workload(views, chunk, variant="streaming", whole=whole))
     assert reported < planned < (1.2 if chunk != 1 else 1.55) * reported
 
 
-def test_a_longer_stream_needs_no_more():
+def test_longer_streams_need_the_same_device_memory():
     few, many = (workload(views, variant="streaming").plan for views in (64, 4096))
     assert many == few
-    # Also where the last chunk is filled up: it is the program that will run.
+    # Padding of the last chunk uses the same program.
     assert workload(65, variant="streaming").plan == few
 
 
-def test_what_exceeds_the_budget_of_results_needs_no_memory():
-    """Beyond it, what grows with a stream is one bit per pixel."""
+def test_results_beyond_the_budget_need_no_memory():
+    """Beyond the budget a stream needs one more bit per pixel."""
     assert results_in_memory(None) == results_in_memory(100 * GB) == RESULTS_IN_MEMORY
     assert results_in_memory(4000) == 1000
     few, many = (host_bytes(workload(views, variant="streaming")) for views in (1000, 3000))
@@ -185,11 +184,11 @@ def test_what_exceeds_the_budget_of_results_needs_no_memory():
         (9, "streaming", (8, 4, 2, 1)),
     ],
 )
-def test_chunks_that_are_tried(views, variant, chosen):
-    assert chunks(workload(views, None, variant=variant)) == chosen
+def test_chunk_candidates(views, variant, chosen):
+    assert chunk_candidates(workload(views, None, variant=variant)) == chosen
 
 
-def test_a_chunk_bounds_what_is_alive_when_streaming():
+def test_streaming_model_holds_one_chunk():
     streamed = workload(variant="streaming")
     assert views_at_once(preset("small", "streaming"), streamed)[1:] == (16, 16)
     assert streamed.live_chunk == 16
@@ -230,7 +229,7 @@ def test_text_and_suggestion():
     assert estimate_memory(workload(views=1), free_host=GB).text.startswith("memory for 1 view at")
 
 
-def test_suggestions_do_fit():
+def test_suggestions_fit():
     for free in (5 * GB, 6 * GB, 7 * GB):
         tight = estimate_memory(workload(), free_host=free)
         assert not tight.fits
@@ -238,7 +237,7 @@ def test_suggestions_do_fit():
         assert estimate_memory(workload(chunk=chunk), free_host=free).fits
 
 
-def test_an_accelerator_has_its_own_memory():
+def test_memory_of_an_accelerator_is_separate():
     w = workload()
     assert estimate_memory(w, free_device=20 * GB, free_host=3 * GB).fits
     assert not estimate_memory(w, free_device=2 * GB, free_host=99 * GB).fits
@@ -248,17 +247,17 @@ def test_an_accelerator_has_its_own_memory():
     assert "of 3.0 GB free on the host" in text
 
 
-def test_hopeless_is_more_than_doubtful():
-    need = estimate_memory(workload(), free_host=100 * GB)
-    total = need.device_bytes + need.host_bytes
+def test_estimate_is_hopeless_beyond_its_uncertainty():
+    peak = estimate_memory(workload(), free_host=100 * GB)
+    total = peak.device_bytes + peak.host_bytes
     for share, hopeless in ((1.1, False), (0.9, False), (0.6, True)):
         assert estimate_memory(workload(), free_host=int(share * total)).hopeless is hopeless
-    # The accelerator says itself when it is full.
+    # An accelerator raises an error when it is full.
     assert not estimate_memory(workload(), free_device=1, free_host=100 * GB).hopeless
     assert not estimate_memory(workload()).hopeless
 
 
-def test_cached_files_are_free_memory(tmp_path):
+def test_cached_files_count_as_free_memory(tmp_path):
     group = tmp_path / "sys/fs/cgroup"
     group.mkdir(parents=True)
     (tmp_path / "proc").mkdir()
@@ -284,10 +283,10 @@ def test_automatic_chunk():
     assert automatic_chunk(workload(), None, 1) == 1
 
 
-def test_what_to_try_after_memory_ran_out():
-    assert smaller(workload(chunk=16)) == "use a chunk of 8 (now 16)"
-    assert smaller(workload(views=10, chunk=1)) == "use at most 5 views (now 10)"
-    assert smaller(workload(views=1)) == "use a network size below 518"
+def test_memory_remedy():
+    assert memory_remedy(workload(chunk=16)) == "use a chunk of 8 (now 16)"
+    assert memory_remedy(workload(views=10, chunk=1)) == "use at most 5 views (now 10)"
+    assert memory_remedy(workload(views=1)) == "use a network size below 518"
 
 
 class Accelerator:
@@ -312,15 +311,15 @@ def test_workload_of(echo):
     assert (w.parameter_bytes, w.views, w.chunk) == (24, 1, 2)
 
 
-def test_what_is_loaded_counts_as_free_where_it_is_counted_as_needed():
+def test_free_memory_before_loading_the_parameters():
     params = {"w": jnp.zeros((256, 4))}
-    assert beside((10_000, 500), params) == (10_000 + 4096, 500)
-    assert beside((None, 500), params) == (None, 500 + 4096)
-    assert beside((None, None), params) == (None, None)
+    assert free_before_loading((10_000, 500), params) == (10_000 + 4096, 500)
+    assert free_before_loading((None, 500), params) == (None, 500 + 4096)
+    assert free_before_loading((None, None), params) == (None, None)
 
 
-def test_the_plan_for_a_gpu_is_near_what_its_compiler_needs():
-    """Against docs/results/h200-memory.json, which `zipmap bench memory --target h200` made."""
+def test_plan_for_a_gpu_is_close_to_its_compilers():
+    """Compares with docs/results/h200-memory.json of `zipmap bench memory --target h200`."""
     recorded = json.loads((ROOT / "docs/results/h200-memory.json").read_text())
     size = tuple(recorded["config"]["size"])
     rows = [row for row in recorded["rows"] if row["views"] >= 750]
@@ -334,5 +333,5 @@ def test_the_plan_for_a_gpu_is_near_what_its_compiler_needs():
         )
         assert 1 < planned / row["program"]["total"] < 1.15
         excess.append(planned - row["program"]["total"])
-    # What is too much are temporaries of a chunk, which stay the same.
+    # The excess is temporaries of a chunk, which do not grow.
     assert max(excess) - min(excess) < 0.02 * rows[-1]["program"]["total"]

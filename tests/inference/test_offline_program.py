@@ -1,4 +1,4 @@
-"""A reconstruction in three programs: the answer of one, a part of its memory."""
+"""A reconstruction in three programs equals that of one and needs less memory."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from zipmap_jax.convert.hub import LoadedModel
 from zipmap_jax.inference.buckets import Bucket, bucket_of, fill
 from zipmap_jax.inference.compile import Program, forget_programs
 from zipmap_jax.inference.offline_program import OfflineProgram, phases_of
+from zipmap_jax.inference.options import ComputeOptions
 from zipmap_jax.inference.reconstruct import predict, predict_scenes
 from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.zipmap import ZipMap
@@ -56,15 +57,15 @@ def whole(config: ZipMapConfig, views: int, chunk: int | None) -> Any:
 
 
 def expected(config: ZipMapConfig, images: np.ndarray, bucket: Bucket) -> Prediction:
-    """What `update` says of a scene alone, with the padding and the chunks of a bucket."""
+    """The result of `update` for one scene, with the padding and the chunks of a bucket."""
     filled, valid = fill([images], dataclasses.replace(bucket, scenes=1))
     views = Views(filled.astype(np.float32) / 255, valid)  # type: ignore[arg-type]
     return whole(config, bucket.views, bucket.chunk)(random_params(config), views)
 
 
-def check(got: Prediction, want: Prediction, views: int) -> None:
+def check(actual: Prediction, desired: Prediction, views: int) -> None:
     for name in ("depth", "depth_conf", "w2c", "intrinsics"):
-        a, b = getattr(got, name), getattr(want, name)[:, :views]
+        a, b = getattr(actual, name), getattr(desired, name)[:, :views]
         assert isinstance(a, np.ndarray)
         assert a.shape == b.shape
         scale = np.abs(b[np.isfinite(b)]).max()  # random cameras may have no field of view
@@ -76,38 +77,37 @@ def check(got: Prediction, want: Prediction, views: int) -> None:
     [(OFFLINE, 2), (OFFLINE, None), (ATTENTION, 3)],
     ids=["chunks", "one chunk", "attention"],
 )
-def test_the_answer_is_that_of_one_program(config: ZipMapConfig, chunk: int | None) -> None:
-    """Seven views are filled up to eight or nine."""
+def test_result_equals_that_of_one_program(config: ZipMapConfig, chunk: int | None) -> None:
+    """Seven views are padded to eight or nine."""
     bucket = bucket_of(7, SIZE, chunk=chunk)
     assert bucket.views > 7
-    got = predict(loaded(config), IMAGES, chunk=chunk)
-    check(got, expected(config, IMAGES, bucket), 7)
+    actual = predict(loaded(config), IMAGES, ComputeOptions(chunk))
+    check(actual, expected(config, IMAGES, bucket), 7)
 
 
-def test_scenes_of_a_batch_keep_apart() -> None:
+def test_scenes_of_a_batch_are_independent() -> None:
     bucket = Bucket(8, *SIZE, scenes=3, chunk=2)
     scenes = [IMAGES, 1 - IMAGES[:5]]
-    for got, images in zip(
-        predict_scenes(loaded(OFFLINE), scenes, bucket, "none"), scenes, strict=True
-    ):
-        check(got, expected(OFFLINE, images, bucket), len(images))
+    predictions = predict_scenes(loaded(OFFLINE), scenes, bucket, "none")
+    for actual, images in zip(predictions, scenes, strict=True):
+        check(actual, expected(OFFLINE, images, bucket), len(images))
 
 
-def test_chunks_of_devices_go_where_they_belong() -> None:
-    """Two scenes on two devices, which have two chunks each."""
+def test_scenes_and_chunks_over_two_devices() -> None:
+    """Each device has two chunks."""
     bucket = Bucket(8, *SIZE, scenes=2, chunk=2, devices=2)
     scenes = [IMAGES, 1 - IMAGES[:5]]
-    found = predict_scenes(loaded(OFFLINE), scenes, bucket, "none")
-    for got, images in zip(found, scenes, strict=True):
-        want = expected(OFFLINE, images, dataclasses.replace(bucket, devices=1))
-        for a, b in ((got.depth, want.depth), (got.depth_conf, want.depth_conf)):
+    predictions = predict_scenes(loaded(OFFLINE), scenes, bucket, "none")
+    for actual, images in zip(predictions, scenes, strict=True):
+        alone = expected(OFFLINE, images, dataclasses.replace(bucket, devices=1))
+        for a, b in ((actual.depth, alone.depth), (actual.depth_conf, alone.depth_conf)):
             b = b[:, : len(images)]
-            # Sums of the gradients, in another order.
+            # The gradients are summed in another order.
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
 
 
 def compiled_during(views: int) -> int:
-    """How many programs the compiler makes for so many views, two at a time."""
+    """Number of programs that are compiled for these views, two at a time."""
     count, images = [0], np.zeros((views, 8, 8, 3), np.uint8)
 
     def listen(event: str, seconds: float, **details: Any) -> None:
@@ -117,40 +117,40 @@ def compiled_during(views: int) -> int:
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
         forget_programs()
-        predict(echo_model(), images, chunk=2)
+        predict(echo_model(), images, ComputeOptions(2))
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     return count[0]
 
 
-def test_all_chunks_share_the_programs() -> None:
+def test_all_chunks_use_the_same_programs() -> None:
     two_chunks, four_chunks = compiled_during(4), compiled_during(8)
     assert 3 <= two_chunks == four_chunks
 
 
-def test_the_heads_take_the_number_of_the_chunk() -> None:
+def test_decode_selects_the_chunk_by_its_index() -> None:
     bucket = Bucket(6, *SIZE, chunk=2)
     phase = phases_of(ZipMap(OFFLINE), random_params(OFFLINE), bucket)["decode"]
     taps, index = phase.arguments
     assert (taps.shape[0], index.shape) == (3, ())
-    found = phase.compile(random_params(OFFLINE)).run
-    assert found.memory_analysis().output_size_in_bytes < 1.1 * 2 * 2 * 28 * 42 * 4
+    decode = phase.compile(random_params(OFFLINE)).run
+    assert decode.memory_analysis().output_size_in_bytes < 1.1 * 2 * 2 * 28 * 42 * 4
     values = np.random.default_rng(1).random(taps.shape, np.float32)
-    of = [found(random_params(OFFLINE), values, np.int32(i)) for i in (0, 1)]
-    again = found(random_params(OFFLINE), values[::-1].copy(), np.int32(2))
-    for first, second, same in zip(*of, again, strict=True):
+    outputs = [decode(random_params(OFFLINE), values, np.int32(i)) for i in (0, 1)]
+    again = decode(random_params(OFFLINE), values[::-1].copy(), np.int32(2))
+    for first, second, same in zip(*outputs, again, strict=True):
         assert first.shape == (1, 1, 2, *SIZE)
         assert np.abs(first - second).max() > 1e-3
         np.testing.assert_array_equal(first, same)
 
 
-def test_progress_of_every_chunk() -> None:
-    """Each is embedded, zipped (all at once) and predicted."""
+def test_progress_reports_every_chunk() -> None:
+    """Chunks are encoded and decoded one by one and mixed together."""
     calls = []
     predict(
         echo_model(),
         np.zeros((6, 8, 8, 3), np.uint8),
-        chunk=2,
+        ComputeOptions(2),
         rounded=False,
         progress=lambda *call: calls.append(call),
     )
@@ -158,32 +158,32 @@ def test_progress_of_every_chunk() -> None:
     assert running == [(done, 9) for done in (0, 1, 2, 3, 6, 7, 8, 9)]
 
 
-def test_the_device_never_holds_all_images_or_predictions() -> None:
-    """Of eight chunks, two at most; the tokens are there until the heads begin."""
-    views, seen = 16, []
+def test_device_holds_at_most_two_chunks_of_images_and_predictions() -> None:
+    """The tokens of all eight chunks are released before the first one is decoded."""
+    views, samples = 16, []
     images = np.random.default_rng(0).integers(0, 256, (views, *SIZE, 3), np.uint8)
     programs: list[Program] = []
     held = {x.unsafe_buffer_pointer() for x in jax.live_arrays()}
 
     def look(stage: str, done: int, total: int) -> None:
         if stage == "running":
-            # Arrays on their way to the host are listed twice.
+            # Arrays that are being copied to the host are listed twice.
             buffers = {x.unsafe_buffer_pointer(): x.shape for x in jax.live_arrays()}
             new = [shape for place, shape in buffers.items() if place not in held]
             of_images = sum(s[-4] for s in new if s[-3:] == (*SIZE, 3))
             of_depth = sum(s[-3] for s in new if s[-2:] == SIZE)
             of_tokens = sum(s[0] for s in new if len(s) == 5 and s[-1] == OFFLINE.width)
-            seen.append((done / total, of_images, of_depth, of_tokens))
+            samples.append((done / total, of_images, of_depth, of_tokens))
 
-    predict(loaded(OFFLINE), images, chunk=2, progress=look, on_program=programs.append)
-    assert 0 < max(of_images for _, of_images, _, _ in seen) <= 4
-    assert max(of_depth for _, _, of_depth, _ in seen) == 2 * 4  # and its confidence
-    assert {of_tokens for share, _, _, of_tokens in seen if 0 < share < 1 / 3} == {8}
-    assert {of_tokens for share, _, _, of_tokens in seen if share > 2 / 3} == {0}
+    predict(loaded(OFFLINE), images, ComputeOptions(2), progress=look, on_program=programs.append)
+    assert 0 < max(of_images for _, of_images, _, _ in samples) <= 4
+    assert max(of_depth for _, _, of_depth, _ in samples) == 2 * 4  # and its confidence
+    assert {of_tokens for share, _, _, of_tokens in samples if 0 < share < 1 / 3} == {8}
+    assert {of_tokens for share, _, _, of_tokens in samples if share > 2 / 3} == {0}
     assert isinstance(programs[0].run, OfflineProgram)
 
 
-def test_only_models_without_a_window_come_in_phases() -> None:
+def test_streaming_model_has_no_phases() -> None:
     model = ZipMap(STREAMING)
     params = random_params(model.config)
     with pytest.raises(ValueError, match=r"streaming model zips 1 views after the other.* update"):

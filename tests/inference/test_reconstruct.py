@@ -9,6 +9,7 @@ from PIL import Image
 
 from zipmap_jax.inference.compile import Program
 from zipmap_jax.inference.memory import MemoryEstimate, estimate_memory
+from zipmap_jax.inference.options import ComputeOptions
 from zipmap_jax.inference.reconstruct import predict, reconstruct
 from zipmap_jax.inference.scene_plan import default_size
 from zipmap_jax.models.config import ZipMapConfig
@@ -27,7 +28,7 @@ def photos(tmp_path):
     return tmp_path
 
 
-def test_from_a_folder_to_a_scene(photos, echo):
+def test_scene_of_a_folder(photos, echo):
     calls, estimates = [], []
     scene = reconstruct(
         echo(name="echo model"),
@@ -51,8 +52,8 @@ def test_from_a_folder_to_a_scene(photos, echo):
     assert estimate.workload.network_size == (32, 32)
 
 
-def test_depth_is_where_the_picture_is(echo):
-    """The stand-in's depth is 1 + red: on the original grid it must line up with the photograph."""
+def test_depth_is_aligned_with_the_image(echo):
+    """The model's depth is 1 + red."""
     image = np.zeros((128, 96, 3), np.uint8)
     image[40:60, 30:50, 0] = 255
     scene = reconstruct(echo(), [image], mode="pad")
@@ -74,7 +75,7 @@ def test_chunk_pads_and_drops_views(photos, echo, chunk):
     np.testing.assert_array_equal(scene.w2c, reference.w2c)
 
 
-def test_one_image_is_enough(photos, echo):
+def test_scene_of_one_image(photos, echo):
     scene = reconstruct(echo(), photos / "0.png")
     assert len(scene) == 1
     np.testing.assert_array_equal(scene.w2c, np.eye(4)[None])
@@ -85,14 +86,14 @@ def test_video_frames_carry_times(make_video, echo):
     assert scene.times == (0.75, 2.75)
 
 
-def test_size_comes_from_the_call_the_card_or_the_model(photos, echo):
+def test_size_is_that_of_the_call_the_card_or_the_model(photos, echo):
     assert default_size(echo()) == 32
     assert default_size(echo(size=48)) == 48
     assert reconstruct(echo(size=48), photos / "0.png").network_size == (36, 48)
     assert reconstruct(echo(size=48), photos / "0.png", size=64).network_size == (48, 64)
 
 
-def test_exif_is_a_choice(tmp_path, echo):
+def test_exif_orientation_is_optional(tmp_path, echo):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (64, 48)).save(tmp_path / "a.png", exif=exif)
@@ -100,7 +101,7 @@ def test_exif_is_a_choice(tmp_path, echo):
     assert reconstruct(echo(), tmp_path, exif=False).depth[0].shape == (48, 64)
 
 
-def test_too_small_an_image_is_left_out_or_an_error(photos, echo):
+def test_too_small_image_is_left_out_or_raises(photos, echo):
     Image.new("RGB", (1, 1)).save(photos / "9.png")
     with pytest.warns(UserWarning, match=r"left out: 9\.png: .* at least 8x8 pixels, got 1x1"):
         assert len(reconstruct(echo(), photos)) == 3
@@ -120,7 +121,7 @@ def test_too_small_an_image_is_left_out_or_an_error(photos, echo):
         (dict(fps=0), "fps must be a positive number"),
     ],
 )
-def test_bad_options_fail_before_reading(tmp_path, echo, options, message):
+def test_bad_options_raise_before_reading(tmp_path, echo, options, message):
     (tmp_path / "a.jpg").write_text("unreadable")
     with pytest.raises(ValueError, match=message):
         reconstruct(echo(), tmp_path, **options)
@@ -131,7 +132,7 @@ def test_size_zero_is_refused(photos, echo):
         reconstruct(echo(), photos, size=0)
 
 
-def test_out_of_memory_becomes_advice(photos, echo):
+def test_out_of_memory_names_a_remedy(photos, echo):
     with pytest.raises(ValueError, match=r"memory ran out: use a chunk of 1 \(now 3\)"):
         reconstruct(echo(failure="too much"), photos)
 
@@ -142,33 +143,33 @@ def test_out_of_memory_of_the_accelerator(photos, echo, monkeypatch):
 
     monkeypatch.setattr(
         "zipmap_jax.inference.reconstruct.compiled_update",
-        lambda *args: Program(program, args[-1], 0.0, cached=False),
+        lambda model, params, bucket, *_: Program(program, bucket, 0.0, cached=False),
     )
     with pytest.raises(ValueError, match=r"use at most 1 views \(now 3\)"):
         reconstruct(echo(), photos, chunk=1)
 
 
-def test_other_failures_are_not_disguised(photos, echo, monkeypatch):
+def test_other_errors_are_passed_on(photos, echo, monkeypatch):
     def program(*args):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
     monkeypatch.setattr(
         "zipmap_jax.inference.reconstruct.compiled_update",
-        lambda *args: Program(program, args[-1], 0.0, cached=False),
+        lambda model, params, bucket, *_: Program(program, bucket, 0.0, cached=False),
     )
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
         reconstruct(echo(), photos)
 
 
-def test_lack_of_memory_is_announced(photos, echo, monkeypatch):
+def test_lack_of_memory_warns(photos, echo, monkeypatch):
     monkeypatch.setattr("zipmap_jax.inference.reconstruct.free_memory", lambda: (None, 1000))
     with pytest.warns(UserWarning, match="memory for 3 views .* use a smaller network size"):
         reconstruct(echo(), photos, chunk=1)
 
 
-def test_work_that_would_end_the_program_is_not_begun(photos, echo, monkeypatch):
+def test_hopeless_lack_of_memory_raises(photos, echo, monkeypatch):
     monkeypatch.setattr("zipmap_jax.inference.reconstruct.free_memory", lambda: (None, 1000))
-    with pytest.raises(ValueError, match=r"memory for 3 views .* give a chunk yourself"):
+    with pytest.raises(ValueError, match=r"memory for 3 views .* set a chunk to run"):
         reconstruct(echo(), photos)
 
 
@@ -183,8 +184,8 @@ MICRO = ZipMapConfig(
 )
 
 
-def test_padded_views_do_not_change_the_real_models_answer(echo):
-    """Three views against the same padded to four, in chunks of two (sums in another order)."""
+def test_padding_does_not_change_the_result_of_a_zipmap(echo):
+    """Three views equal the same padded to four, in chunks of two, up to summation order."""
     model = ZipMap(MICRO)
     shapes = jax.eval_shape(model.init, jax.random.key(0))  # much faster than a real init
     params = jax.tree.map(lambda x: RNG.normal(0, 0.2, x.shape).astype(np.float32), shapes)
@@ -192,7 +193,7 @@ def test_padded_views_do_not_change_the_real_models_answer(echo):
     images = RNG.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     programs = []
     whole, chunked = (
-        predict(loaded, images, chunk=chunk, rounded=rounded, on_program=programs.append)
+        predict(loaded, images, ComputeOptions(chunk), rounded, on_program=programs.append)
         for chunk, rounded in ((None, False), (2, True))
     )
     assert [(p.bucket.views, p.bucket.chunk) for p in programs] == [(3, None), (4, 2)]
@@ -204,8 +205,8 @@ def test_padded_views_do_not_change_the_real_models_answer(echo):
         assert np.linalg.norm(a[finite] - b[finite]) <= 1e-5 * np.linalg.norm(a[finite])
 
 
-def test_neighbouring_counts_share_a_program(photos, echo):
-    """Three and four views in one call each: the second compiles nothing."""
+def test_similar_numbers_of_views_use_one_program(photos, echo):
+    """Three and four views have the same bucket."""
     programs = []
     model, names = echo(), [photos / f"{i}.png" for i in range(2)]
     for inputs in ([*names, photos / "1.png"], [*names, *names]):
@@ -214,12 +215,12 @@ def test_neighbouring_counts_share_a_program(photos, echo):
     assert programs[0].bucket.views == 4
 
 
-def test_views_are_not_rounded_up_where_that_would_not_fit(photos, echo, monkeypatch):
+def test_views_are_rounded_up_only_if_that_fits(photos, echo, monkeypatch):
     programs = []
 
     def estimate(workload, *free):
-        found = estimate_memory(workload, None, None)
-        return dataclasses.replace(found, free_host=0) if workload.views > 3 else found
+        unlimited = estimate_memory(workload, None, None)
+        return dataclasses.replace(unlimited, free_host=0) if workload.views > 3 else unlimited
 
     monkeypatch.setattr("zipmap_jax.inference.scene_plan.estimate_memory", estimate)
     scene = reconstruct(echo(), photos, on_program=programs.append)

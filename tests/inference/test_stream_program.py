@@ -1,4 +1,4 @@
-"""A stream goes through one program, call after call, with the answer of one call."""
+"""Many calls of one program equal one call with all views of a stream."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from tests.cli.conftest import MICRO
 from zipmap_jax.convert.hub import LoadedModel
 from zipmap_jax.inference.buckets import Bucket, bucket_of, fill
 from zipmap_jax.inference.compile import compiled_update, forget_programs
+from zipmap_jax.inference.options import ComputeOptions
 from zipmap_jax.inference.reconstruct import predict, predict_scenes
-from zipmap_jax.inference.stream_program import StreamProgram, one_call
+from zipmap_jax.inference.stream_program import StreamProgram, bucket_of_call
 from zipmap_jax.models.config import ZipMapConfig
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.structs import Prediction, Views
@@ -25,7 +26,7 @@ SIZE = (28, 42)
 STREAMING = dataclasses.replace(
     MICRO, variant="streaming", window=1, camera=dataclasses.replace(MICRO.camera, kind="mlp")
 )
-# Its cameras are compared with each other, so that all views have to come together.
+# Its camera head attends to all views, so one call takes all of them.
 COMPARING = dataclasses.replace(STREAMING, camera=MICRO.camera)
 MARKING = dataclasses.replace(STREAMING, affine_invariant=False)
 WINDOWS = dataclasses.replace(STREAMING, window=3)
@@ -46,13 +47,13 @@ def update(config: ZipMapConfig) -> Any:
     return jax.jit(lambda p, views: model.update(p, model.init_state(p), views, chunk=2)[1])
 
 
-def check(got: Prediction, config: ZipMapConfig, images: np.ndarray) -> None:
-    """Against one call over all views of a scene, two of them at a time."""
-    want = update(config)(
+def check(actual: Prediction, config: ZipMapConfig, images: np.ndarray) -> None:
+    """Compares with one call over all views of a scene, two of them at a time."""
+    desired = update(config)(
         loaded(config).params, Views(jnp.asarray(images[None], jnp.float32) / 255)
     )
     for name in ("depth", "depth_conf", "w2c", "intrinsics"):
-        a, b = getattr(got, name), getattr(want, name)
+        a, b = getattr(actual, name), getattr(desired, name)
         assert isinstance(a, np.ndarray)
         assert a.shape == b.shape
         scale = np.abs(b[np.isfinite(b)]).max()  # random cameras may have no field of view
@@ -71,32 +72,32 @@ def check(got: Prediction, config: ZipMapConfig, images: np.ndarray) -> None:
     ],
     ids=["by two", "by three", "at once", "windows", "cameras compared", "first view marked"],
 )
-def test_the_answer_is_that_of_one_update(
+def test_result_equals_that_of_one_update(
     config: ZipMapConfig, chunk: int | None, calls: int
 ) -> None:
-    told, programs = [], []
-    got = predict(
+    calls_made, programs = [], []
+    actual = predict(
         loaded(config),
         IMAGES,
-        chunk=chunk,
-        progress=lambda *call: told.append(call),
+        ComputeOptions(chunk),
+        progress=lambda *call: calls_made.append(call),
         on_program=programs.append,
     )
-    check(got, config, IMAGES)
+    check(actual, config, IMAGES)
     assert isinstance(programs[0].run, StreamProgram)
-    running = [call for call in told if call[0] == "running"]
+    running = [call for call in calls_made if call[0] == "running"]
     assert running == [("running", i, calls) for i in range(calls + 1)]
 
 
-def test_scenes_of_a_batch_keep_apart() -> None:
+def test_scenes_of_a_batch_are_independent() -> None:
     bucket = Bucket(8, *SIZE, scenes=3, chunk=2)
     scenes = [IMAGES, 1 - IMAGES]
-    found = predict_scenes(loaded(STREAMING), scenes, bucket, "none")
-    for got, images in zip(found, scenes, strict=True):
-        check(got, STREAMING, images)
+    predictions = predict_scenes(loaded(STREAMING), scenes, bucket, "none")
+    for actual, images in zip(predictions, scenes, strict=True):
+        check(actual, STREAMING, images)
 
 
-def test_one_program_serves_every_length() -> None:
+def test_streams_of_any_length_use_one_program() -> None:
     count = [0]
 
     def listen(event: str, seconds: float, **details: Any) -> None:
@@ -105,10 +106,10 @@ def test_one_program_serves_every_length() -> None:
 
     model = loaded(STREAMING)
     forget_programs()
-    predict(model, IMAGES[:3], chunk=2)
+    predict(model, IMAGES[:3], ComputeOptions(2))
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        predict(model, IMAGES, chunk=2)
+        predict(model, IMAGES, ComputeOptions(2))
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert count == [0]
@@ -119,10 +120,10 @@ def test_one_program_serves_every_length() -> None:
     assert [program.bucket for program in runs] == [three, seven]
 
 
-def test_the_device_holds_two_chunks_at_most() -> None:
+def test_device_holds_at_most_two_chunks() -> None:
     images = np.random.default_rng(0).integers(0, 256, (16, *SIZE, 3), np.uint8)
     held = {x.unsafe_buffer_pointer() for x in jax.live_arrays()}
-    most = {"images": 0, "depth": 0}
+    maxima = {"images": 0, "depth": 0}
 
     def look(stage: str, done: int, total: int) -> None:
         if stage == "running":
@@ -132,15 +133,15 @@ def test_the_device_holds_two_chunks_at_most() -> None:
                 "images": sum(s[1] for s in new if s[2:] == (*SIZE, 3)),
                 "depth": sum(s[1] for s in new if s[2:] == SIZE),
             }
-            most.update({name: max(most[name], number) for name, number in now.items()})
+            maxima.update({name: max(maxima[name], number) for name, number in now.items()})
 
-    predict(loaded(STREAMING), images, chunk=2, progress=look)
-    assert most["images"] <= 4  # of a call under way nothing is listed
-    assert 0 < most["depth"] <= 2 * 4  # and its confidence
+    predict(loaded(STREAMING), images, ComputeOptions(2), progress=look)
+    assert maxima["images"] <= 4  # those of a running call are not listed
+    assert 0 < maxima["depth"] <= 2 * 4  # and its confidence
 
 
-def test_norms_are_those_of_the_beginning() -> None:
-    """They shrink by 1e-5 in every call that takes those of the state that it is given."""
+def test_steps_restore_the_initial_norms() -> None:
+    """The norms of a step's own state would shrink by 1e-5 per call."""
     model = loaded(STREAMING)
     run: Any = compiled_update(model.model, model.params, Bucket(8, *SIZE, chunk=2)).run
     begin = state = run.start(model.params)
@@ -151,14 +152,14 @@ def test_norms_are_those_of_the_beginning() -> None:
         assert np.median(np.abs(np.linalg.norm(w, axis=-2) / norm - 1)) < 1.5e-5
 
 
-def test_steps_of_a_caller_are_those_of_the_program() -> None:
+def test_single_steps_equal_the_whole_stream() -> None:
     model = loaded(STREAMING)
     images, valid = fill([IMAGES], Bucket(7, *SIZE))
     program = compiled_update(model.model, model.params, Bucket(8, *SIZE, chunk=3)).run
     assert isinstance(program, StreamProgram)
     whole = program(model.params, Views(images, valid), lambda done, total: None)  # type: ignore[arg-type]
     state = program.init(model.params)
-    for begin in range(0, 7, 2):  # fewer than the program takes: the rest is padding
+    for begin in range(0, 7, 2):  # fewer than the program's 3
         before = state
         span = slice(begin, begin + 2)
         state, prediction = program.step(state, Views(images[:, span]))  # type: ignore[arg-type]
@@ -172,17 +173,17 @@ def test_steps_of_a_caller_are_those_of_the_program() -> None:
     assert all(not x.is_deleted() for x in jax.tree.leaves(state.params))
 
 
-def test_what_a_call_takes() -> None:
+def test_views_of_a_call() -> None:
     bucket = Bucket(24, *SIZE, chunk=8)
-    assert one_call(ZipMap(STREAMING), bucket) == Bucket(8, *SIZE)
-    assert one_call(ZipMap(WINDOWS), bucket) == Bucket(6, *SIZE)
-    assert one_call(ZipMap(WINDOWS), Bucket(24, *SIZE, chunk=2)) == Bucket(3, *SIZE, chunk=2)
-    assert one_call(ZipMap(STREAMING), Bucket(5, *SIZE)) == Bucket(5, *SIZE)
+    assert bucket_of_call(ZipMap(STREAMING), bucket) == Bucket(8, *SIZE)
+    assert bucket_of_call(ZipMap(WINDOWS), bucket) == Bucket(6, *SIZE)
+    assert bucket_of_call(ZipMap(WINDOWS), Bucket(24, *SIZE, chunk=2)) == Bucket(3, *SIZE, chunk=2)
+    assert bucket_of_call(ZipMap(STREAMING), Bucket(5, *SIZE)) == Bucket(5, *SIZE)
     for config in (MICRO, COMPARING, MARKING):
-        assert one_call(ZipMap(config), bucket) == bucket
+        assert bucket_of_call(ZipMap(config), bucket) == bucket
 
 
-def test_every_stream_begins_anew_and_its_last_call_is_filled_up() -> None:
+def test_streams_are_independent_and_their_last_call_is_padded() -> None:
     model = loaded(STREAMING)
     bucket = Bucket(8, *SIZE, chunk=4)
     images, valid = fill([IMAGES[:6]], bucket)

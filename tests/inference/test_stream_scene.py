@@ -1,4 +1,4 @@
-"""A stream is read, predicted and assembled chunk by chunk, as if all were done at once."""
+"""A stream is read, predicted and assembled chunk by chunk, with the result of one call."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from zipmap_jax.inference.reconstruct import reconstruct
 from zipmap_jax.inference.scene_plan import ScenePlan
 
 VIEWS, CHUNK = 30, 4
-pytestmark = pytest.mark.filterwarnings("ignore:the model gave view")
-"""Its weights are random."""
+pytestmark = pytest.mark.filterwarnings("ignore:the model predicted an impossible")
+"""The weights are random."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def alive(monkeypatch):
-    """Decoded frames that are referenced anywhere: now, and at most."""
+    """Number of decoded frames in memory, now and at most."""
     count, lock, read = {"now": 0, "max": 0}, threading.Lock(), frames.decode.read_image
 
     def drop():
@@ -66,7 +66,7 @@ def test_frames_in_memory_are_bounded(folder, tmp_path, alive, monkeypatch):
     assert alive["now"] == 0
 
 
-def test_the_result_is_that_of_all_views_at_once(folder, tmp_path, monkeypatch):
+def test_result_equals_that_of_all_views_at_once(folder, tmp_path, monkeypatch):
     stages = []
     scene = run(folder, tmp_path, progress=lambda *call: stages.append(call))
     calls = -(-VIEWS // CHUNK)
@@ -75,7 +75,7 @@ def test_the_result_is_that_of_all_views_at_once(folder, tmp_path, monkeypatch):
     assert [call for call in stages if call[0] == "reading"][-1] == ("reading", VIEWS, VIEWS)
     assert not [call for call in stages if call[0] == "assembling"]
 
-    monkeypatch.setattr(ScenePlan, "in_calls", property(lambda self: False))
+    monkeypatch.setattr(ScenePlan, "several_calls", property(lambda self: False))
     whole = run(folder, tmp_path)
     assert whole.names == scene.names
     np.testing.assert_array_equal(whole.w2c, scene.w2c)
@@ -86,7 +86,7 @@ def test_the_result_is_that_of_all_views_at_once(folder, tmp_path, monkeypatch):
             np.testing.assert_array_equal(one, other)
 
 
-def test_an_image_that_cannot_be_read_is_left_out(folder, tmp_path):
+def test_unreadable_image_is_left_out(folder, tmp_path):
     path = folder / "07.png"
     path.write_bytes(path.read_bytes()[:1500])
     stages = []
@@ -100,7 +100,7 @@ def test_an_image_that_cannot_be_read_is_left_out(folder, tmp_path):
         run(folder, tmp_path, strict=True)
 
 
-def test_files_beyond_the_budget_go_with_the_scene(folder, tmp_path, monkeypatch):
+def test_files_are_removed_with_the_scene(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "results_in_memory", lambda free: 40_000)
     scene = run(folder, tmp_path)
     (scratch,) = tmp_path.glob(".zipmap-*")

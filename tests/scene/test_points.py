@@ -9,7 +9,7 @@ from tests.scenes import room
 from zipmap_jax.scene.points import confidence_threshold, depth_edges, point_cloud
 
 
-def test_points_lie_where_their_pixels_see_them() -> None:
+def test_points_project_to_their_pixels() -> None:
     scene = room(3, (30, 40), mixed=True, border=2)
     cloud = point_cloud(scene, conf_threshold=0, max_points=None)
     assert cloud.positions.dtype == np.float32
@@ -34,13 +34,13 @@ def test_points_lie_where_their_pixels_see_them() -> None:
 def test_confidence_threshold_is_a_percentile_over_the_selected_views(percent: float) -> None:
     scene, chosen = room(4, (24, 32), border=3), [1, 3]
     cloud = point_cloud(scene, conf_threshold=percent, max_points=None, views=chosen)
-    seen = np.concatenate([scene.confidence[i][np.isfinite(scene.depth[i])] for i in chosen])
-    wanted = seen[seen >= np.percentile(seen, percent)]
-    np.testing.assert_array_equal(np.sort(cloud.confidence), np.sort(wanted))
+    known = np.concatenate([scene.confidence[i][np.isfinite(scene.depth[i])] for i in chosen])
+    expected = known[known >= np.percentile(known, percent)]
+    np.testing.assert_array_equal(np.sort(cloud.confidence), np.sort(expected))
     assert set(cloud.view) <= set(chosen)
 
 
-def test_equal_confidence_is_never_left_out() -> None:
+def test_equal_confidence_keeps_all_pixels() -> None:
     scene = room(2, (24, 32))
     flat = tuple(np.full_like(c, 1.5) for c in scene.confidence)
     cloud = point_cloud(dataclasses.replace(scene, confidence=flat), conf_threshold=90)
@@ -95,7 +95,7 @@ def test_edge_filter_widens_with_interpolated_depth() -> None:
     assert len(wide) < len(fine) < len(every)
 
 
-def test_nothing_known_gives_an_empty_cloud() -> None:
+def test_unknown_depth_gives_an_empty_cloud() -> None:
     scene = room(2, (24, 32))
     unknown = tuple(np.full_like(d, np.nan) for d in scene.depth)
     cloud = point_cloud(dataclasses.replace(scene, depth=unknown))
@@ -114,6 +114,6 @@ def test_nothing_known_gives_an_empty_cloud() -> None:
         ({"sampling": "best"}, "not 'best'"),
     ],
 )
-def test_bad_arguments_are_named(argument: dict, words: str) -> None:
+def test_bad_arguments_are_refused(argument: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         point_cloud(room(2, (12, 16)), **argument)

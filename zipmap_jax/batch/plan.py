@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from zipmap_jax.batch.scenes import SceneInput
 from zipmap_jax.images.options import ReadOptions
-from zipmap_jax.images.sources import ImageSource, evenly_spaced, list_sources
+from zipmap_jax.images.sources import ImageSource, list_sources
 from zipmap_jax.inference.buckets import Bucket
-from zipmap_jax.inference.memory import Workload, beside, free_memory
+from zipmap_jax.inference.memory import Workload, free_before_loading, free_memory
 from zipmap_jax.inference.options import ComputeOptions
 from zipmap_jax.inference.scene_plan import Free, plan_scene
 from zipmap_jax.structs import Progress
@@ -68,8 +68,7 @@ def sources_of(scene: SceneInput, options: BatchOptions) -> list[ImageSource]:
     Raises:
       UserError: the scene has none.
     """
-    read = options.read
-    return evenly_spaced(list_sources(str(scene.path), read.fps, read.strict), read.max_views)
+    return list_sources(str(scene.path), options.read)
 
 
 def plan_scenes(
@@ -86,7 +85,7 @@ def plan_scenes(
       options: see there.
       progress: called as `progress("planning", done, total)`.
     """
-    free = beside(free_memory(), model.params)
+    free = free_before_loading(free_memory(), model.params)
 
     def plan(scene: SceneInput) -> PlannedScene | Exception:
         try:

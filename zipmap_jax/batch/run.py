@@ -37,9 +37,9 @@ from zipmap_jax.export import OutputError, write_all
 from zipmap_jax.geometry.pixel_map import PixelMap
 from zipmap_jax.inference.assemble import SceneBuilder
 from zipmap_jax.inference.buckets import Bucket, bucket_of
-from zipmap_jax.inference.memory import free_memory, host_bytes, results_in_memory, smaller
+from zipmap_jax.inference.memory import free_memory, host_bytes, memory_remedy, results_in_memory
 from zipmap_jax.inference.reconstruct import predict_scenes, read_views
-from zipmap_jax.inference.stream_program import one_call
+from zipmap_jax.inference.stream_program import bucket_of_call
 from zipmap_jax.scene.store import SceneStore
 from zipmap_jax.structs import Prediction, Progress
 
@@ -254,7 +254,7 @@ class _Batch:
     def _advice(self, planned: PlannedScene, bucket: Bucket) -> str:
         if bucket.scenes > 1:
             return f"use a --batch-size of {bucket.scenes // 2} (now {bucket.scenes})"
-        return smaller(planned.workload)
+        return memory_remedy(planned.workload)
 
     def _clock(self, stage: str, done: int, total: int) -> None:
         if stage == "compiling":
@@ -263,7 +263,7 @@ class _Batch:
             self.since = now
 
     def _announce(self, program: Program) -> None:
-        known = one_call(self.model.model, program.bucket)
+        known = bucket_of_call(self.model.model, program.bucket)
         if known in self.programs:
             return
         self.programs.add(known)

@@ -18,9 +18,9 @@ from zipmap_jax.compilation import target as h200
 from zipmap_jax.compilation.memory import ProgramMemory, program_memory
 from zipmap_jax.errors import UserError, is_out_of_memory
 from zipmap_jax.inference.buckets import Bucket
-from zipmap_jax.inference.memory import STREAMED, device_bytes, free_memory, workload_of
+from zipmap_jax.inference.memory import STREAM_CHUNK, device_bytes, free_memory, workload_of
 from zipmap_jax.inference.offline_program import Phase, phases_of
-from zipmap_jax.inference.stream_program import one_call, stream_phase
+from zipmap_jax.inference.stream_program import bucket_of_call, stream_phase
 from zipmap_jax.models.api import Model, in_stored_formats
 from zipmap_jax.models.config import Mixer
 from zipmap_jax.nn.config import POLICIES, Policy
@@ -151,7 +151,7 @@ def _tasks(config: MemoryConfig, policy: Policy) -> list[Task]:
 
     def chunk(views: int) -> int | None:
         if config.streaming and config.chunk is None:
-            return STREAMED if views > STREAMED else None
+            return STREAM_CHUNK if views > STREAM_CHUNK else None
         return config.chunk or even_chunk(views)
 
     return [
@@ -204,7 +204,7 @@ def _phases(task: Task, params: Any, sharding: Any) -> dict[str, ProgramMemory]:
     """Bytes on the device while each program of a reconstruction runs."""
     bucket, points = Bucket(task.padded, *task.size, chunk=task.chunk), "points" in task.heads
     if task.kind == "streaming":
-        call = one_call(task.model, bucket)
+        call = bucket_of_call(task.model, bucket)
         memory, images = _of_call(task.model, call, points, sharding)
         return {"stream": _beside_another(memory, images) if call.views < bucket.views else memory}
     phases = phases_of(task.model, params, bucket, points=points)

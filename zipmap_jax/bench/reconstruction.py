@@ -22,12 +22,12 @@ from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.compile import Program, compiled_update
 from zipmap_jax.inference.memory import (
     MemoryEstimate,
-    beside,
     estimate_memory,
+    free_before_loading,
     free_memory,
     workload_of,
 )
-from zipmap_jax.inference.scene_plan import chunk_for, padded
+from zipmap_jax.inference.scene_plan import chunk_for, with_padding
 from zipmap_jax.models.api import Model
 from zipmap_jax.structs import Views
 
@@ -124,10 +124,10 @@ def _plan(
     model: Model, params: Any, views: int, size: tuple[int, int]
 ) -> tuple[Bucket, MemoryEstimate]:
     """The program that `reconstruct` chooses, and what it expects of it."""
-    free = beside(free_memory(), params)
+    free = free_before_loading(free_memory(), params)
     work = workload_of(model, params, [size] * views, size)
     work = dataclasses.replace(work, chunk=chunk_for(work, 1, free))
-    filled = estimate_memory(padded(work), *free)
+    filled = estimate_memory(with_padding(work), *free)
     bucket = bucket_of(views, size, chunk=work.chunk, rounded=filled.fits)
     return bucket, filled if filled.fits else estimate_memory(work, *free)
 

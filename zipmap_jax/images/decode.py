@@ -1,4 +1,4 @@
-"""Photographs and arrays as 8-bit RGB frames, whatever pixel format they come in."""
+"""Photographs and arrays of any pixel format as 8-bit RGB frames."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ IMAGE_SUFFIXES = frozenset(
         *("pbm", "pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
     )
 )
-"""What counts as an image when a folder or a glob is listed; a file named explicitly may differ."""
+"""Suffixes of the images listed in a folder or a glob; a file named explicitly may have any."""
 
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_FLOAT_SLACK = 1e-3  # resampling filters overshoot a little; anything more is another unit
+_FLOAT_SLACK = 1e-3  # resampling filters overshoot by less; larger values have another unit
 _DECODING_ERRORS = (
     OSError,
     EOFError,
     SyntaxError,  # Pillow raises it for broken PNG chunks
     ValueError,
-    RuntimeError,  # of the AVIF decoder
+    RuntimeError,  # raised by the AVIF decoder
     MemoryError,  # a damaged header states sizes without limit
     struct.error,
     Image.DecompressionBombError,
@@ -41,10 +41,10 @@ _DECODING_ERRORS = (
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One picture as the user sees it, at its original size.
+    """One upright picture at its original size.
 
     Attributes:
-      image: RGB, upright (orientation tags applied).
+      image: RGB, with the recorded orientation applied.
       name: file name, or the label of a video frame or array.
       time: seconds from the first frame of the video; None for photographs and arrays.
     """
@@ -55,11 +55,11 @@ class Frame:
 
 
 def read_image(path: Path, exif: bool = True) -> Frame:
-    """Read one image file; of an animation or a multi-page file, the first picture.
+    """Reads an image file, or the first picture of an animation or a multi-page file.
 
     Args:
-      path: file to read; its content decides the format, not its name.
-      exif: apply the EXIF orientation, as viewers do.
+      path: the file; its content, not its name, determines the format.
+      exif: apply the EXIF orientation.
 
     Raises:
       UserError: the file is missing, truncated, not an image, or in an unsupported format.
@@ -73,7 +73,7 @@ def read_image(path: Path, exif: bool = True) -> Frame:
 
 
 def image_size(path: Path, exif: bool = True) -> tuple[int, int]:
-    """(height, width) that `read_image` would give, from the file's header.
+    """Returns the (height, width) of an image after `read_image`, from the file's header.
 
     Raises:
       UserError: the file is missing or not an image.
@@ -81,29 +81,29 @@ def image_size(path: Path, exif: bool = True) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            lies = exif and image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if exif else 1
     except _DECODING_ERRORS as error:
         raise UserError(_explain(path, error)) from error
-    return (width, height) if lies else (height, width)
+    return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
 
 
 def to_rgb(image: Image.Image, exif: bool = True) -> UInt8[np.ndarray, "h w 3"]:
-    """Any Pillow image as 8-bit RGB.
+    """Converts a Pillow image to 8-bit RGB.
 
     Transparent pixels are composited on white. Grey formats deeper than 8 bits are scaled, not
-    clipped: 16-bit by 255/65535; 32-bit integers and floats by the smallest of 1 (floats only),
-    255 (floats only), 65535 and their own maximum that holds their values. CMYK, YCbCr, Lab and
-    palettes are converted by Pillow without colour management.
+    clipped: 16-bit by 255/65535; 32-bit integers and floats by 255/white, where white is the
+    smallest of 1 and 255 (floats only), 65535 and the image's maximum that is not below any value.
+    Pillow converts CMYK, YCbCr, Lab and palettes without colour management.
 
     Raises:
-      UserError: a floating point image holds NaN or infinity.
+      UserError: a floating-point image holds NaN or infinity.
     """
     if exif:
         image = _upright(image)
     if image.mode.startswith(("I", "F")):
         grey = _scale_to_8_bits(image)
         return np.repeat(grey[..., None], 3, axis=-1)
-    # Parity: the reference composites mode RGBA only; here LA, PA and transparent palettes as well.
+    # Parity: the reference composites only RGBA, this function also LA, PA and palettes.
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
@@ -117,7 +117,7 @@ def _upright(image: Image.Image) -> Image.Image:
         name = getattr(image, "filename", "an image")
         warnings.warn(
             f"the EXIF orientation of {name} is damaged ({error}) and is ignored: "
-            "rotate the picture in an editor if it lies on its side",
+            "rotate the picture in an editor if it is not upright",
             stacklevel=3,
         )
         return image
@@ -126,15 +126,15 @@ def _upright(image: Image.Image) -> Image.Image:
 def _scale_to_8_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
     grey = np.asarray(image).astype(np.float64)
     if not np.isfinite(grey).all():
-        raise UserError("it holds NaN or infinite values")
+        raise UserError("it contains NaN or infinity")
     ranges = (1.0, 255.0, 65535.0) if image.mode.startswith("F") else (65535.0,)
-    top = grey.max(initial=0.0)
-    white = next((r for r in ranges if top <= r), top)
+    maximum = grey.max(initial=0.0)
+    white = next((r for r in ranges if maximum <= r), maximum)
     return np.rint(grey.clip(0.0) * (255.0 / white)).astype(np.uint8)
 
 
 def _explain(path: Path, error: BaseException) -> str:
-    """One sentence: which file, what is wrong with it, what to do."""
+    """The error in one sentence: file, cause and remedy."""
     if not path.exists():
         return f"{path} does not exist: check the path"
     if _is_heic(path):
@@ -144,8 +144,8 @@ def _explain(path: Path, error: BaseException) -> str:
             f"{path} is not an image in a known format: leave it out, or convert it to JPEG or PNG"
         )
     if isinstance(error, Image.DecompressionBombError):
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        return f"{path} is larger than {most} megapixels: resize it, or leave it out"
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        return f"{path} is larger than {limit} megapixels: resize it, or leave it out"
     reason = str(getattr(error, "strerror", None) or error).rstrip(".").replace("\n", " ")
     reason = reason or type(error).__name__
     return f"{path} cannot be read as an image ({reason}): copy or export it again, or leave it out"
@@ -161,12 +161,16 @@ def _is_heic(path: Path) -> bool:
 
 
 def from_array(array: Any, index: int = 0) -> Frame:
-    """A frame from an array [h, w, 3] of RGB: uint8, or floating point in [0, 1].
+    """Makes a frame of an RGB array [h, w, 3], uint8 or floating point in [0, 1].
 
-    Floating point is rounded to 8 bits, the format of every other source.
+    Floating-point values are rounded to 8 bits, the format of all frames.
+
+    Args:
+      array: the image.
+      index: number of the image in the name and in errors.
 
     Raises:
-      UserError: wrong shape, dtype or range, or NaN; the message names `index`.
+      UserError: the shape, the dtype or the range is wrong, or a value is NaN.
     """
     image = np.asarray(array)
     if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
@@ -186,31 +190,29 @@ def from_array(array: Any, index: int = 0) -> Frame:
 
 def _quantise(image: np.ndarray, index: int) -> UInt8[np.ndarray, "h w 3"]:
     if not np.isfinite(image).all():
-        raise UserError(
-            f"image {index} holds NaN or infinity: replace these values before reconstructing"
-        )
+        raise UserError(f"image {index} contains NaN or infinity: replace these values")
     low, high = float(image.min()), float(image.max())
     if low < -_FLOAT_SLACK or high > 1 + _FLOAT_SLACK:
         raise UserError(
-            f"image {index} must lie in [0, 1], got values from {low:g} to {high:g}: "
+            f"image {index} must have values in [0, 1], got {low:g} to {high:g}: "
             "divide by 255, or pass uint8"
         )
     return np.rint(image.astype(np.float32).clip(0, 1) * 255).astype(np.uint8)
 
 
 class UniqueNames:
-    """Names with `-2`, `-3` ... appended to the stem of those that occurred before."""
+    """Distinct names: `-2`, `-3` and so on are appended to the stem of a repeated name."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._returned: set[str] = set()
         self._counts: dict[str, int] = {}
 
     def unique(self, name: str) -> str:
-        """`name`, or the first variant of it that is not taken."""
+        """Returns `name`, or its first variant that was not returned before."""
         path, count, variant = Path(name), self._counts.get(name, 1), name
-        while variant in self._taken:
+        while variant in self._returned:
             count += 1
             variant = f"{path.stem}-{count}{path.suffix}"
         self._counts[name] = count
-        self._taken.add(variant)
+        self._returned.add(variant)
         return variant

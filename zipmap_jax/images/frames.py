@@ -1,4 +1,4 @@
-"""Frames in order, decoded ahead of their use by a bounded queue."""
+"""A bounded queue that decodes frames in order, ahead of their use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zipmap_jax.errors import UserError
 from zipmap_jax.images import decode, video
 from zipmap_jax.images.decode import Frame, UniqueNames
 from zipmap_jax.images.options import ReadOptions
-from zipmap_jax.images.sources import ImageSource, evenly_spaced, list_sources
+from zipmap_jax.images.sources import ImageSource
 from zipmap_jax.structs import Progress
 
 if TYPE_CHECKING:
@@ -29,17 +29,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 AHEAD = 8
-"""Frames that are decoded, or being decoded, before the reader asks for them."""
+"""Number of frames that are decoded ahead of the reader."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkImage:
-    """One picture at network size.
-
-    Attributes:
-      image: RGB.
-      pixel_map: the map from its pixels to those of the original.
-    """
+    """One RGB picture at network size, and the map from its pixels to those of the original."""
 
     image: UInt8[np.ndarray, "h w 3"]
     pixel_map: PixelMap
@@ -48,16 +43,15 @@ class NetworkImage:
 class FrameReader(Generic[T]):
     """Iterator of `(frame, work(frame))` in the order of the sources.
 
-    A few threads decode images, one thread decodes videos sequentially. At most `AHEAD` frames are
-    decoded before they are read; a frame that was read is not held. An image or video that cannot
-    be read is left out with a warning. Use it in a `with` block, which ends the threads and closes
-    the files.
+    Several threads decode images, one thread decodes videos. At most `AHEAD` frames are decoded
+    ahead, and the reader keeps no reference to a frame that it has returned. An unreadable image or
+    video is left out with a warning; a bad array always raises. A `with` block ends the threads and
+    closes the files.
 
     Args:
       sources: from `list_sources`.
-      options: `fps` as the sources were listed; `strict` raises the first error instead of leaving
-        out the image. Arrays are the caller's own: a bad one always raises.
-      work: called with each frame in a thread; a UserError counts as a failure to read.
+      options: those of `list_sources`; `strict` raises the first error instead of warning.
+      work: called with each frame in a thread; its UserError marks the image as unreadable.
       progress: called as `progress("reading", done, total)`.
 
     Raises:
@@ -80,7 +74,7 @@ class FrameReader(Generic[T]):
         self._sampled = _sampled_frames(sources)
         self._failures: list[str] = []
         self._names = UniqueNames()
-        self._any = False
+        self._has_read = False
         if progress:
             progress("reading", 0, self._total)
 
@@ -102,22 +96,22 @@ class FrameReader(Generic[T]):
         while (step := self._next_source()) is not None:
             result = self._result(*step)
             if result is not None:
-                frame, made = result
-                return dataclasses.replace(frame, name=self._names.unique(frame.name)), made
-        if not self._any and self._failures:
+                frame, output = result
+                return dataclasses.replace(frame, name=self._names.unique(frame.name)), output
+        if not self._has_read and self._failures:
             more = len(self._failures) - 1
             raise UserError(self._failures[0] + (f" (and {more} more like it)" if more else ""))
         raise StopIteration
 
     def close(self) -> None:
-        """End the threads and close the files; frames that were not read yet are dropped."""
+        """Ends the threads, closes the files and drops the frames that were decoded ahead."""
         self._pending.clear()
         for pool in (self._photos, self._decoder):
             pool.shutdown(cancel_futures=True)
-        self._videos.clear()  # closes generators, and they their files
+        self._videos.clear()  # a generator closes its file when it is deleted
 
     def _next_source(self) -> tuple[ImageSource, Future[tuple[Frame, T] | None]] | None:
-        """The oldest source, once `AHEAD` later ones are under way; None at the end."""
+        """The next source, after `AHEAD` later ones are submitted; None at the end."""
         while len(self._pending) <= AHEAD:
             source = next(self._sources, None)
             if source is None:
@@ -125,7 +119,7 @@ class FrameReader(Generic[T]):
             read, pool = self._read_photo, self._photos
             if source.frame is not None:
                 read, pool = self._read_video_frame, self._decoder
-            # Context variables hold the scene that a warning belongs to.
+            # A context variable names the scene in warnings.
             run = contextvars.copy_context().run
             self._pending.append((source, pool.submit(run, read, source)))
         return self._pending.popleft() if self._pending else None
@@ -140,8 +134,8 @@ class FrameReader(Generic[T]):
                 raise
             self._leave_out(str(error))
             result = None
-        if result is not None and not self._any:
-            self._any = True
+        if result is not None and not self._has_read:
+            self._has_read = True
             for failure in self._failures:
                 warnings.warn(f"left out: {failure}", stacklevel=3)
         self._done += 1
@@ -150,8 +144,8 @@ class FrameReader(Generic[T]):
         return result
 
     def _leave_out(self, failure: str) -> None:
-        """Warn, unless it may turn out that nothing can be read, which is an error."""
-        if self._any:
+        """Warns, or postpones the warning until one source is readable: none is an error."""
+        if self._has_read:
             warnings.warn(f"left out: {failure}", stacklevel=4)
         else:
             self._failures.append(failure)
@@ -163,7 +157,7 @@ class FrameReader(Generic[T]):
         return frame, self._work(frame)
 
     def _read_video_frame(self, source: ImageSource) -> tuple[Frame, T] | None:
-        """The next frame of its video; None if it has fewer than it states."""
+        """The next frame of the video; None if its header states too many."""
         path, options = source.item, self._options
         assert isinstance(path, Path)
         if path not in self._videos:
@@ -176,7 +170,7 @@ class FrameReader(Generic[T]):
 
 
 def _sampled_frames(sources: Sequence[ImageSource]) -> dict[Path, set[int]]:
-    """Which sampled frames of each video the sources name."""
+    """Indices of the sampled frames of each video."""
     sampled: dict[Path, set[int]] = defaultdict(set)
     for source in sources:
         if isinstance(source.item, Path) and source.frame is not None:
@@ -191,15 +185,13 @@ def network_frames(
     network_size: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> FrameReader[NetworkImage]:
-    """Frames at their original size, each with its network image.
+    """Reads frames at their original size, each with its network image.
 
     Args:
-      sources, progress: as of `FrameReader`.
-      options: as of `FrameReader`, with a size.
-      preparation: of the model, see `zipmap_jax.models.api.Preparation`.
-      network_size: (height, width) to which all network images are padded; None = each as the
-        preparation fits it. An image that is larger, because its header states another size than
-        its pixels have, counts as a failure to read.
+      sources, options, progress: see `FrameReader`; `options.size` must be set.
+      preparation: the model's `zipmap_jax.models.api.Preparation`.
+      network_size: (height, width) to which all network images are padded; None = not padded. An
+        image is unreadable if it is larger because its header states a wrong size.
     """
 
     def work(frame: Frame) -> NetworkImage:
@@ -218,14 +210,14 @@ def network_frames(
 def stacked(
     preparation: Any, networks: Sequence[NetworkImage]
 ) -> tuple[UInt8[np.ndarray, "v h w 3"], list[PixelMap]]:
-    """Network images padded to the largest height and width among them.
+    """Pads network images to their largest height and width.
 
     Args:
-      preparation: of the model.
+      preparation: the model's `zipmap_jax.models.api.Preparation`.
       networks: at least one image.
 
     Returns:
-      The images, and their pixel maps.
+      The images and their pixel maps.
     """
     height = max(network.image.shape[0] for network in networks)
     width = max(network.image.shape[1] for network in networks)
@@ -240,30 +232,7 @@ def _check_size(frame: Frame, shape: tuple[int, ...], network_size: tuple[int, i
     if shape[0] > network_size[0] or shape[1] > network_size[1]:
         height, width = frame.image.shape[:2]
         raise UserError(
-            f"its picture has {width}x{height} pixels, which its header does not state, and takes "
-            f"{shape[1]}x{shape[0]} of the stream's {network_size[1]}x{network_size[0]} network "
-            "pixels: save it again, or reconstruct it by itself"
+            f"the image has {width}x{height} pixels, unlike its header, and its network image of "
+            f"{shape[1]}x{shape[0]} pixels exceeds the {network_size[1]}x{network_size[0]} of the "
+            "stream: save it again, or reconstruct it by itself"
         )
-
-
-def read_frames(
-    inputs: Any,
-    *,
-    check: Callable[[Frame], None] | None = None,
-    progress: Progress | None = None,
-    **options: Any,
-) -> list[Frame]:
-    """All frames at once, at their original size, for few images.
-
-    Args:
-      inputs: see `list_sources`.
-      check: called with each frame; a UserError counts as a failure to read.
-      progress: as of `FrameReader`.
-      **options: see `ReadOptions`.
-    """
-    chosen = ReadOptions(**options)
-    sources = list_sources(inputs, chosen.fps, chosen.strict)
-    sources = evenly_spaced(sources, chosen.max_views)
-    work = check or (lambda frame: None)
-    with FrameReader(sources, chosen, work, progress) as reader:
-        return [frame for frame, _ in reader]

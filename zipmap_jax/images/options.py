@@ -1,4 +1,4 @@
-"""How inputs become network images."""
+"""Options for reading images and videos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zipmap_jax.images.resize import Mode
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
-    """Which frames of the inputs are read, and how they become network images.
+    """Selection of the frames and their fit to the network.
 
     Attributes:
       size: network image size in pixels, a multiple of the patch size; None = the model's own.

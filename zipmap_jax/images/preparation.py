@@ -1,23 +1,19 @@
-"""How pictures become network images of ZipMap: crop or pad to multiples of a patch."""
+"""Network images of ZipMap: crop or pad to multiples of a patch."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import jax.numpy as jnp
 import numpy as np
 
-from zipmap_jax.errors import UserError
-from zipmap_jax.images.frames import NetworkImage, stacked
 from zipmap_jax.images.resize import Mode, centred, fit, network_shape, resized_shape
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
 
     from zipmap_jax.geometry.pixel_map import PixelMap
-    from zipmap_jax.images.decode import Frame
 
 _UNIT_RANGE = np.arange(256, dtype=np.float32) / np.float32(255)
 
@@ -30,7 +26,7 @@ class CropOrPad:
     `size` and pads to a square with white. Images of different shapes are padded to the largest.
 
     Attributes:
-      patch: network images have sides that are multiples of it.
+      patch: patch size, which divides both sides of a network image.
 
     Source: ZipMap's demonstration, image preprocessing.
     """
@@ -56,31 +52,8 @@ class CropOrPad:
         return centred(image, pixel_map, shape)
 
     def normalise(self, images: Any) -> Any:
-        """uint8 as float32 in [0, 1]; floats are returned unchanged."""
+        """Converts uint8 to float32 in [0, 1]; returns floats unchanged."""
         if images.dtype == np.uint8:
-            # A table, as XLA multiplies by 1 / 255 instead of dividing: values would then differ
-            # from those on the host by a rounding.
+            # A table, since XLA multiplies by 1 / 255, which rounds differently from a division.
             return jnp.take(jnp.asarray(_UNIT_RANGE), images.astype(jnp.int32), mode="clip")
         return images
-
-
-def fit_all(
-    preparation: Any, frames: Sequence[Frame], size: int, mode: str
-) -> tuple[UInt8[np.ndarray, "v h w 3"], list[PixelMap]]:
-    """Frames as network images of one size: each fitted, then padded to the largest.
-
-    Args:
-      preparation: of the model, see `zipmap_jax.models.api.Preparation`.
-      frames: pictures at their original size.
-      size, mode: as of `Preparation.fit`.
-
-    Returns:
-      Network images, and the map to the original of each.
-
-    Raises:
-      UserError: no frames, or as `Preparation.resized_shape`.
-    """
-    if not frames:
-        raise UserError("there are no frames to resize: give at least one image")
-    fitted = [preparation.fit(frame.image, size, mode) for frame in frames]
-    return stacked(preparation, [NetworkImage(*pair) for pair in fitted])

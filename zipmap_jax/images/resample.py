@@ -1,4 +1,4 @@
-"""Depth and confidence from the network grid to the grid of the original image."""
+"""Resampling of depth and confidence from the network grid to the original pixels."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
 EDGE_RATIO = 1.1
-"""Neighbouring depths further apart than this factor lie on different surfaces."""
+"""Ratio of neighbouring depths above which they belong to different surfaces."""
 
 
 def depth_to_original(
     depth: Float[np.ndarray, "h w"], confidence: Float[np.ndarray, "h w"], pixel_map: PixelMap
 ) -> tuple[Float[np.ndarray, "h2 w2"], Float[np.ndarray, "h2 w2"]]:
-    """Depth and confidence of one view on the original pixel grid.
+    """Resamples depth and confidence of one view to the original pixels.
 
-    Bilinear interpolation among the visible network pixels, except across depth edges: where the
-    four neighbours differ by more than the factor `EDGE_RATIO`, depth is the nearest neighbour's,
-    so that no points float between a foreground and its background. Confidence is bilinear
-    everywhere. Up to half a network pixel beyond the outermost centres the border is repeated.
+    Interpolation is bilinear among the visible network pixels. Depth is the nearest neighbour's
+    where the four neighbours differ by more than the factor `EDGE_RATIO`, so that no points float
+    between foreground and background. The outermost values extend by half a network pixel.
 
     Args:
-      depth: z-depth on the network grid; not finite or not positive counts as unknown.
-      confidence: on the same grid.
-      pixel_map: how the two grids lie on each other.
+      depth: z-depth on the network grid; unknown where it is not finite or not positive.
+      confidence: confidence on the network grid.
+      pixel_map: the map between the two grids.
 
     Returns:
-      float32 depth, NaN where the network did not see the pixel or depth is unknown, and float32
-      confidence, 0 there.
+      float32 depth, NaN where it is unknown or the pixel was cropped away, and float32 confidence,
+      0 at these pixels.
     """
     x0, y0, x1, y1 = pixel_map.visible
     height, width = pixel_map.original_size
@@ -44,11 +43,11 @@ def depth_to_original(
     smooth = _bilinear(depth, rows, cols)
     edge = _edges(depth)[np.ix_(_cell(rows, y1 - y0)[0], _cell(cols, x1 - x0)[0])]
     nearest = depth[np.ix_(_nearest(rows, y1 - y0), _nearest(cols, x1 - x0))]
-    full = np.where(edge, nearest, smooth)
-    full[_outside(rows, y1 - y0)] = np.nan
-    full[:, _outside(cols, x1 - x0)] = np.nan
-    trust = _bilinear(np.nan_to_num(confidence, nan=0, posinf=0, neginf=0), rows, cols)
-    return full, np.where(np.isnan(full), np.float32(0), trust)
+    full_depth = np.where(edge, nearest, smooth)
+    full_depth[_outside(rows, y1 - y0)] = np.nan
+    full_depth[:, _outside(cols, x1 - x0)] = np.nan
+    full_confidence = _bilinear(np.nan_to_num(confidence, nan=0, posinf=0, neginf=0), rows, cols)
+    return full_depth, np.where(np.isnan(full_depth), np.float32(0), full_confidence)
 
 
 def _cell(at: Float[np.ndarray, " n"], size: int) -> tuple[Int[np.ndarray, " n"], np.ndarray]:
@@ -63,7 +62,7 @@ def _nearest(at: Float[np.ndarray, " n"], size: int) -> Int[np.ndarray, " n"]:
 
 
 def _outside(at: Float[np.ndarray, " n"], size: int) -> Bool[np.ndarray, " n"]:
-    slack = 1e-6  # so that rounding does not drop a border that coincides
+    slack = 1e-6  # rounding must not drop a pixel exactly at the border
     return (at < -0.5 - slack) | (at > size - 0.5 + slack)
 
 
@@ -77,6 +76,6 @@ def _bilinear(
 
 
 def _edges(depth: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h1 w1"]:
-    """Which cells of four neighbouring pixels hold a depth edge or an unknown depth."""
+    """Cells of four neighbouring pixels with a depth edge or an unknown depth."""
     corners = np.stack([depth[:-1, :-1], depth[:-1, 1:], depth[1:, :-1], depth[1:, 1:]])
     return ~(corners.max(0) <= EDGE_RATIO * corners.min(0))

@@ -1,4 +1,4 @@
-"""Original images to network images and back: sizes, padding and the map between the two grids."""
+"""Size, crop and padding of network images, and their maps to the original pixels."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
 
 Mode = Literal["crop", "pad"]
-_MIN_PATCHES = 2  # fewer patches than this along a side carry no geometry
+_MIN_PATCHES = 2  # per side; fewer carry no geometry
 
 
 def resized_shape(
     height: int, width: int, size: int = 518, patch: int = 14, mode: Mode = "crop"
 ) -> tuple[int, int]:
-    """Size of an image after resizing, before cropping or padding.
+    """Returns the size of an image after resizing, before cropping or padding.
 
-    Mode "crop": the width becomes `size` and the height `patch * round(height * size / width /
-    patch)`. Mode "pad": the longer side becomes `size`, the other one likewise a multiple of the
-    patch. Rounding is Python's (half to even).
+    In mode "crop" the width becomes `size` and the height `patch * round(height * size / width /
+    patch)`; in mode "pad" the longer side becomes `size` and the other one follows likewise. Ties
+    round to even.
 
     Returns:
       (height, width) in pixels.
@@ -39,10 +39,10 @@ def resized_shape(
     _check_size(size, patch)
     if mode not in ("crop", "pad"):
         raise UserError(f'mode must be "crop" or "pad", got {mode!r}: choose one of them')
-    least = _MIN_PATCHES * patch
-    if min(height, width) < least:
+    min_side = _MIN_PATCHES * patch
+    if min(height, width) < min_side:
         raise UserError(
-            f"an image must be at least {least}x{least} pixels, got {width}x{height}: "
+            f"an image must be at least {min_side}x{min_side} pixels, got {width}x{height}: "
             "use a larger image"
         )
     # Parity: the order of evaluation decides ties of the rounding.
@@ -50,9 +50,9 @@ def resized_shape(
         shape = patch * round(height * (size / width) / patch), size
     else:
         shape = size, patch * round(width * (size / height) / patch)
-    if min(shape) < least:
+    if min(shape) < min_side:
         raise UserError(
-            f"an image of {width}x{height} pixels is too elongated, it would shrink to "
+            f"an image of {width}x{height} pixels is too elongated for the network, resized to "
             f"{shape[1]}x{shape[0]}: crop it, or raise the network size above {size}"
         )
     return shape
@@ -60,27 +60,27 @@ def resized_shape(
 
 def _check_size(size: int, patch: int) -> None:
     if size < _MIN_PATCHES * patch or size % patch:
-        near = max(_MIN_PATCHES, round(size / patch)) * patch
+        nearest = max(_MIN_PATCHES, round(size / patch)) * patch
         raise UserError(
             f"the network size must be a multiple of the patch size {patch} and at least "
-            f"{_MIN_PATCHES * patch}, got {size}: try {near}"
+            f"{_MIN_PATCHES * patch}, got {size}: try {nearest}"
         )
 
 
 def fit(
     image: UInt8[np.ndarray, "h w 3"], size: int = 518, patch: int = 14, mode: Mode = "crop"
 ) -> tuple[UInt8[np.ndarray, "h2 w2 3"], PixelMap]:
-    """One image resized (Pillow's bicubic on 8 bits) and cropped or padded with white.
+    """Resizes an image (Pillow's bicubic filter on 8 bits), then crops it or pads it with white.
 
     Args:
       image: RGB.
-      size: width of the network image in mode "crop" (taller images lose rows at the top and the
-        bottom); both sides of it in mode "pad".
+      size: width in mode "crop", where taller images lose rows at the top and the bottom; both
+        sides in mode "pad".
       patch: patch size of the model.
       mode: "crop" or "pad".
 
     Returns:
-      The network image and where it lies on the original.
+      The network image and the map from its pixels to the original ones.
 
     Raises:
       UserError: as `resized_shape`.
@@ -106,7 +106,7 @@ def fit(
 def network_shape(
     original_sizes: Sequence[tuple[int, int]], size: int = 518, patch: int = 14, mode: Mode = "crop"
 ) -> tuple[int, int]:
-    """(height, width) of the network images that `fit_all` makes of originals of these sizes.
+    """Returns the common (height, width) of the network images of originals of these sizes.
 
     Raises:
       UserError: as `resized_shape`.
@@ -120,7 +120,7 @@ def network_shape(
 def centred(
     image: UInt8[np.ndarray, "h w 3"], pixel_map: PixelMap, size: tuple[int, int]
 ) -> tuple[UInt8[np.ndarray, "h2 w2 3"], PixelMap]:
-    """`image` in the middle of white; an odd remainder goes to the bottom and the right."""
+    """Pads an image with white on all sides; an odd remainder goes to the bottom and the right."""
     if image.shape[:2] == size:
         return image, pixel_map
     top, left = (size[0] - image.shape[0]) // 2, (size[1] - image.shape[1]) // 2

@@ -1,4 +1,4 @@
-"""From what the user names (folders, files, globs, videos, arrays) to an ordered list of frames."""
+"""The ordered list of frames that folders, files, globs, videos and arrays contain."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ import numpy as np
 from zipmap_jax.errors import UserError
 from zipmap_jax.images import video
 from zipmap_jax.images.decode import IMAGE_SUFFIXES, Frame, from_array, image_size
+from zipmap_jax.images.options import ReadOptions
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSource:
-    """One frame to be read: an image file, the n-th sampled frame of a video, or an array."""
+    """A frame to read: an image file, a decoded array, or the n-th sampled frame of a video."""
 
     item: Path | Frame
     frame: int | None = None
 
 
-def list_sources(inputs: Any, fps: float = 1.0, strict: bool = False) -> list[ImageSource]:
-    """Every frame that the inputs name, in order, before anything is decoded.
+def list_sources(inputs: Any, options: ReadOptions | None = None) -> list[ImageSource]:
+    """Lists the frames of the inputs in order, without decoding them.
 
-    Inputs keep the order in which they are given; within a folder or a glob it is the plain sorted
-    order of the paths (so `10.jpg` comes before `2.jpg`, as in the reference). Folders are not
-    searched recursively and videos in them are not read; files that are not images by their
-    suffix, and hidden files, are left out silently. A file that is named itself is always listed.
+    The inputs keep their order; the files of a folder or a glob are sorted by path (`10.jpg`
+    precedes `2.jpg`, as in the reference). A folder contributes the images directly in it, by
+    suffix and without hidden files; an explicitly named file is always listed.
 
     Args:
       inputs: a path, glob, array [h, w, 3] or [v, h, w, 3], or a sequence of these.
-      fps: frames kept per second of video.
-      strict: fail on a video that breaks off, instead of warning.
+      options: rate and number of the frames; `strict` makes a truncated video an error.
 
     Raises:
       UserError: no input, a missing path, a folder or glob without images, an array that is not
-        an image, a video given twice.
+        an image, a repeated video, or an option out of its range.
     """
+    options = options or ReadOptions()
+    fps = options.fps
     if not 1e-6 <= fps < math.inf:
         raise UserError(f"fps must be a positive number of frames per second, got {fps}: try 1")
     sources: list[ImageSource] = []
@@ -53,50 +54,49 @@ def list_sources(inputs: Any, fps: float = 1.0, strict: bool = False) -> list[Im
         for path in _expand(os.fspath(item)):
             if path.suffix.lower() in video.VIDEO_SUFFIXES:
                 if path in videos:
-                    raise UserError(f"{path} is given twice: name each video once")
+                    raise UserError(f"{path} occurs twice in the input: name each video once")
                 videos.add(path)
-                sources.extend(
-                    ImageSource(path, frame) for frame in range(_count(path, fps, strict))
-                )
+                count = _count(path, fps, options.strict)
+                sources.extend(ImageSource(path, frame) for frame in range(count))
             else:
                 sources.append(ImageSource(path))
-    return sources
+    return evenly_spaced(sources, options.max_views)
 
 
 def _count(path: Path, fps: float, strict: bool) -> int:
     try:
         return video.count_frames(path, fps, strict)
-    except video.BrokenOff:
+    except video.TruncatedVideoError:
         raise
     except UserError:
-        return 1  # reading it raises the error
+        return 1  # the reader raises the error
 
 
 def evenly_spaced(sources: Sequence[ImageSource], count: int | None) -> list[ImageSource]:
-    """`count` sources at rounded equal distances, first and last included; all if there are fewer.
+    """Selects `count` sources at equal distances, with the first and the last; None = all.
 
     Raises:
       UserError: `count` is less than 1.
     """
     if count is not None and count < 1:
-        raise UserError(f"max_views must be at least 1, got {count}: leave it out to take all")
+        raise UserError(f"max_views must be at least 1, got {count}: omit it to use all views")
     if count is None or count >= len(sources):
         return list(sources)
     return [sources[i] for i in np.rint(np.linspace(0, len(sources) - 1, count)).astype(int)]
 
 
 def probe_sizes(sources: Sequence[ImageSource], exif: bool = True) -> list[tuple[int, int]]:
-    """(height, width) of the sources, from their headers; unreadable ones are left out."""
+    """Returns the (height, width) of the readable sources, from their headers."""
     sizes: dict[Path, tuple[int, int] | None] = {}
-    found = []
+    source_sizes = []
     for source in sources:
         if isinstance(source.item, Frame):
-            found.append(source.item.image.shape[:2])
+            source_sizes.append(source.item.image.shape[:2])
             continue
         if source.item not in sizes:
             sizes[source.item] = _probe(source, exif)
-        found.append(sizes[source.item])
-    return [size for size in found if size is not None]
+        source_sizes.append(sizes[source.item])
+    return [size for size in source_sizes if size is not None]
 
 
 def _probe(source: ImageSource, exif: bool) -> tuple[int, int] | None:
@@ -115,12 +115,12 @@ def _items(inputs: Any) -> list[Any]:
         inputs = [inputs]
     items = list(inputs)
     if not items:
-        raise UserError("there is no input: give a folder, images, a glob, a video or arrays")
+        raise UserError("the input is empty: give a folder, images, a glob, a video or arrays")
     return items
 
 
 def _expand(name: str) -> list[Path]:
-    """The files that one path or glob stands for, sorted."""
+    """The sorted files of a path or a glob."""
     path = Path(name).expanduser()
     if name and path.is_dir():
         return _images(path.iterdir(), f"folder {path}", "images")
@@ -133,15 +133,15 @@ def _expand(name: str) -> list[Path]:
 
 
 def _images(
-    paths: Iterable[Path], where: str, what: str, more: frozenset[str] = frozenset()
+    paths: Iterable[Path], place: str, kind: str, suffixes: frozenset[str] = frozenset()
 ) -> list[Path]:
-    suffixes = IMAGE_SUFFIXES | more
-    found = sorted(
+    suffixes |= IMAGE_SUFFIXES
+    images = sorted(
         (p for p in paths if p.suffix.lower() in suffixes and not p.name.startswith(".")), key=str
     )
-    if not found:
+    if not images:
         raise UserError(
-            f"{where} has no {what} (files ending in .jpg, .png, ...): check the path, or name the "
-            "files or the video itself"
+            f"{place} contains no {kind} (.jpg, .png, ...): check the path, or name the files or "
+            "the video"
         )
-    return found
+    return images

@@ -1,4 +1,4 @@
-"""Frames of a video at a chosen rate, through PyAV (imported only when a video is read)."""
+"""Frames of a video at a chosen rate, decoded by PyAV."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ VIDEO_SUFFIXES = frozenset(
         *("mp4", "mpeg", "mpg", "mts", "ogv", "webm", "wmv"),
     )
 )
-_ASSUMED_FPS = 30.0  # for the rare stream that does not state its rate
+_ASSUMED_FPS = 30.0  # of a stream that does not state its rate
 
 
 def sampling_interval(video_fps: float, target_fps: float) -> int:
-    """Every how many frames one is kept: `max(1, round(video_fps / target_fps))`.
+    """Returns the distance between sampled frames, `max(1, round(video_fps / target_fps))`.
 
     Source: ZipMap's demonstration, sampling of videos.
     """
     return max(1, round(video_fps / target_fps))
 
 
-class BrokenOff(UserError):
-    """A video is much shorter than it says."""
+class TruncatedVideoError(UserError):
+    """A video ends long before its stated duration."""
 
 
 def count_frames(path: Path, fps: float, strict: bool = False) -> int:
-    """Number of frames that sampling at `fps` keeps, from the container alone (nothing is decoded).
+    """Counts the frames that sampling at `fps` keeps, without decoding them.
 
-    A damaged video may yield fewer when it is decoded. One that ends long before the length that it
-    states, as an interrupted copy does, is warned about.
+    A damaged video may yield fewer. A video that ends long before its stated duration, as after an
+    interrupted copy, causes a warning.
 
     Raises:
-      BrokenOff: instead of that warning, if `strict`.
-      UserError: not a video, no video stream, or no frame in it.
+      TruncatedVideoError: instead of that warning, if `strict`.
+      UserError: the file is not a video or has no video stream or no frame.
     """
     packets, end = 0, 0.0
     with _opened(path) as (container, stream):
@@ -54,21 +54,21 @@ def count_frames(path: Path, fps: float, strict: bool = False) -> int:
                 end = max(end, float((packet.pts - (stream.start_time or 0)) * packet.time_base))
         if not packets:
             raise UserError(f"{path} has no video frames: record or export it again")
-        # An audio track may go on for longer than the pictures.
+        # 0.7, since an audio track may be longer than the pictures.
         stated = (container.duration or 0) / 1e6
         if stated > 1 and end < 0.7 * stated:
             sentence = (
-                f"{path} breaks off after {end:.1f} of {stated:.1f} seconds and only that part can "
-                "be used: copy it again"
+                f"{path} ends after {end:.1f} of {stated:.1f} seconds and is used up to there: "
+                "copy it again"
             )
             if strict:
-                raise BrokenOff(sentence)
+                raise TruncatedVideoError(sentence)
             warnings.warn(sentence, stacklevel=4)
         return max(1, packets // sampling_interval(_rate(stream), fps))
 
 
 def frame_size(path: Path, exif: bool = True) -> tuple[int, int]:
-    """(height, width) of the frames, from the first one.
+    """Returns the (height, width) of the first frame.
 
     Raises:
       UserError: as `video_frames`.
@@ -85,45 +85,45 @@ def video_frames(
     keep: Collection[int] | None = None,
     strict: bool = False,
 ) -> Generator[Frame, None, None]:
-    """Decode the sampled frames of a video, one after the other.
+    """Decodes the sampled frames of a video one after the other.
 
-    Frames are counted from 1 and kept when the count is a multiple of the sampling interval; a
-    video too short for that gives its first frame. A damaged video gives what came before, with a
+    Frames are counted from 1 and sampled at multiples of the interval; a video shorter than the
+    interval yields its first frame. A damaged video yields the frames before the damage, with a
     warning. The file is open until the iterator ends or is closed.
 
     Args:
       path: video file.
-      fps: frames to keep per second of video, > 0.
+      fps: sampled frames per second of video, > 0.
       exif: apply the rotation recorded by the camera.
-      keep: which of the sampled frames to return, as indices from 0; None = all.
-      strict: fail at the first damage.
+      keep: indices, from 0, of the sampled frames to yield; None = all.
+      strict: raise at the first damage.
 
     Yields:
-      At least one frame, in order of presentation, named `<stem>_<count>`, timed from the video's
-      first frame.
+      At least one frame, in order of presentation, named `<stem>_<count>`, with its time from the
+      video's first frame.
 
     Raises:
-      UserError: not a video, no video stream, no frame that can be decoded, or damage if `strict`.
+      UserError: the file is not a video, no frame can be decoded, or it is damaged and `strict`.
     """
-    first, start, kept = None, None, False
+    first, start, empty = None, None, True
     with _opened(path) as (container, stream):
         interval = sampling_interval(_rate(stream), fps)
         last = math.inf if keep is None else (max(keep, default=-1) + 1) * interval
         for count, frame in enumerate(_decoded(path, container, stream, strict), start=1):
             seconds = frame.time if frame.time is not None else (count - 1) / _rate(stream)
             start = seconds if start is None else start
-            wanted = count % interval == 0 and (keep is None or count // interval - 1 in keep)
-            if wanted or count == 1:
+            sampled = count % interval == 0 and (keep is None or count // interval - 1 in keep)
+            if sampled or count == 1:
                 name = f"{path.stem}_{count:06d}"
                 picture = Frame(_upright(frame, exif), name, float(seconds - start))
-                first = None if wanted else picture
-                if wanted:
-                    kept = True
+                first = None if sampled else picture
+                if sampled:
+                    empty = False
                     yield picture
-                del picture  # the reader of the frame decides how long it stays
+                del picture  # otherwise it would be referenced until the next one
             if count >= last:
                 break
-    if not kept:
+    if empty:
         if first is None:
             raise UserError(
                 f"{path} has no frame that can be decoded: export it again as H.264 MP4"
@@ -131,20 +131,9 @@ def video_frames(
         yield first
 
 
-def read_video(
-    path: Path,
-    fps: float,
-    exif: bool = True,
-    keep: Collection[int] | None = None,
-    strict: bool = False,
-) -> list[Frame]:
-    """All frames of `video_frames` at once, for short videos."""
-    return list(video_frames(path, fps, exif, keep, strict))
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its first video stream; what PyAV raises becomes one sentence."""
+    """The container and its first video stream; errors of PyAV become a UserError."""
     av = _pyav()
     if not path.exists():
         raise UserError(f"{path} does not exist: check the path")
@@ -157,7 +146,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         ) from error
     with container:
         if not container.streams.video:
-            raise UserError(f"{path} has no video stream: give a video with pictures")
+            raise UserError(f"{path} has no video stream: give a file with pictures")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         try:
@@ -169,7 +158,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _decoded(path: Path, container: Any, stream: Any, strict: bool) -> Iterator[Any]:
-    """Decoded frames up to the first damage: a warning, or an error if `strict` or none came."""
+    """Decoded frames up to the first damage: an error if `strict` or before any frame."""
     av = _pyav()
     empty = True
     try:
@@ -180,10 +169,10 @@ def _decoded(path: Path, container: Any, stream: Any, strict: bool) -> Iterator[
         problem = f"({error.strerror}): export it again as H.264 MP4"
         if empty:
             raise UserError(f"{path} cannot be decoded {problem}") from error
-        damage = f"{path} is damaged, only its first part can be used {problem}"
+        sentence = f"{path} is damaged and is used up to there {problem}"
         if strict:
-            raise UserError(damage) from error
-        warnings.warn(damage, stacklevel=3)
+            raise UserError(sentence) from error
+        warnings.warn(sentence, stacklevel=3)
 
 
 def _pyav() -> Any:
@@ -206,5 +195,5 @@ def _upright(frame: Any, exif: bool) -> np.ndarray:
     image = frame.to_ndarray(format="rgb24")
     if not exif:
         return image
-    # FFmpeg states by how many degrees the picture must turn counterclockwise to stand upright.
+    # FFmpeg's rotation is the counterclockwise angle in degrees that makes the picture upright.
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))

@@ -1,4 +1,4 @@
-"""From a prediction to a `Scene` on the host: everything at the original size."""
+"""Assembly of predictions as a `Scene` at the original size of the images."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 
 class SceneBuilder:
-    """A scene that grows view by view: first its pictures, then their predictions, in order.
+    """A scene to which views are added in order, each as its frame and then its prediction.
 
     Attributes:
-      store: where colours, depth and confidence go.
+      store: colours, depth and confidence.
     """
 
     def __init__(
         self, store: SceneStore, *, model: str = "", align_first_view: bool = True
     ) -> None:
-        """A scene without views.
+        """Creates a scene without views.
 
         Args:
           store: an empty store.
-          model: name for the record.
+          model: name of the model.
           align_first_view: make the first camera's frame the world frame, `E_i <- E_i E_0^-1`.
         """
         self.store, self._model, self._align = store, model, align_first_view
@@ -48,7 +48,7 @@ class SceneBuilder:
         return len(self._names)
 
     def add_frame(self, frame: Frame) -> None:
-        """Add the picture of the next view."""
+        """Adds the original image of the next view."""
         self.store.images.append(frame.image)
         self._names.append(frame.name)
         self._times.append(frame.time)
@@ -59,7 +59,7 @@ class SceneBuilder:
         pixel_maps: Sequence[PixelMap],
         progress: Progress | None = None,
     ) -> None:
-        """Add the predictions of the next views, whose pictures were added before.
+        """Adds the predictions of the next views, whose frames were added before.
 
         Args:
           prediction: host arrays of one scene; views beyond `pixel_maps` are padding.
@@ -73,7 +73,7 @@ class SceneBuilder:
             if not np.isfinite(depth).all():
                 warnings.warn(
                     f"the depth of view {self._names[len(self._cameras)]} is not finite "
-                    "everywhere, those pixels are left empty: check the weights, or use fp32",
+                    "everywhere and empty at these pixels: check the weights, or use fp32",
                     stacklevel=3,
                 )
             confidence = np.asarray(prediction.depth_conf[0, i])
@@ -86,13 +86,13 @@ class SceneBuilder:
                 progress("assembling", i + 1, count)
 
     def scene(self) -> Scene:
-        """The scene of all views, whose predictions were added."""
+        """Returns the scene of all views that have a prediction."""
         network_size = self._pixel_maps[0].network_size
         w2c, network_k = (np.stack(x) for x in zip(*self._cameras, strict=True))
         w2c, network_k = _with_plausible_cameras(w2c, network_k, network_size, self._names)
         if self._align:
             w2c = np.array(rebase_poses(cast("Any", w2c)))
-            w2c[0] = np.eye(4)  # exactly, without the rounding
+            w2c[0] = np.eye(4)  # without rounding errors
         times = tuple(time for time in self._times if time is not None)
         pairs = zip(self._pixel_maps, network_k, strict=True)
         return Scene(
@@ -117,13 +117,13 @@ def assemble(
     align_first_view: bool = True,
     progress: Progress | None = None,
 ) -> Scene:
-    """The scene that a prediction of one batch entry describes, held in memory.
+    """Assembles the prediction of one scene, in memory.
 
     Args:
-      prediction: batch of one scene; views beyond `frames` are padding and are dropped.
+      prediction: batch of one scene; views beyond `frames` are padding.
       frames: the original images, one per view.
       pixel_maps: the map from each network image to its original.
-      model, align_first_view: as of `SceneBuilder`.
+      model, align_first_view: see `SceneBuilder`.
       progress: called as `progress("assembling", done, total)`.
 
     Raises:
@@ -145,14 +145,14 @@ def _with_plausible_cameras(
     size: tuple[int, int],
     names: Sequence[str],
 ) -> tuple[Float[np.ndarray, "v 4 4"], Float[np.ndarray, "v 3 3"]]:
-    """Cameras in float64; a warning names each view whose camera had to be replaced."""
+    """Cameras in float64; a warning names each view with an impossible camera."""
     w2c, intrinsics = np.asarray(w2c, np.float64), np.asarray(intrinsics, np.float64)
     w2c, intrinsics, replaced = plausible_cameras(w2c, intrinsics, size)
     for name, flags in zip(names, replaced, strict=True):
         if broken := [part for part, flag in zip(PARTS, flags, strict=True) if flag]:
             warnings.warn(
-                f"the model gave view {name} an impossible {' and '.join(broken)}, which is "
-                "replaced: do not trust this camera",
+                f"the model predicted an impossible {' and '.join(broken)} for view {name}, which "
+                "is replaced: ignore this camera",
                 stacklevel=3,
             )
     return w2c, intrinsics

@@ -1,13 +1,10 @@
-"""The few shapes that programs are compiled for, so that a new number of views rarely means one.
+"""Buckets: the few shapes for which programs are compiled.
 
-(Models that stream have one program for all numbers above a chunk, see `streamed`.)
-
-Views are rounded up to a step of 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160 ...: far
-apart where a view costs little next to compiling, and close where it does not (from 65 views on at
-most a fifth of the work is padding). Views that fill up are black and masked, which is exact: they
-add nothing to the gradient of the fast weights and no camera attends to them.
-
-Sizes of images are not rounded, because white borders would change the answer.
+The number of views is rounded up to 1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160 and
+so on, so that a new number rarely needs a new program; from 65 views on at most a fifth of the work
+is padding. A streaming model has one program for all numbers above a chunk. Padding views are black
+and masked, which is exact: they add nothing to the gradient of the fast weights and no camera
+attends to them. Image sizes are not rounded, since white borders would change the result.
 """
 
 from __future__ import annotations
@@ -18,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, UInt8
@@ -30,11 +29,11 @@ class Bucket:
     """The shape of one compiled program.
 
     Attributes:
-      views: of each scene, padding included.
-      height, width: of the network images.
-      scenes: worked on together.
-      chunk: views that a device works on at a time, a divisor of its share; None = all of it.
-      devices: that share the views of each scene equally.
+      views: number of views per scene, including padding.
+      height, width: size of the network images.
+      scenes: number of scenes per call.
+      chunk: views per device at a time, a divisor of its share; None = its whole share.
+      devices: number of devices, which share the views of each scene equally.
     """
 
     views: int
@@ -46,17 +45,17 @@ class Bucket:
 
     @property
     def chunks(self) -> int:
-        """Of each device."""
+        """Number of chunks of a device."""
         return self.views // self.devices // self.chunk_shape[2]
 
     @property
     def chunk_shape(self) -> tuple[int, int, int]:
-        """Devices, scenes, and views of each that one device works on at a time."""
+        """Devices, scenes, and views per device and scene at a time."""
         return self.devices, self.scenes, self.chunk or self.views // self.devices
 
     @property
     def text(self) -> str:
-        """For people."""
+        """The shape in words."""
         scenes = f"{self.scenes} scenes of " if self.scenes > 1 else ""
         views = f"{self.views} view{'s' * (self.views != 1)} of {self.width}x{self.height}"
         devices = f", {self.views // self.devices} on each of {self.devices} devices"
@@ -77,16 +76,16 @@ def bucket_of(
     rounded: bool = True,
     streams: bool = False,
 ) -> Bucket:
-    """The bucket for scenes of up to `views` views of one size.
+    """Returns the bucket for scenes of up to `views` views of one size.
 
     Args:
-      views: real ones, at least 1.
+      views: number of real views, at least 1.
       size: (height, width) of the network images.
-      chunk: most views to work on at a time; None = all.
-      scenes: worked on together.
-      devices: that share the views of each scene.
-      rounded: to one of few numbers; else to whole chunks on every device only.
-      streams: whether one program takes chunk after chunk, however many, see `streamed`.
+      chunk: maximum views per device at a time; None = all.
+      scenes: number of scenes per call.
+      devices: number of devices, which share the views of each scene.
+      rounded: round the views up to a step, instead of whole chunks on every device.
+      streams: whether one program is called for chunk after chunk.
     """
     share = -(-views // devices)
     count = padded_count(share, chunk, streams=streams) if rounded else share
@@ -96,10 +95,7 @@ def bucket_of(
 
 
 def padded_count(views: int, chunk: int | None = None, *, streams: bool = False) -> int:
-    """The smallest step that holds `views`, in whole chunks: never more than a chunk at a time.
-
-    Where one program takes chunk after chunk, whole chunks are enough.
-    """
+    """Rounds views up to a step of whole chunks, or only to whole chunks if the model streams."""
     if streams and chunk is not None and views > chunk:
         return -(-views // chunk) * chunk
     count = next(step for step in steps() if step >= views)
@@ -109,7 +105,7 @@ def padded_count(views: int, chunk: int | None = None, *, streams: bool = False)
 
 
 def steps() -> Iterator[int]:
-    """The numbers of views that programs are made for, without end: four to the octave from 64."""
+    """Yields the numbers of views of buckets without end, four per octave from 64 on."""
     yield from _FIRST
     for octave in itertools.count():
         yield from (2**octave * step for step in (80, 96, 112, 128))
@@ -118,17 +114,30 @@ def steps() -> Iterator[int]:
 def fill(
     scenes: Sequence[UInt8[np.ndarray, "v h w 3"]], bucket: Bucket
 ) -> tuple[UInt8[np.ndarray, "b n h w 3"], Bool[np.ndarray, "b n"]]:
-    """Scenes in the shape of a bucket, and which views are real.
+    """Pads scenes to the shape of a bucket.
 
-    Missing views are black. A missing scene repeats the first, as one without a single view would
-    give NaN, which debugging modes of JAX stop at.
+    Padding views are black. A padding scene repeats the first one, since a scene without views
+    would give NaN.
+
+    Args:
+      scenes: uint8 network images of each scene.
+      bucket: the shape.
+
+    Returns:
+      Images, and a mask that is True for the real views.
+
+    Raises:
+      UserError: the images are not uint8.
     """
     shape = (bucket.scenes, bucket.views, bucket.height, bucket.width, 3)
     images, valid = np.zeros(shape, np.uint8), np.zeros(shape[:2], bool)
     for i in range(bucket.scenes):
         scene = scenes[i] if i < len(scenes) else scenes[0]
         if scene.dtype != np.uint8:
-            raise ValueError(f"network images are uint8, got {scene.dtype}")
+            raise UserError(
+                f"network images must be uint8, got {scene.dtype}: round them to 0 to 255 and "
+                "convert them with astype"
+            )
         images[i, : len(scene)] = scene
         valid[i, : len(scene)] = True
     return images, valid

@@ -1,4 +1,4 @@
-"""Compiled inference programs: built ahead of time, kept for the process, on request on disk."""
+"""Compiled inference programs, cached in the process and, on request, on disk."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ import jax.numpy as jnp
 
 from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.offline_program import Step, compile_phases
-from zipmap_jax.inference.stream_program import compile_stream, one_call
-from zipmap_jax.structs import Prediction, Views
+from zipmap_jax.inference.stream_program import bucket_of_call, compile_stream
+from zipmap_jax.structs import Prediction, Progress, Views
 
 _NO_CACHE = "ZIPMAP_NO_CACHE"
 _CACHE_EVENTS = {
-    "/jax/compilation_cache/compile_requests_use_cache": "asked",
-    "/jax/compilation_cache/cache_hits": "found",
+    "/jax/compilation_cache/compile_requests_use_cache": "requests",
+    "/jax/compilation_cache/cache_hits": "hits",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class _Key:
-    """What decides a compiled program; hashable."""
+    """Model and parameter shapes of a compiled program, hashable."""
 
     model: Any
     tree: Any  # a PyTreeDef
@@ -37,13 +37,14 @@ class _Key:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A reconstruction that is ready to run.
+    """A compiled reconstruction.
 
     Attributes:
-      run: `(params, views, step) -> Prediction`, host arrays in and out; see `Phased`.
-      bucket: the shape it is for.
-      seconds: that tracing and compiling took.
-      cached: whether all that was compiled lay on disk.
+      run: `(params, views, step) -> Prediction` of host arrays; an `OfflineProgram` or a
+        `StreamProgram`.
+      bucket: shape of the views.
+      seconds: duration of tracing and compiling.
+      cached: whether all its parts were read from the cache on disk.
     """
 
     run: Callable[[Any, Views, Step], Prediction]
@@ -53,30 +54,48 @@ class Program:
 
     @property
     def text(self) -> str:
-        """For people."""
-        made = "read from the cache" if self.cached else "compiled"
-        return f"program: {self.bucket.text}, {made} in {self.seconds:.1f} s"
+        """Shape, origin and duration in one line."""
+        origin = "read from the cache" if self.cached else "compiled"
+        return f"program: {self.bucket.text}, {origin} in {self.seconds:.1f} s"
 
 
-def compiled_update(model: Any, params: Any, bucket: Bucket) -> Program:
-    """The program that reconstructs scenes that fill a bucket.
+def compiled_update(
+    model: Any,
+    params: Any,
+    bucket: Bucket,
+    progress: Progress | None = None,
+    on_program: Callable[[Program], None] | None = None,
+) -> Program:
+    """Returns the compiled program that reconstructs the scenes of a bucket.
 
-    It starts from the initial state and returns only what a scene is made of, cameras, depth and
-    confidence, so the compiler removes other heads. It is in three parts, see
-    `zipmap_jax.inference.offline_program`, unless the model takes views in one after the other, see
-    `zipmap_jax.inference.stream_program`. Programs are kept for the life of the process, per model
-    and bucket; those of streams do not depend on the number of chunks.
+    The program starts from the initial state and computes only cameras, depth and confidence. It is
+    an `OfflineProgram` for a phased model, else a `StreamProgram`, which serves any number of
+    chunks. Programs are cached for the life of the process, per model and bucket.
 
     Args:
       model: any `Model`.
       params: its parameters, or their shapes.
-      bucket: shape of the views, how many are handled at a time, and by how many devices.
+      bucket: shape of the views.
+      progress: called as `progress("compiling", done, 1)`.
+      on_program: called with the program.
     """
+    report = progress or ignore_progress
+    report("compiling", 0, 1)
     leaves, tree = jax.tree.flatten(params)
     shapes = tuple((tuple(leaf.shape), jnp.dtype(leaf.dtype).name) for leaf in leaves)
-    few = one_call(model, bucket)
-    program = _compile(_Key(model, tree, shapes), few)
-    return program if few == bucket else dataclasses.replace(program, bucket=bucket)
+    call = bucket_of_call(model, bucket)
+    program = _compile(_Key(model, tree, shapes), call)
+    if call != bucket:
+        program = dataclasses.replace(program, bucket=bucket)
+    report("compiling", 1, 1)
+    if on_program:
+        on_program(program)
+    return program
+
+
+def ignore_progress(stage: str, done: int, total: int) -> None:
+    """Does nothing; the `Progress` of a caller without one."""
+    del stage, done, total
 
 
 @functools.lru_cache(maxsize=8)
@@ -87,19 +106,19 @@ def _compile(key: _Key, bucket: Bucket) -> Program:
     before, began = count.copy(), time.monotonic()
     make = compile_phases if key.model.phased else compile_stream
     run = make(key.model, params, bucket)
-    seconds, asked = time.monotonic() - began, count["asked"] - before["asked"]
-    return Program(run, bucket, seconds, 0 < asked == count["found"] - before["found"])
+    seconds, new = time.monotonic() - began, count - before
+    return Program(run, bucket, seconds, cached=0 < new["requests"] == new["hits"])
 
 
 def forget_programs() -> None:
-    """Drop what this process has traced and compiled; what lies on disk stays."""
+    """Drops the traced and compiled programs of this process, but not those on disk."""
     _compile.cache_clear()
     jax.clear_caches()
 
 
 @functools.cache
 def _cache_count() -> Counter[str]:
-    """How many programs were "asked" for on disk and "found" there, from the first call on."""
+    """The "requests" to the cache on disk and its "hits", counted from the first call on."""
     count: Counter[str] = Counter()
 
     def listen(event: str, **details: Any) -> None:
@@ -112,11 +131,10 @@ def _cache_count() -> Counter[str]:
 
 
 def enable_compilation_cache() -> Path | None:
-    """Keep compiled programs on disk, so that the next process starts at once.
+    """Keeps compiled programs on disk for later processes.
 
-    The place is `$XDG_CACHE_HOME/zipmap-jax`, by default `~/.cache/zipmap-jax`. For programs with a
-    user interface; importing the library never does this. A cache directory that is configured
-    already (`JAX_COMPILATION_CACHE_DIR`) is left as it is.
+    The command line calls it; the library does not. A configured `JAX_COMPILATION_CACHE_DIR` takes
+    precedence over `$XDG_CACHE_HOME/zipmap-jax`, by default `~/.cache/zipmap-jax`.
 
     Returns:
       The directory in use, or None if `ZIPMAP_NO_CACHE` is set or no directory can be written.
@@ -126,7 +144,7 @@ def enable_compilation_cache() -> Path | None:
     configured = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if configured:
         return Path(configured)
-    # The XDG specification tells to ignore relative paths.
+    # The XDG specification ignores relative paths.
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
         path = (base if base.is_absolute() else Path.home() / ".cache") / "zipmap-jax"

@@ -1,8 +1,8 @@
-"""One scene over several devices: each works on its share of the views.
+"""Sharding of the views of a scene over several devices.
 
-The gradients of the fast weights are sums over tokens, so they are all-reduced, once a layer, and
-camera tokens are gathered; everything else stays where it is. The result is that of one device but
-for rounding. `docs/memory-and-speed.md` counts what is sent.
+Every layer all-reduces the gradients of its fast weights, which are sums over tokens, and the
+camera tokens are gathered. Results equal a single device's up to rounding.
+`docs/memory-and-speed.md` lists the traffic.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from zipmap_jax.models.api import Model
 
 VIEWS = "views"
-"""The mesh axis that splits the views; see `PhasedModel.sharded`."""
+"""Name of the mesh axis of the views; see `PhasedModel.sharded`."""
 
 
 def check_devices(devices: int, model: Model) -> None:
-    """Refuse a number of devices that there are not, or that the model cannot use.
+    """Checks the number of devices against this process and the model.
 
     Raises:
-      UserError: with the remedy.
+      UserError: the process has fewer devices, or the model cannot use several.
     """
-    there = jax.local_devices()
-    if not 1 <= devices <= len(there):
+    available = jax.local_devices()
+    if not 1 <= devices <= len(available):
         trial = (
             ", or set XLA_FLAGS=--xla_force_host_platform_device_count=8 to try several on a CPU"
-            if there[0].platform == "cpu"
+            if available[0].platform == "cpu"
             else ""
         )
-        count, platform = len(there), there[0].platform
+        count, platform = len(available), available[0].platform
         choice = "1" if count == 1 else f"1 to {count}"
         raise UserError(
             f"devices cannot be {devices}, as this machine has {count} {platform} "
@@ -44,40 +44,37 @@ def check_devices(devices: int, model: Model) -> None:
         )
     if devices > 1 and not model.shares_views:
         raise UserError(
-            f"the model {model.name} cannot share the views of a scene among devices: leave "
-            "devices at 1"
+            f"the model {model.name} cannot distribute the views of a scene over {devices} "
+            "devices: set devices to 1"
         )
 
 
-def split(
+def sharded_jit(
     function: Callable[..., Any],
     devices: int,
-    places: tuple[PartitionSpec, ...],
-    outputs: Any,
+    in_specs: tuple[PartitionSpec, ...],
+    out_specs: Any,
     donated: tuple[int, ...] = (),
 ) -> Any:
-    """A function of whole scenes, made of one that works on a share of the views.
+    """Returns a jitted function of all views, from a function of one device's share.
 
     Args:
-      function: of a model sharded over the axis `VIEWS`.
-      devices: the first so many of this process.
-      places: along which axes they share each argument.
-      outputs: the same of what is returned.
-      donated: numbers of the arguments that are given away.
-
-    Returns:
-      A jitted function to be lowered.
+      function: function of a model sharded over the axis `VIEWS`.
+      devices: number of devices, the first of this process.
+      in_specs: partition of each argument.
+      out_specs: partition of the results.
+      donated: indices of the donated arguments.
     """
     on_devices = jax.shard_map(
-        function, mesh=_mesh(devices), in_specs=places, out_specs=outputs, check_vma=False
+        function, mesh=_mesh(devices), in_specs=in_specs, out_specs=out_specs, check_vma=False
     )
-    layout = tuple(placed(devices, place) for place in places)
-    return jax.jit(on_devices, in_shardings=layout, donate_argnums=donated)
+    shardings = tuple(sharding_of(devices, spec) for spec in in_specs)
+    return jax.jit(on_devices, in_shardings=shardings, donate_argnums=donated)
 
 
-def placed(devices: int, place: PartitionSpec) -> NamedSharding:
-    """Where an array is that the first so many devices share."""
-    return NamedSharding(_mesh(devices), place)
+def sharding_of(devices: int, spec: PartitionSpec) -> NamedSharding:
+    """Returns the sharding of an array over the first devices of this process."""
+    return NamedSharding(_mesh(devices), spec)
 
 
 @functools.cache

@@ -1,7 +1,7 @@
-"""A whole reconstruction as one `jax.export` program: images in, cameras, depth and points out.
+"""Export of a reconstruction as one `jax.export` program of images to cameras, depth and points.
 
-Weights are arguments, not constants: 1.4 billion of them would not fit into an artefact, and a
-server wants one copy for its programs of all shapes.
+Weights are arguments instead of constants: 1.4 billion of them do not fit into an artefact, and
+programs of several shapes share them.
 """
 
 from __future__ import annotations
@@ -46,17 +46,16 @@ _WHOLE_CHUNK = 16
 
 
 def reconstruction(model: Any, chunk: int | None, scenes: int = 1) -> Callable[..., dict[str, Any]]:
-    """The function `(weights, images, valid) -> outputs` that is exported.
+    """Returns the function `(weights, images, valid) -> outputs` to export.
 
     Args:
       model: any model.
-      chunk: views worked on at a time; None = all.
-      scenes: worked on together.
+      chunk: views at a time; None = all.
+      scenes: number of scenes; several add a leading axis to images, mask and outputs.
 
     Returns:
       A function of a flat dictionary of weights, images [v, h, w, 3] (uint8, or float in [0, 1])
-      and which of them are real [v], to the arrays of `OUTPUTS`, all fp32. If there are several
-      scenes, images, which are real and outputs have one more axis, which leads.
+      and a mask [v] of the real images, which returns the arrays of `OUTPUTS` in fp32.
     """
 
     def reconstruct(weights: dict[str, Any], images: Array, valid: Array) -> dict[str, Any]:
@@ -104,23 +103,22 @@ def export_program(
     chunk: int | None = None,
     platforms: Sequence[str] = ("cpu", "cuda"),
 ) -> tuple[dict[str, Any], Path]:
-    """Write a program file, and its weights beside it; see `zipmap_jax.inference.program_file`.
+    """Writes a program file and its weights; see `zipmap_jax.inference.program_file`.
 
-    The weights' file is named after their checksum: programs of other shapes share it.
+    The name of the weights' file is their checksum, so that programs of other shapes share it.
 
     Args:
-      loaded: the model.
+      loaded: from `zipmap_jax.load`.
       path: the program file, replaced if it exists.
-      views: most images that the program takes.
+      views: maximum number of images.
       size: (height, width) of the images.
-      scenes: that go through it together; if more than one, images and outputs have an axis of
-        scenes, which leads.
+      scenes: maximum number of scenes; several add a leading axis to images and outputs.
       input_type: "uint8", or "float32" in [0, 1].
-      chunk: views of each scene worked on at a time; None = all of up to 16, else 16.
-      platforms: that the program can run on.
+      chunk: views of each scene at a time; None = at most 16.
+      platforms: platforms of the program.
 
     Returns:
-      The facts of the program, and the file of the weights.
+      The contents of `program.json`, and the file of the weights.
 
     Raises:
       UserError: the shape does not fit the model, or a platform is unknown.
@@ -178,19 +176,19 @@ def _check(
         if value is not None and value < 1:
             raise UserError(f"{name} must be at least 1, got {value}: try {hint}")
     if min(size) < 2 * patch or size[0] % patch or size[1] % patch:
-        near = "x".join(str(max(2, round(side / patch)) * patch) for side in size)
+        nearest = "x".join(str(max(2, round(side / patch)) * patch) for side in size)
         raise UserError(
             f"height and width must be multiples of the patch size {patch} and at least "
-            f"{2 * patch}, got {size[0]}x{size[1]}: try {near}"
+            f"{2 * patch}, got {size[0]}x{size[1]}: try {nearest}"
         )
     known = ("cpu", "cuda", "rocm", "tpu")
     for name in platforms or ("",):
         if name not in known:
-            raise UserError(f"{name!r} is no platform: choose among {', '.join(known)}")
+            raise UserError(f"unknown platform {name!r}: choose among {', '.join(known)}")
 
 
 def _write_weights(folder: Path, flat: dict[str, Any], card: dict[str, Any]) -> Path:
-    """Weights in the number format of their checkpoint, under a name that tells them apart."""
+    """Writes weights in the number format of their checkpoint, named by their checksum."""
     dtype = DTYPES.get(card.get("dtype", ""), DTYPES["float32"])
     leaves = ((name, np.asarray(leaf)) for name, leaf in flat.items())
     with new_file(folder / "weights") as partial:

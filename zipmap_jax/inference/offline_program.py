@@ -1,13 +1,12 @@
-"""A reconstruction in three programs, so that images and predictions need not lie on the device.
+"""A reconstruction in three programs, which keep images and predictions off the device.
 
-1. encode: a chunk of images goes to the device and becomes tokens, for one chunk after the other;
-2. mix: the tokens of all views become features, and cameras;
-3. decode: the features of a chunk become depth and confidence, which go to the host while the next
-   chunk is computed.
+1. encode: images to tokens, chunk by chunk;
+2. mix: tokens of all views to features and cameras;
+3. decode: features to depth and confidence, chunk by chunk; a chunk is copied to the host while the
+   next is computed.
 
-The device holds weights and features of all views, besides these their tokens (1, 2) or temporaries
-of the heads (3), and images or predictions of two chunks. Streaming models take another way: they
-need the features of one chunk at a time only.
+The device holds the weights, the features of all views, their tokens (1, 2) or temporaries of the
+heads (3), and images or predictions of two chunks.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from zipmap_jax.inference.devices import VIEWS, placed, split
+from zipmap_jax.inference.devices import VIEWS, sharded_jit, sharding_of
 from zipmap_jax.nn.loops import put
 from zipmap_jax.structs import Prediction
 
@@ -38,54 +37,53 @@ Step = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """A program, before it is compiled.
+    """A program to compile.
 
     Attributes:
-      jitted: the function of parameters and `arguments`.
-      arguments: their shapes, for all devices together.
-      places: along which axes devices share parameters and arguments.
-      devices: how many.
+      jitted: function of parameters and `arguments`.
+      arguments: global shapes of the arguments.
+      specs: partition of parameters and arguments over the devices.
+      devices: number of devices.
     """
 
     jitted: Any
     arguments: tuple[Any, ...]
-    places: tuple[PartitionSpec, ...]
+    specs: tuple[PartitionSpec, ...]
     devices: int
 
     def compile(self, params: Any) -> CompiledPhase:
-        """For the first so many devices of this process."""
+        """Compiles the program for the first devices of this process."""
         compiled = self.jitted.lower(params, *self.arguments).compile()
         if self.devices > 1:
-            return CompiledPhase(
-                compiled, tuple(placed(self.devices, place) for place in self.places)
-            )
-        here = jax.tree.leaves(compiled.input_shardings)[0]
-        return CompiledPhase(compiled, (here,) * len(self.places))
+            shardings = tuple(sharding_of(self.devices, spec) for spec in self.specs)
+        else:
+            shardings = (jax.tree.leaves(compiled.input_shardings)[0],) * len(self.specs)
+        return CompiledPhase(compiled, shardings)
 
 
 @dataclasses.dataclass(frozen=True)
 class CompiledPhase:
-    """A compiled program, and where its arguments have to be."""
+    """A compiled program and the shardings of its arguments."""
 
     run: Any
-    places: tuple[Any, ...]
+    shardings: tuple[Any, ...]
 
 
 def phases_of(model: Any, params: Any, bucket: Bucket, *, points: bool = False) -> dict[str, Phase]:
-    """The three programs of a bucket: "encode", "mix" and "decode".
+    """Returns the programs "encode", "mix" and "decode" of a bucket.
 
     Args:
       model: a `PhasedModel`.
       params: its parameters, or their shapes.
-      bucket: shape of the views, which are whole chunks.
-      points: whether the heads give local points as well.
+      bucket: shape of the views, in whole chunks.
+      points: whether the heads also predict local points.
     """
     if bucket.devices > 1:
         model = model.sharded(VIEWS)
     size = (bucket.height, bucket.width)
 
     def encode(params: Any, tokens: Array, images: Array, first: Array, i: Array) -> Any:
-        # Its successor tells the host that the images are used up; itself would be there at once.
+        # i + 1 is ready when the images have been used; i itself would be ready at once.
         images = model.preparation.normalise(images[0])
         return put(tokens, model.encode(params, images, first[0]), i), i + 1
 
@@ -95,46 +93,47 @@ def phases_of(model: Any, params: Any, bucket: Bucket, *, points: bool = False) 
         return features, cameras, tokens
 
     def decode(params: Any, features: Any, i: Array) -> tuple[Array, ...]:
-        some = jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, 0), features)
-        dense = model.decode(params, some, size, bucket.chunk)
+        chunk = jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, 0), features)
+        dense = model.decode(params, chunk, size, bucket.chunk)
         return tuple(x.astype(jnp.float32) for x in dense[: 3 if points else 2])
 
     shape, index = bucket.chunk_shape, jax.ShapeDtypeStruct((), jnp.int32)
     images: Any = jax.ShapeDtypeStruct((*shape, *size, 3), jnp.uint8)
     first: Any = jax.ShapeDtypeStruct(shape, jnp.bool_)
     valid: Any = jax.ShapeDtypeStruct((bucket.scenes, bucket.views), jnp.bool_)
-    one = jax.eval_shape(
+    chunk_tokens = jax.eval_shape(
         lambda p, x, f: model.encode(p, model.preparation.normalise(x[0]), f[0]),
         params,
         images,
         first,
     )
-    tokens: Any = jax.ShapeDtypeStruct((bucket.devices * bucket.chunks, *one.shape), one.dtype)
+    tokens: Any = jax.ShapeDtypeStruct(
+        (bucket.devices * bucket.chunks, *chunk_tokens.shape), chunk_tokens.dtype
+    )
 
     def phase(
-        function: Any, arguments: tuple[Any, ...], spread: Any, outputs: Any, *donated: int
+        function: Any, arguments: tuple[Any, ...], in_specs: Any, out_specs: Any, *donated: int
     ) -> Phase:
-        places = (PartitionSpec(), *spread)
+        specs = (PartitionSpec(), *in_specs)
         if bucket.devices > 1:
-            jitted = split(function, bucket.devices, places, outputs, donated)
+            jitted = sharded_jit(function, bucket.devices, specs, out_specs, donated)
         else:
             jitted = jax.jit(function, donate_argnums=donated)
-        return Phase(jitted, arguments, places, bucket.devices)
+        return Phase(jitted, arguments, specs, bucket.devices)
 
-    spread, same = PartitionSpec(VIEWS), PartitionSpec()
-    of_views = PartitionSpec(None, VIEWS)
-    each = (spread, spread, spread, same)
+    chunks, views, same = PartitionSpec(VIEWS), PartitionSpec(None, VIEWS), PartitionSpec()
+    in_specs = (chunks, chunks, chunks, same)
     phases = {
-        "encode": phase(encode, (tokens, images, first, index), each, (spread, same), 1),
-        "mix": phase(mix, (tokens, valid), (spread, of_views), (spread, of_views, spread), 1),
+        "encode": phase(encode, (tokens, images, first, index), in_specs, (chunks, same), 1),
+        "mix": phase(mix, (tokens, valid), (chunks, views), (chunks, views, chunks), 1),
     }
     features, *_ = phases["mix"].jitted.eval_shape(params, tokens, valid)
-    return {**phases, "decode": phase(decode, (features, index), (spread, same), spread)}
+    return {**phases, "decode": phase(decode, (features, index), (chunks, same), chunks)}
 
 
 @dataclasses.dataclass(frozen=True)
 class OfflineProgram:
-    """The three programs, ready to run.
+    """The three compiled programs.
 
     Attributes:
       encode, mix, decode: see `phases_of`.
@@ -149,12 +148,12 @@ class OfflineProgram:
     bucket: Bucket
 
     def __call__(self, params: Any, views: Views, step: Step) -> Prediction:
-        """Reconstruct views that lie on the host.
+        """Reconstructs views on the host.
 
         Args:
-          params: the parameters; they stay where they are if that is on the device.
+          params: the parameters, copied to the device unless they are there.
           views: host arrays in the shape of the bucket.
-          step: called three times for each chunk: after it is encoded, mixed and decoded.
+          step: called after each chunk is encoded, mixed and decoded.
 
         Returns:
           Host arrays: cameras, depth and confidence.
@@ -165,12 +164,12 @@ class OfflineProgram:
             step(count, 3 * chunks)
 
         done(0)
-        params = jax.device_put(params, self.mix.places[0])
+        params = jax.device_put(params, self.mix.shardings[0])
         tokens = self._encode(params, np.asarray(views.images), done)
-        valid = jax.device_put(views.valid, self.mix.places[2])
+        valid = jax.device_put(views.valid, self.mix.shardings[2])
         features, cameras, tokens = self.mix.run(params, tokens, valid)
         w2c, intrinsics = jax.device_get(cameras)
-        del tokens  # no program uses their place any more: it is free for the heads
+        del tokens  # their memory is free for the heads
         done(2 * chunks)
         depth, confidence = self._decode(params, features, done)
         return Prediction(depth, confidence, w2c, intrinsics)  # type: ignore[arg-type]
@@ -178,15 +177,15 @@ class OfflineProgram:
     def _encode(
         self, params: Any, images: UInt8[np.ndarray, "b v h w 3"], done: Callable[[int], None]
     ) -> Array:
-        """The tokens of all views. No more than two chunks of images lie on the device."""
+        """The tokens of all views; the device holds at most two chunks of images."""
         b = self.bucket
         first = np.zeros((b.chunks, *b.chunk_shape), bool)
         first[0, 0, :, 0] = True
         of_chunks = _in_chunks(images, b)
-        tokens = jnp.zeros(self.tokens.shape, self.tokens.dtype, device=self.encode.places[1])
+        tokens = jnp.zeros(self.tokens.shape, self.tokens.dtype, device=self.encode.shardings[1])
         before = None
         for i in range(b.chunks):
-            chunk = jax.device_put((of_chunks[i], first[i]), self.encode.places[2:4])
+            chunk = jax.device_put((of_chunks[i], first[i]), self.encode.shardings[2:4])
             tokens, used = self.encode.run(params, tokens, *chunk, np.int32(i))
             if before is not None:
                 jax.block_until_ready(before)
@@ -199,7 +198,7 @@ class OfflineProgram:
     def _decode(
         self, params: Any, features: Any, done: Callable[[int], None]
     ) -> list[Float[np.ndarray, "b v h w"]]:
-        """Depth and confidence; those of a chunk go to the host while the next is computed."""
+        """Depth and confidence; a chunk is copied to the host while the next is computed."""
         b = self.bucket
         shape = (b.scenes, b.views, b.height, b.width)
         results = [np.empty(shape, np.float32) for _ in range(2)]
@@ -225,14 +224,14 @@ class OfflineProgram:
 
 
 def compile_phases(model: Any, params: Any, bucket: Bucket) -> OfflineProgram:
-    """Compile all three; see `phases_of`."""
+    """Compiles the three programs; see `phases_of`."""
     phases = phases_of(model, params, bucket)
-    ready = {name: phase.compile(params) for name, phase in phases.items()}
-    return OfflineProgram(**ready, tokens=phases["encode"].arguments[0], bucket=bucket)
+    compiled = {name: phase.compile(params) for name, phase in phases.items()}
+    return OfflineProgram(**compiled, tokens=phases["encode"].arguments[0], bucket=bucket)
 
 
 def _in_chunks(x: Float[np.ndarray, "b v ..."], bucket: Bucket) -> Float[np.ndarray, "n k b c ..."]:
-    """The same memory: chunks, the devices that work on one each, scenes, views of a chunk."""
+    """A view of the array by chunk, device, scene and view of the chunk."""
     devices, scenes, views = bucket.chunk_shape
     x = x.reshape(scenes, devices, bucket.chunks, views, *x.shape[2:])
     return np.moveaxis(x, 0, 2).swapaxes(0, 1)

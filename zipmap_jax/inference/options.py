@@ -1,4 +1,4 @@
-"""How a reconstruction is computed."""
+"""Options for the resources of a reconstruction."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class ComputeOptions:
-    """Which resources a reconstruction uses; none of them changes its result.
+    """Resources of a reconstruction, which do not change its result.
 
     Attributes:
-      chunk: views worked on at a time; None = chosen by the memory that is free.
-      devices: number of devices that share the views.
-      scratch: folder in which a hidden folder takes the parts of a scene that do not fit in memory;
-        None = the system's folder for temporary files.
+      chunk: views per device at a time, which bounds memory; None = chosen by the free memory.
+      devices: number of devices, the first of this process, which share the views.
+      scratch: where a hidden folder holds the parts of the scene that do not fit in memory, until
+        the scene is no longer referenced; None = the system's folder for temporary files.
     """
 
     chunk: int | None = None

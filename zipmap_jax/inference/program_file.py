@@ -1,8 +1,8 @@
-"""Running an exported program: JAX and two files are enough, the code of the models is not needed.
+"""Exported programs, which run from two files without the code of the models.
 
-A program file is a zip of `program.json` (what goes in and out) and `program.bin` (the serialised
-`jax.export` artefact). The weights lie beside it in a safetensors file of their own: one file
-serves the programs of all shapes, and a server keeps one copy of it on the device.
+A program file is a zip of `program.json`, which describes inputs and outputs, and `program.bin`,
+the serialised `jax.export` artefact. The weights are in a separate safetensors file, which the
+programs of all shapes share.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class ServedProgram:
-    """A program that is compiled for this machine, with its weights on the device.
+    """A program compiled for this machine, with its weights on the device.
 
     Attributes:
       facts: contents of `program.json`.
-      weights: name -> array; pass them to `load_program` for further programs of the same model.
+      weights: name -> array; `load_program` accepts them for other programs of the same model.
       run: the compiled program.
     """
 
@@ -48,57 +48,57 @@ class ServedProgram:
         images: UInt8[np.ndarray, "*s v h w 3"] | Float[np.ndarray, "*s v h w 3"],
         valid: Bool[np.ndarray, "*s v"] | None = None,
     ) -> dict[str, np.ndarray]:
-        """Reconstruct one scene, or several if the program was exported for that.
+        """Reconstructs one scene, or several if the program was exported for several.
 
         Args:
-          images: RGB at the program's height and width, at least one and at most its views; uint8,
-            or float32 in [0, 1] if it was exported for that. With a leading axis, of at least one
-            and at most its scenes, if the program takes several.
-          valid: False for images that only fill up a scene, behind its own; None = there are none.
+          images: RGB at the program's height and width, 1 to its number of views; uint8, or float32
+            in [0, 1], as exported. A program of several scenes takes a leading axis, 1 to its
+            number of scenes.
+          valid: False for padding images, which follow those of the scene; None = no padding.
 
         Returns:
-          What `facts["outputs"]` describes, for the views that were given:
-          w2c [v, 4, 4] world-to-camera, the first camera's frame being the world (OpenCV axes);
+          The arrays of `facts["outputs"]`, for the views of `images`:
+          w2c [v, 4, 4] world-to-camera, in the first camera's frame (OpenCV axes);
           intrinsics [v, 3, 3] in pixels of the images; depth [v, h, w] along the optical axis;
           confidence [v, h, w] (> 1); points [v, h, w, 3] in the world. Lengths share one arbitrary
-          unit. Of several scenes, all have a leading axis.
+          unit. Several scenes add a leading axis.
 
         Raises:
           UserError: the images do not fit the program.
         """
         images = np.asarray(images)
         self._check(images)
-        given = images.shape[:-3]
-        valid = np.ones(given, bool) if valid is None else np.asarray(valid)
-        if valid.dtype != bool or valid.shape != given or not valid[..., 0].all():
+        counts = images.shape[:-3]
+        valid = np.ones(counts, bool) if valid is None else np.asarray(valid)
+        if valid.dtype != bool or valid.shape != counts or not valid[..., 0].all():
             raise UserError(
-                f"valid must be bool of shape {given} and True for the first image of a scene, got "
-                f"{valid.dtype} of {valid.shape}: put images that fill up a scene behind its own"
+                f"valid must be bool of shape {counts} and True for the first image of a scene, "
+                f"got {valid.dtype} of {valid.shape}: put padding after the images of a scene"
             )
-        # A scene that is missing has one black view: none at all would give NaN.
-        padded = np.zeros((*self._most, *images.shape[-3:]), images.dtype)
-        real = np.zeros(self._most, bool)
-        real[..., 0] = True
-        place = tuple(slice(n) for n in given)
-        padded[place], real[place] = images, valid
-        outputs = jax.device_get(self.run(self.weights, padded, real))
-        return {name: value[place] for name, value in outputs.items()}
+        # A padding scene has one black view, since a scene without views would give NaN.
+        padded = np.zeros((*self._max_counts, *images.shape[-3:]), images.dtype)
+        mask = np.zeros(self._max_counts, bool)
+        mask[..., 0] = True
+        region = tuple(slice(n) for n in counts)
+        padded[region], mask[region] = images, valid
+        outputs = jax.device_get(self.run(self.weights, padded, mask))
+        return {name: value[region] for name, value in outputs.items()}
 
     @property
-    def _most(self) -> tuple[int, ...]:
-        """Scenes, if it takes several, and views."""
+    def _max_counts(self) -> tuple[int, ...]:
+        """Maximum scenes, for a program of several, and views."""
         scenes = self.facts.get("scenes", 1)
         return (scenes, self.facts["views"]) if scenes > 1 else (self.facts["views"],)
 
     def _check(self, images: np.ndarray) -> None:
-        f, most = self.facts, self._most
+        f, maxima = self.facts, self._max_counts
         shape, dtype = (f["height"], f["width"], 3), np.dtype(f["input"])
-        given = images.shape[:-3]
-        fits = len(given) == len(most) and all(
-            1 <= n <= m for n, m in zip(given, most, strict=True)
+        counts = images.shape[:-3]
+        fits = len(counts) == len(maxima) and all(
+            1 <= n <= m for n, m in zip(counts, maxima, strict=True)
         )
         if not fits or images.shape[-3:] != shape or images.dtype != dtype:
-            scenes = f"1 to {most[0]} scenes of " if len(most) > 1 else ""
+            scenes = f"1 to {maxima[0]} scenes of " if len(maxima) > 1 else ""
             names = "(scenes, views, " if scenes else "(views, "
             raise UserError(
                 f"this program takes {scenes}1 to {f['views']} images as {dtype} of shape {names}"
@@ -110,16 +110,16 @@ class ServedProgram:
 def load_program(
     path: str | Path, weights: Mapping[str, Any] | str | Path | None = None
 ) -> ServedProgram:
-    """Load what `zipmap export-program` wrote, and compile it for this machine.
+    """Loads a program of `zipmap export-program` and compiles it for this machine.
 
     Args:
       path: the program file.
-      weights: of a program that is loaded already, or a safetensors file; None = the file that the
-        program names, beside it.
+      weights: the weights of a loaded program, or a safetensors file; None = the file that the
+        program names, in the same folder.
 
     Raises:
-      UserError: a file is missing, damaged or of a model of another shape, or the program was
-        not exported for this kind of device.
+      UserError: a file is missing, damaged or of a model of another shape, or the program was not
+        exported for this platform.
       MissingPackageError: the package flatbuffers is not installed.
     """
     require_flatbuffers()
@@ -128,14 +128,14 @@ def load_program(
     platform = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
     if platform not in facts["platforms"]:
         raise UserError(
-            f"{path} was exported for {', '.join(facts['platforms'])}, and this machine runs on "
+            f"{path} was exported for {', '.join(facts['platforms'])}, but the platform is "
             f"{platform}: export it with --platforms {platform}"
         )
     try:
         exported = jax.export.deserialize(bytearray(binary))
-    except Exception as error:  # a damaged artefact fails in every way there is
+    except Exception as error:  # a damaged artefact raises errors of any type
         raise UserError(
-            f"{path} holds no program that JAX {jax.__version__} can read "
+            f"{path} contains no program that JAX {jax.__version__} can read "
             f"({type(error).__name__}): export or copy it again"
         ) from error
     shapes = jax.tree.unflatten(exported.in_tree, exported.in_avals)[0][0]
@@ -151,10 +151,10 @@ def load_program(
 
 
 def require_flatbuffers() -> None:
-    """Check that flatbuffers is installed, with which JAX writes and reads programs.
+    """Checks that flatbuffers is installed, which JAX needs for exported programs.
 
     Raises:
-      MissingPackageError: it is not.
+      MissingPackageError: flatbuffers is not installed.
     """
     try:
         import flatbuffers  # noqa: F401
@@ -166,45 +166,44 @@ def require_flatbuffers() -> None:
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:
     if not path.is_file():
-        raise UserError(f"{path} is no file: export a program with zipmap export-program")
+        raise UserError(f"{path} does not exist: export a program with zipmap export-program")
     try:
         with zipfile.ZipFile(path) as archive:
             facts, binary = json.loads(archive.read(FACTS)), archive.read(BINARY)
             version = facts["format"]
     except (*ARCHIVE_ERRORS, TypeError) as error:
         raise UserError(
-            f"{path} is no exported program, or damaged ({error}): export or copy it again"
+            f"{path} is not an exported program or is damaged ({error}): export or copy it again"
         ) from error
     if version != FORMAT:
         raise UserError(
-            f"{path} is of format {version}, and this version reads {FORMAT}: export it "
-            "again, or update zipmap-jax"
+            f"{path} has format {version}, but this version reads {FORMAT}: export it again, or "
+            "update zipmap-jax"
         )
     return facts, binary
 
 
 def _map_weights(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise UserError(f"the weights {path} are missing: copy them beside the program")
+        raise UserError(f"the weights {path} are missing: copy them to the folder of the program")
     return read_safetensors(path)
 
 
 def _check(weights: Mapping[str, Any], shapes: Mapping[str, Any], path: Path) -> None:
     for name, shape in shapes.items():
-        got = tuple(weights[name].shape) if name in weights else None
-        if got != shape.shape:
-            found = "no such weight" if got is None else f"a weight of shape {got}"
+        actual = tuple(weights[name].shape) if name in weights else "no such weight"
+        if actual != shape.shape:
             raise UserError(
-                f"{path} needs {name} of shape {shape.shape}, and there is {found}: give the "
-                "weights that it was exported with"
+                f"{path} needs {name} of shape {shape.shape}, got {actual}: give the weights of "
+                "its export"
             )
 
 
 def _check_precision(weights: Mapping[str, Any], shapes: Mapping[str, Any], path: Path) -> None:
-    """Refuse what another program holds more coarsely than this one computes."""
+    """Refuses weights of a lower precision than the program's."""
     for name, shape in shapes.items():
         if name in weights and weights[name].dtype.itemsize < shape.dtype.itemsize:
             raise UserError(
-                f"{path} computes with {name} in {shape.dtype}, and there it is in "
-                f"{weights[name].dtype}: give weights of a program of the same precision, or none"
+                f"{path} needs {name} in {shape.dtype}, got {weights[name].dtype}: give weights of "
+                "a program of the same precision, or none"
             )

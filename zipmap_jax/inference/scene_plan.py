@@ -1,4 +1,4 @@
-"""What a scene's program will be, from the headers of its inputs and the memory that is free."""
+"""Chunk, bucket and memory estimate of a scene, from image headers and the free memory."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from zipmap_jax.inference.buckets import Bucket, bucket_of, padded_count
 from zipmap_jax.inference.memory import (
     MemoryEstimate,
     automatic_chunk,
-    chunks,
+    chunk_candidates,
     estimate_memory,
     workload_of,
 )
 from zipmap_jax.inference.options import ComputeOptions
-from zipmap_jax.inference.stream_program import one_call
+from zipmap_jax.inference.stream_program import bucket_of_call
 from zipmap_jax.models.api import Preparation, Size, Workload
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.hub import LoadedModel
 
 Free = tuple[int | None, int | None]
-"""Free bytes of device and host, see `memory.free_memory`."""
+"""Free bytes of device and host; see `free_memory`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ScenePlan:
-    """How a scene will be worked on.
+    """The plan of a reconstruction.
 
     Attributes:
-      workload: its views and the chunk.
-      estimate: of its memory.
-      rounded: whether its views may be rounded up to a bucket.
-      bucket: shape of the program for all its views.
+      workload: views and chunk.
+      estimate: memory estimate.
+      rounded: whether the views are rounded up to a step.
+      bucket: shape of all views.
     """
 
     workload: Workload
@@ -45,10 +45,10 @@ class ScenePlan:
     bucket: Bucket
 
     @property
-    def in_calls(self) -> bool:
-        """Whether the program takes the views in more than one call."""
+    def several_calls(self) -> bool:
+        """Whether the program is called more than once."""
         model, views = self.workload.model, self.workload.views
-        return model.streams and one_call(model, self.bucket).views < views
+        return model.streams and bucket_of_call(model, self.bucket).views < views
 
 
 def plan_scene(
@@ -59,18 +59,18 @@ def plan_scene(
     compute: ComputeOptions,
     scenes: int = 1,
 ) -> ScenePlan:
-    """Estimate memory before anything is decoded, settle the chunk and whether to round up.
+    """Plans a reconstruction before anything is decoded.
 
     Args:
-      model: the model.
-      sources: frames of the scene.
-      free: what there is.
-      read: how the sources are read, with a size.
-      compute: the chunk and the devices.
-      scenes: worked on together.
+      model: from `zipmap_jax.load`.
+      sources: from `list_sources`.
+      free: free memory without the parameters; see `free_before_loading`.
+      read: options of the sources.
+      compute: chunk and devices.
+      scenes: number of scenes per call.
 
     Raises:
-      UserError: there is by far not enough memory, and no chunk was given.
+      UserError: memory is insufficient by far, and `compute.chunk` is None.
     """
     preparation, size = model.model.preparation, read.size or default_size(model)
     sizes = [
@@ -78,53 +78,53 @@ def plan_scene(
         for shape in probe_sizes(sources, read.exif)
         if _usable(preparation, shape, size, read.mode)
     ]
-    sizes = sizes or [(size, size)]  # reading them raises the error
+    sizes = sizes or [(size, size)]  # the reader raises the error
     network_size = preparation.network_shape(sizes, size, read.mode)
-    work = workload_of(model.model, model.params, sizes, network_size, compute.chunk)
-    work = dataclasses.replace(work, devices=compute.devices)
-    if compute.chunk is None:
+    chunk, devices = compute.chunk, compute.devices
+    work = workload_of(model.model, model.params, sizes, network_size, chunk, devices=devices)
+    if chunk is None:
         work = dataclasses.replace(work, chunk=chunk_for(work, scenes, free))
     estimate = estimate_memory(work, *free)
-    if estimate.hopeless and compute.chunk is None:
-        raise UserError(f"{estimate.text}; to try all the same, give a chunk yourself")
-    rounded = estimate_memory(padded(work), *free).fits
+    if estimate.hopeless and chunk is None:
+        raise UserError(f"{estimate.text}; set a chunk to run without this check")
+    rounded = estimate_memory(with_padding(work), *free).fits
     bucket = bucket_of(
         work.views,
         network_size,
         chunk=work.chunk,
         devices=work.devices,
         rounded=rounded,
-        # Scenes that go together must be rounded to one length.
+        # Scenes of one call have one length.
         streams=model.model.streams and scenes == 1,
     )
     return ScenePlan(work, estimate, rounded, bucket)
 
 
 def default_size(model: LoadedModel) -> int:
-    """Network image size a model was made for: its card's "size", else its default."""
+    """Returns the network image size of a model: the "size" of its card, else its default."""
     return int(model.card.get("size") or model.model.default_size)
 
 
 def chunk_for(workload: Workload, scenes: int, free: Free) -> int | None:
-    """Views of each scene worked on at a time; None = all.
+    """Returns the largest chunk per scene that fits in memory; None = all views.
 
     Args:
-      workload: of one scene.
-      scenes: worked on together, which costs as much as one scene of more views.
-      free: see `free_memory`.
+      workload: views of one scene.
+      scenes: number of scenes per call, which need the memory of one scene with all their views.
+      free: free memory; see `free_memory`.
     """
     if scenes == 1:
         return automatic_chunk(workload, *free)
     together = dataclasses.replace(workload, original_sizes=workload.original_sizes * scenes)
-    for chunk in chunks(workload):
+    for chunk in chunk_candidates(workload):
         live = (chunk or workload.share) * scenes
         if estimate_memory(dataclasses.replace(together, chunk=live), *free).fits:
             return chunk
     return 1
 
 
-def padded(workload: Workload) -> Workload:
-    """The work with its views rounded up; views that fill up need no memory for originals."""
+def with_padding(workload: Workload) -> Workload:
+    """Returns the workload with its views rounded up; padding views have no original image."""
     share = padded_count(workload.share, workload.chunk, streams=workload.model.streams)
     count = workload.devices * share
     extra = max(0, count - workload.views)

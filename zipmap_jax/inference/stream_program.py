@@ -1,11 +1,9 @@
-"""A reconstruction by a model that takes views in one after the other: one program, many calls.
+"""A reconstruction by one program that is called for chunk after chunk of the views.
 
-A call takes a chunk of images and the state, and gives the state and the predictions of the chunk,
-which go to the host while the next call computes. The device holds weights, state and what two
-chunks need, however long the stream is, and every length above a chunk takes the same program.
-
-The result is that of one `update` over all views. Models that neither stream nor come in phases
-make a single call with all views.
+A call maps the state and a chunk of images to the new state and the predictions of the chunk, which
+are copied to the host during the next call. The device holds the weights, the state and the arrays
+of two chunks, for streams of any length. Results equal those of one `update` over all views. Models
+that are neither streaming nor phased make a single call with all views.
 """
 
 from __future__ import annotations
@@ -29,8 +27,8 @@ if TYPE_CHECKING:
     from zipmap_jax.models.api import Model
 
 
-def one_call(model: Model, bucket: Bucket) -> Bucket:
-    """The part of a bucket that its program takes at a time: all, unless the model streams."""
+def bucket_of_call(model: Model, bucket: Bucket) -> Bucket:
+    """Returns the views of a bucket in one call: all, unless the model streams."""
     if not model.streams or bucket.chunk is None:
         return bucket
     views = min(model.views_per_call(bucket.chunk), bucket.views)
@@ -39,13 +37,13 @@ def one_call(model: Model, bucket: Bucket) -> Bucket:
 
 
 def stream_phase(model: Any, params: Any, bucket: Bucket, *, points: bool = False) -> Phase:
-    """The program of a call: state, images and which of them are real, to state and predictions.
+    """Returns the program of a call: state, images and mask to state and predictions.
 
     Args:
       model: any model.
       params: its parameters, or their shapes.
-      bucket: shape of the views of a call, see `one_call`.
-      points: whether it gives local points as well.
+      bucket: shape of the views of a call, see `bucket_of_call`.
+      points: whether the predictions include local points.
     """
 
     def take(params: Any, state: Any, images: Array, valid: Array) -> tuple[Any, ...]:
@@ -53,9 +51,9 @@ def stream_phase(model: Any, params: Any, bucket: Bucket, *, points: bool = Fals
         start = model.init_state(params)
         state, prediction = model.update(params, state, views, chunk=bucket.chunk, start=start)
         p = prediction
-        kept = (p.depth, p.depth_conf, p.w2c, p.intrinsics)
-        kept += (p.local_points,) if points else ()
-        return state, *(x.astype(jnp.float32) for x in kept)
+        outputs = (p.depth, p.depth_conf, p.w2c, p.intrinsics)
+        outputs += (p.local_points,) if points else ()
+        return state, *(x.astype(jnp.float32) for x in outputs)
 
     shape = (bucket.scenes, bucket.views)
     state = jax.eval_shape(lambda p: model.init_state(p, bucket.scenes), params)
@@ -71,7 +69,7 @@ class StreamState:
 
     Attributes:
       params: the parameters, on the device.
-      scene: the model's state, of which the next step takes the memory.
+      scene: the model's state, which the next step donates.
     """
 
     params: Any
@@ -80,14 +78,14 @@ class StreamState:
 
 @dataclasses.dataclass(frozen=True)
 class StreamProgram:
-    """The program of a call, ready to run.
+    """The compiled program of a call.
 
         state = program.init(params)
         for frames in chunks:
             state, prediction = program.step(state, frames)
 
     Attributes:
-      start: a function, of parameters to the initial state.
+      start: function of the parameters that returns the initial state.
       take: see `stream_phase`.
       bucket: shape of the views of a call.
     """
@@ -97,43 +95,39 @@ class StreamProgram:
     bucket: Bucket
 
     def init(self, params: Any) -> StreamState:
-        """The state of a stream without views.
+        """Returns the state of a stream without views.
 
         Args:
-          params: the parameters; they stay where they are if that is on the device.
+          params: the parameters, copied to the device unless they are there.
         """
-        params = jax.device_put(params, self.take.places[0])
+        params = jax.device_put(params, self.take.shardings[0])
         return StreamState(params, self.start(params))
 
     def step(self, state: StreamState, frames: Views) -> tuple[StreamState, Prediction]:
-        """Take the next views in and predict them.
-
-        The call returns before the device has finished.
+        """Adds the next views to the state and predicts them, without waiting for the device.
 
         Args:
-          state: from `init` or the step before; it is donated: do not use it again.
-          frames: uint8 network images of the bucket's scenes, on the host, of at most as many views
-            as the bucket has.
+          state: from `init` or the previous step; it is donated and must not be used again.
+          frames: uint8 network images of the bucket's scenes, on the host, with at most the
+            bucket's views.
 
         Returns:
-          The new state, and the prediction on the device: of as many views as the bucket has, of
-          which those beyond `frames` are padding.
+          The new state, and the prediction of the bucket's views on the device; views beyond
+          `frames` are padding.
         """
         size = self.bucket.views
         host = _part(np.asarray(frames.images), 0, size), _part(np.asarray(frames.mask), 0, size)
         scene, *dense = self.take.run(
-            state.params, state.scene, *jax.device_put(host, self.take.places[2:])
+            state.params, state.scene, *jax.device_put(host, self.take.shardings[2:])
         )
         return StreamState(state.params, scene), Prediction(*dense)
 
     def predictions(self, params: Any, chunks: Iterable[Views]) -> Iterator[Prediction]:
-        """Predict a stream chunk by chunk.
-
-        While the device works on a chunk, the prediction of the one before goes to the host.
+        """Predicts a stream chunk by chunk; a chunk is copied to the host during the next step.
 
         Args:
-          params: as of `init`.
-          chunks: as `frames` of `step`, one after the other.
+          params: as in `init`.
+          chunks: the `frames` of the steps.
 
         Yields:
           Host arrays of the views of each chunk.
@@ -149,10 +143,10 @@ class StreamProgram:
             yield _on_host(*pending)
 
     def __call__(self, params: Any, views: Views, step: Step) -> Prediction:
-        """Reconstruct views that lie on the host.
+        """Reconstructs views on the host.
 
         Args:
-          params: as of `init`.
+          params: as in `init`.
           views: host arrays of the bucket's scenes, any number of views.
           step: called after each call.
 
@@ -161,7 +155,7 @@ class StreamProgram:
         """
         images, valid = np.asarray(views.images), np.asarray(views.mask)
         scenes, count, size = *valid.shape, self.bucket.views
-        calls = -(-max(1, int(valid.any(0).sum())) // size)  # views that fill up come last
+        calls = -(-max(1, int(valid.any(0).sum())) // size)  # padding is last
         results = [np.zeros((scenes, count, *shape), np.float32) for shape in self._shapes]
         spans = [slice(i * size, (i + 1) * size) for i in range(calls)]
         chunks = (Views(images[:, span], valid[:, span]) for span in spans)  # type: ignore[arg-type]
@@ -174,14 +168,14 @@ class StreamProgram:
 
     @property
     def _shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Of depth, its confidence, w2c and intrinsics of a view."""
+        """Shapes of depth, confidence, w2c and intrinsics of a view."""
         image = (self.bucket.height, self.bucket.width)
         return image, image, (4, 4), (3, 3)
 
 
 def compile_stream(model: Any, params: Any, bucket: Bucket) -> StreamProgram:
-    """Compile a call; see `stream_phase`."""
-    # Too small a program to be worth a place on disk.
+    """Compiles the program of a call; see `stream_phase`."""
+    # Jitted only: too small for the cache on disk.
     start = jax.jit(lambda p: model.init_state(p, bucket.scenes))
     return StreamProgram(start, stream_phase(model, params, bucket).compile(params), bucket)
 
@@ -192,7 +186,7 @@ def _on_host(prediction: Prediction, views: int) -> Prediction:
 
 
 def _part(x: Shaped[np.ndarray, "b v ..."], i: int, size: int) -> Shaped[np.ndarray, "b c ..."]:
-    """Views of one call, filled up with zeros if they are fewer."""
+    """The views of call `i`, padded with zeros."""
     part = x[:, i * size : (i + 1) * size]
     if part.shape[1] == size:
         return part

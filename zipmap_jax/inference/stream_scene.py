@@ -1,7 +1,7 @@
-"""Reconstruction of a stream: frames go to the device, and predictions come back, chunk by chunk.
+"""Reconstruction of a stream, which is read, predicted and assembled chunk by chunk.
 
-Frames at their original size go to the store of the scene as they are read, so no more than
-`zipmap_jax.images.frames.AHEAD` of them and one are decoded outside it.
+Original images are added to the scene as they are read, so at most `AHEAD` + 1 of
+`zipmap_jax.images.frames` are decoded besides those in the scene.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zipmap_jax.images.frames import NetworkImage, network_frames
-from zipmap_jax.inference.compile import compiled_update
-from zipmap_jax.inference.memory import memory_advice, smaller
+from zipmap_jax.inference.compile import compiled_update, ignore_progress
+from zipmap_jax.inference.memory import memory_remedy, out_of_memory_error
 from zipmap_jax.inference.stream_program import StreamProgram
 from zipmap_jax.structs import Views
 
@@ -37,41 +37,34 @@ def stream_scene(
     read: ReadOptions,
     plan: ScenePlan,
     builder: SceneBuilder,
-    *,
-    report: Progress,
+    progress: Progress | None = None,
     on_program: Callable[[Program], None] | None = None,
 ) -> None:
-    """Read, predict and assemble the views of a stream.
+    """Reads, predicts and assembles the views of a stream.
 
-    The network images have the size that the headers of all sources give; an image that is larger
-    is left out.
+    The headers of all sources determine the size of the network images; a larger image is left out.
 
     Args:
       model: a model that `streams`.
-      sources: from `list_sources`.
-      read: how they are read, with a size.
-      plan: of the scene.
-      builder: takes the views.
-      report: called with the stages "reading", "compiling" and "running".
-      on_program: called with the program, once it is compiled.
+      sources, read: see `zipmap_jax.images.network_frames`.
+      plan: plan of the scene.
+      builder: the scene, to which the views are added.
+      progress: called with the stages "reading", "compiling" and "running".
+      on_program: called with the compiled program.
 
     Raises:
-      UserError: nothing can be read, or memory ran out.
+      UserError: no source can be read, or memory ran out.
     """
+    report = progress or ignore_progress
     bucket = plan.bucket
     size = bucket.height, bucket.width
     preparation = model.model.preparation
     with (
         network_frames(sources, read, preparation, size, report) as reader,
-        memory_advice(smaller(plan.workload)),
+        out_of_memory_error(memory_remedy(plan.workload)),
     ):
         first = next(reader)  # raises before anything is compiled
-        report("compiling", 0, 1)
-        program = compiled_update(model.model, model.params, bucket)
-        report("compiling", 1, 1)
-        if on_program:
-            on_program(program)
-        run = program.run
+        run = compiled_update(model.model, model.params, bucket, report, on_program).run
         assert isinstance(run, StreamProgram)
         pixel_maps: deque[PixelMap] = deque()
         frames = itertools.chain([first], reader)
@@ -94,10 +87,10 @@ def _chunks(
     builder: SceneBuilder,
     pixel_maps: deque[PixelMap],
 ) -> Iterator[Views]:
-    """Network images of `size` frames at a time; the frames themselves go to the builder."""
+    """Network images of `size` frames at a time; the frames are added to the builder."""
     images: list[np.ndarray] = []
 
-    def taken() -> Views:
+    def chunk() -> Views:
         valid = np.ones((1, len(images)), bool)
         return Views(np.stack(images)[None], valid)  # pyright: ignore[reportArgumentType]
 
@@ -107,7 +100,7 @@ def _chunks(
         images.append(network.image)
         del frame, network
         if len(images) == size:
-            yield taken()
+            yield chunk()
             images.clear()
     if images:
-        yield taken()
+        yield chunk()

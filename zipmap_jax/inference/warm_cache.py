@@ -1,4 +1,4 @@
-"""Compiling ahead of time what later runs will need, and measuring what they then save."""
+"""Ahead-of-time compilation of programs into the cache on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.compile import compiled_update, forget_programs
 from zipmap_jax.inference.memory import free_memory, workload_of
 from zipmap_jax.inference.scene_plan import chunk_for
-from zipmap_jax.inference.stream_program import one_call
+from zipmap_jax.inference.stream_program import bucket_of_call
 from zipmap_jax.models.api import Model, in_stored_formats
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class WarmupResult:
-    """The programs of one shape, most of which now lie on disk.
+    """The compilation of the programs of one bucket.
 
     Attributes:
-      bucket: the shape.
-      first, again: seconds that the first and the second start took.
-      known: whether all of them lay on disk before.
-      kept: whether all lie there now; what compiles in no time is not worth it.
+      bucket: shape of the views.
+      first, again: seconds of the first and the second compilation.
+      known: whether all programs were in the cache before.
+      kept: whether all programs are in the cache now; those that compile fast are not stored.
     """
 
     bucket: Bucket
@@ -41,7 +41,7 @@ class WarmupResult:
 
 
 def shapes_of_model(name: str, policy: Policy) -> tuple[Model, Any, int]:
-    """A model, the shapes of its parameters and its image size, without reading the parameters."""
+    """Returns a model, its parameter shapes and its image size, without reading parameters."""
     source = find(name)
     model = source.model(policy)
     size = int(source.card.get("size") or model.default_size)
@@ -60,20 +60,18 @@ def buckets_for(
     chunk: int | None = None,
     scenes: int = 1,
 ) -> list[Bucket]:
-    """The programs that `reconstruct` takes for these numbers of views and shapes of pictures.
+    """Returns the buckets of `reconstruct` for these numbers of views and image shapes.
 
     Args:
       model: the model.
       params: its parameters, or their shapes.
-      views: numbers of views, rounded up as `reconstruct` rounds them.
-      ratios: (width, height) of the pictures in any unit.
-      size: as in `reconstruct`.
-      mode: as in `reconstruct`.
-      chunk: as in `reconstruct`.
-      scenes: worked on together.
+      views: numbers of views.
+      ratios: (width, height) of the images in any unit.
+      size, mode, chunk: as in `reconstruct`.
+      scenes: number of scenes per call.
 
     Raises:
-      UserError: a number below 1, or as `resized_shape`.
+      UserError: a number of views is below 1, or as `resized_shape`.
     """
     if min(views, default=0) < 1:
         raise UserError(f"views must be at least 1, got {list(views)}: try 8 16 32")
@@ -83,15 +81,15 @@ def buckets_for(
         shape = model.preparation.network_shape([original], size, mode)
         for count in views:
             work = workload_of(model, params, [shape] * count, shape, chunk)
-            own = chunk or chunk_for(work, scenes, free_memory())
+            chosen = chunk or chunk_for(work, scenes, free_memory())
             streams = model.streams
-            bucket = bucket_of(count, shape, chunk=own, scenes=scenes, streams=streams)
-            buckets.append(one_call(model, bucket))
+            bucket = bucket_of(count, shape, chunk=chosen, scenes=scenes, streams=streams)
+            buckets.append(bucket_of_call(model, bucket))
     return list(dict.fromkeys(buckets))
 
 
 def warm(model: Model, params: Any, buckets: Sequence[Bucket]) -> Iterator[WarmupResult]:
-    """Compile programs into the cache on disk, each twice: the second time shows what it saves."""
+    """Compiles programs into the cache on disk, and again from it, to measure the saving."""
     for bucket in buckets:
         forget_programs()
         first = compiled_update(model, params, bucket)

@@ -65,7 +65,7 @@ def load_scene(path: Path | str) -> Scene:
       OSError: the file cannot be opened.
     """
     path = Path(path)
-    with path.open("rb"):  # a missing file is not a damaged one
+    with path.open("rb"):  # raises for a missing file
         pass
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is not a NumPy archive; give a scene.npz written by zipmap-jax.")
@@ -116,7 +116,7 @@ def _write_dense(archive: zipfile.ZipFile, name: str, arrays: Sequence[np.ndarra
 def _write(
     archive: zipfile.ZipFile, name: str, arrays: Sequence[np.ndarray], *, stack: bool
 ) -> None:
-    """Writes one member; arrays of a stack are written one by one, without a copy of all."""
+    """Writes one member; the arrays of a stack are written one by one."""
     dtype = arrays[0].dtype if arrays else np.dtype(np.float32)
     shape = arrays[0].shape if arrays else ()
     header = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zipmap_jax.scene.scene import Scene
 
 PERCENTILE_SAMPLES = 50_000_000
-"""More confidences than this are subsampled before the percentile, to bound memory."""
+"""Maximum number of confidences in the percentile, to bound memory; more are subsampled."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,16 +102,16 @@ def point_cloud(
 
     Source: ZipMap's reference demo, point cloud filter.
     """
-    chosen = _check(scene, conf_threshold, max_points, views, edge_threshold, sampling)
-    threshold = confidence_threshold(scene, conf_threshold, views=chosen)
-    masks = (_kept(scene, i, threshold, edge_threshold) for i in chosen)
+    selected = _check(scene, conf_threshold, max_points, views, edge_threshold, sampling)
+    threshold = confidence_threshold(scene, conf_threshold, views=selected)
+    masks = (_kept(scene, i, threshold, edge_threshold) for i in selected)
     # Bits instead of indices: the masks of a thousand 12-megapixel views fit in memory.
     packed = [(np.count_nonzero(mask), np.packbits(mask)) for mask in masks]
     counts = np.array([count for count, _ in packed], dtype=np.int64)
     ranks = _thin(int(counts.sum()), max_points, sampling, seed)
     ends = np.cumsum(counts)
     parts = []
-    for i, count, end, (_, bits) in zip(chosen, counts, ends, packed, strict=True):
+    for i, count, end, (_, bits) in zip(selected, counts, ends, packed, strict=True):
         first, last = np.searchsorted(ranks, [end - count, end])
         if first == last:
             continue
@@ -135,16 +135,16 @@ def confidence_threshold(
     """
     if percentile == 0:
         return 0.0
-    chosen = range(len(scene)) if views is None else views
-    sizes = [scene.depth[i].size for i in chosen]
+    selected = range(len(scene)) if views is None else views
+    sizes = [scene.depth[i].size for i in selected]
     step = -(-sum(sizes) // PERCENTILE_SAMPLES) or 1
-    # One array, filled view by view and partitioned in place: no view is held twice.
+    # One array, partitioned in place, to hold no view twice.
     values = np.empty(sum(-(-size // step) for size in sizes), np.float32)
     count = 0
-    for i in chosen:
-        seen = scene.confidence[i].ravel()[::step][_seen(scene, i).ravel()[::step]]
-        values[count : count + len(seen)] = seen
-        count += len(seen)
+    for i in selected:
+        known = scene.confidence[i].ravel()[::step][_known(scene, i).ravel()[::step]]
+        values[count : count + len(known)] = known
+        count += len(known)
     if not count:
         return 0.0
     return float(np.percentile(values[:count], percentile, overwrite_input=True))
@@ -200,16 +200,16 @@ def _check(
         )
     if sampling not in ("random", "stride"):
         raise UserError(f"Sampling is 'random' or 'stride', not {sampling!r}; choose one of them.")
-    chosen = list(range(len(scene))) if views is None else [int(i) for i in views]
-    for i in chosen:
+    selected = list(range(len(scene))) if views is None else [int(i) for i in views]
+    for i in selected:
         if not 0 <= i < len(scene):
             raise UserError(
                 f"The scene has views 0 to {len(scene) - 1}, not {i}; select among these."
             )
-    return chosen
+    return selected
 
 
-def _seen(scene: Scene, view: int) -> Bool[np.ndarray, "h w"]:
+def _known(scene: Scene, view: int) -> Bool[np.ndarray, "h w"]:
     depth, confidence = scene.depth[view], scene.confidence[view]
     return (depth > 0) & np.isfinite(depth) & np.isfinite(confidence)
 
@@ -218,7 +218,7 @@ def _kept(
     scene: Scene, view: int, threshold: float, edge_threshold: float | None
 ) -> Bool[np.ndarray, "h w"]:
     confidence = scene.confidence[view]
-    keep = _seen(scene, view) & (confidence >= threshold) & (confidence > 1e-5)
+    keep = _known(scene, view) & (confidence >= threshold) & (confidence > 1e-5)
     if edge_threshold is None:
         return keep
     # Depth finer than the network's grid is interpolated, so a jump extends over several pixels.

@@ -1,8 +1,7 @@
-"""Per-view arrays of a scene, in memory up to a budget and in memory-mapped files beyond it."""
+"""Per-view arrays of a scene, in memory up to a budget and then in memory-mapped files."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -12,59 +11,60 @@ from typing import overload
 import numpy as np
 from numpy.lib import format as npy
 
+from zipmap_jax.scene import scratch
+
 
 class SceneStore:
-    """Depth, confidence and colours of the views of one scene, appended view by view.
+    """Depth, confidence and colours of a scene, appended view by view.
 
-    Arrays stay in memory until the budget is used up; later ones become `.npy` files in a hidden
-    folder, and are memory-mapped when they are read. The folder is made when it is first needed. It
-    is removed by `close`, when neither the store nor its arrays are referenced any more, or when
-    the process ends by an error or an interrupt (not by `kill -9`).
+    Arrays beyond the budget are `.npy` files in a hidden folder and memory-mapped when they are
+    read. The folder is removed by `close`, with the last reference to the store and its arrays, or
+    at the end of the process; after `kill -9`, by the next store in the same place.
 
     Attributes:
-      depth, confidence, images: sequences as of `zipmap_jax.scene.scene.Scene`.
+      depth, confidence, images: see `zipmap_jax.scene.Scene`.
     """
 
     def __init__(self, budget: int | None = None, parent: Path | None = None) -> None:
-        """An empty store.
+        """Creates an empty store.
 
         Args:
-          budget: bytes that are held in memory; None = all.
-          parent: where the folder is made; None = the system's place for temporary files.
+          budget: maximum bytes in memory; None = no limit.
+          parent: parent of the hidden folder; None = the system's folder for temporary files.
         """
-        place = _Place(budget, parent)
-        self._place = place
-        self.depth = StoredArrays("depth", place)
-        self.confidence = StoredArrays("confidence", place)
-        self.images = StoredArrays("images", place)
+        storage = _Storage(budget, parent or Path(tempfile.gettempdir()))
+        self._storage = storage
+        self.depth = StoredArrays("depth", storage)
+        self.confidence = StoredArrays("confidence", storage)
+        self.images = StoredArrays("images", storage)
 
     @property
     def folder(self) -> Path | None:
         """The folder of the files; None while all arrays are in memory."""
-        return self._place.folder
+        return self._storage.folder
 
     def close(self) -> None:
-        """Remove the files; arrays that were read from them must not be used any more."""
-        self._place.remove()
+        """Removes the files, whose arrays must not be used any more."""
+        self._storage.remove()
 
 
 class StoredArrays(Sequence[np.ndarray]):
-    """A sequence of arrays; those beyond the budget are read from files, anew at each access."""
+    """A sequence of arrays; those beyond the budget are read from their files at each access."""
 
-    def __init__(self, name: str, place: _Place) -> None:
-        self._name, self._place = name, place
+    def __init__(self, name: str, storage: _Storage) -> None:
+        self._name, self._storage = name, storage
         self._items: list[np.ndarray | Path] = []
 
     def append(self, array: np.ndarray) -> None:
-        """Add an array, which must not be written to afterwards.
+        """Adds an array, which must not be changed afterwards.
 
         Raises:
           OSError: its file cannot be written.
         """
-        if self._place.reserve(array.nbytes):
+        if self._storage.reserve(array.nbytes):
             self._items.append(array)
             return
-        path = self._place.open() / f"{self._name}_{len(self._items):06d}.npy"
+        path = self._storage.open() / f"{self._name}_{len(self._items):06d}.npy"
         _write(path, array)
         self._items.append(path)
 
@@ -84,28 +84,30 @@ class StoredArrays(Sequence[np.ndarray]):
         return item if isinstance(item, np.ndarray) else np.asarray(np.load(item, mmap_mode="r"))
 
 
-class _Place:
-    """What the arrays of one scene share: the bytes left in memory, and the folder of the rest."""
+class _Storage:
+    """The memory budget and the folder that the arrays of one scene share."""
 
-    def __init__(self, budget: int | None, parent: Path | None) -> None:
-        self._left, self._parent = budget, parent
-        self._finalizer: weakref.finalize[..., _Place] | None = None
+    def __init__(self, budget: int | None, parent: Path) -> None:
+        self._free_bytes, self._parent = budget, parent
+        self._finalizer: weakref.finalize[..., _Storage] | None = None
         self.folder: Path | None = None
+        if budget is not None:
+            scratch.remove_leftovers(parent)
 
     def reserve(self, size: int) -> bool:
-        """Whether so many more bytes fit into memory; if they do, they are counted."""
-        if self._left is None:
+        """Subtracts bytes from the budget; False if it is exceeded."""
+        if self._free_bytes is None:
             return True
-        if size > self._left:
+        if size > self._free_bytes:
             return False
-        self._left -= size
+        self._free_bytes -= size
         return True
 
     def open(self) -> Path:
+        """Returns the folder, which the first call creates."""
         if self.folder is None:
-            made = tempfile.mkdtemp(prefix=".zipmap-", suffix=".scene", dir=self._parent)
-            self.folder = Path(made)
-            self._finalizer = weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
+            self.folder, lock = scratch.make_folder(self._parent)
+            self._finalizer = weakref.finalize(self, scratch.remove_folder, self.folder, lock)
         return self.folder
 
     def remove(self) -> None:
@@ -114,7 +116,7 @@ class _Place:
 
 
 def _write(path: Path, array: np.ndarray) -> None:
-    """`np.save`, but a full disk is an error that names its cause and the file."""
+    """`np.save` with the name of the file in its errors, such as a full disk."""
     header = {
         "descr": npy.dtype_to_descr(array.dtype),
         "fortran_order": False,
