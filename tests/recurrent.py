@@ -79,7 +79,11 @@ class RecurrentModel:
         wide = jax.tree.map(lambda x: jnp.broadcast_to(x, (scenes, *x.shape[1:])), state)
 
         def view(state: Any, xs: Any) -> tuple[Any, Any]:
-            image, valid = xs
+            image, valid, update, reset = xs
+            state = jax.tree.map(
+                lambda x: jnp.where(reset.reshape(-1, *(1,) * (x.ndim - 1)), 0, x), state
+            )
+            valid = valid & update
             new = state["count"] + 1
             mean = image.mean((1, 2))
             mixed = state["mean"] + (mean - state["mean"]) / new[:, None]
@@ -92,7 +96,10 @@ class RecurrentModel:
             }
             return state, (depth, place)
 
-        order = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (views.images, views.mask))
+        update = jnp.ones_like(views.mask) if views.update is None else views.update
+        reset = jnp.zeros_like(views.mask) if views.reset is None else views.reset
+        xs = views.images, views.mask, update, reset
+        order = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), xs)
         state, outputs = lax.scan(view, wide, order)
         depth, place = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), outputs)
         w2c = jnp.broadcast_to(jnp.eye(4), (scenes, count, 4, 4)).at[..., :3, 3].set(place)

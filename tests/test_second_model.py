@@ -17,8 +17,11 @@ from tests.recurrent import KIND, RecurrentModel
 from zipmap_jax.cli.main import main
 from zipmap_jax.convert import registry
 from zipmap_jax.convert.checkpoint import save
+from zipmap_jax.errors import UserError
 from zipmap_jax.export import load_scene
+from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.program_file import load_program
+from zipmap_jax.inference.stream_program import compile_stream
 from zipmap_jax.structs import Views
 
 FOCAL = 1.25
@@ -125,3 +128,33 @@ def test_a_card_of_an_unknown_model_is_refused(
     assert main(["run", str(tmp_path), "-o", str(tmp_path / "o"), "--model", str(checkpoint)]) == 2
     error = capsys.readouterr().err
     assert "is of an unknown model 'recurent' (nearest: recurrent)" in error
+
+
+def test_flags_of_views_reach_the_model_through_the_public_step() -> None:
+    model, images = (
+        RecurrentModel(FOCAL),
+        np.random.default_rng(1).integers(0, 256, (1, 6, 8, 8, 3)),
+    )
+    images = images.astype(np.uint8)
+    update = np.asarray([[True, False, True, True, False, True]])
+    reset = np.asarray([[False, False, False, True, False, False]])
+    params, bucket = model.init(jax.random.key(0)), Bucket(4, 8, 8, chunk=4)
+    program = compile_stream(model, params, bucket, flags=("update", "reset"))
+    state, depths = program.init(params), []
+    for span in (slice(0, 4), slice(4, 6)):
+        views = Views(images[:, span], None, update[:, span], reset[:, span])  # type: ignore[arg-type]
+        state, prediction = program.step(state, views)
+        depths.append(prediction.depth[:, : span.stop - span.start])
+    whole = Views(model.preparation.normalise(jnp.asarray(images)), None, update, reset)  # type: ignore[arg-type]
+    expected_state, expected = model.update(params, model.init_state(params), whole)
+    np.testing.assert_allclose(np.concatenate(depths, 1), expected.depth, rtol=1e-6)
+    np.testing.assert_allclose(state.scene["mean"], expected_state["mean"], rtol=1e-6)
+    assert state.scene["count"].tolist() == [2]  # since the reset, two of three views update
+    plain = model.update(params, model.init_state(params), Views(whole.images))[1]
+    assert np.abs(plain.depth - expected.depth).max() > 1e-3
+
+    program = compile_stream(model, params, bucket)
+    with pytest.raises(UserError, match="flags of the views differ"):
+        program.step(program.init(params), Views(images[:, :2], None, update[:, :2]))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="at most 4 views, got 5"):
+        program.step(program.init(params), Views(images[:, :5]))  # type: ignore[arg-type]

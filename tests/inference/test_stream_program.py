@@ -147,7 +147,8 @@ def test_steps_restore_the_initial_norms() -> None:
     begin = state = run.start(model.params)
     before = [np.linalg.norm(w, axis=-2) for w in begin.weights]
     for _ in range(6):
-        state, *_ = run.take.run(model.params, state, IMAGES[None, :2], np.ones((1, 2), bool))
+        views = Views(IMAGES[None, :2], np.ones((1, 2), bool))  # type: ignore[arg-type]
+        state, _ = run.take.run(model.params, state, views)
     for norm, w in zip(before, state.weights, strict=True):
         assert np.median(np.abs(np.linalg.norm(w, axis=-2) / norm - 1)) < 1.5e-5
 

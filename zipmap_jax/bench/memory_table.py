@@ -20,7 +20,7 @@ from zipmap_jax.errors import UserError, is_out_of_memory
 from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.memory import STREAM_CHUNK, device_bytes, free_memory, workload_of
 from zipmap_jax.inference.offline_program import Phase, phases_of
-from zipmap_jax.inference.stream_program import bucket_of_call, stream_phase
+from zipmap_jax.inference.stream_program import OUTPUTS, bucket_of_call, stream_phase
 from zipmap_jax.models.api import Model, in_stored_formats
 from zipmap_jax.models.config import Mixer
 from zipmap_jax.nn.config import POLICIES, Policy
@@ -223,8 +223,9 @@ def _phases(task: Task, params: Any, sharding: Any) -> dict[str, ProgramMemory]:
 def _of_call(model: Model, call: Bucket, points: bool, sharding: Any) -> tuple[ProgramMemory, int]:
     """Of a call of a stream, and bytes of its images; the same for all streams that are longer."""
     params = in_stored_formats(jax.eval_shape(model.init, jax.random.key(0)), model)
-    phase = stream_phase(model, params, call, points=points)
-    return _while_it_runs(phase, params, sharding), tree_bytes(phase.arguments[1])
+    outputs = (*OUTPUTS, "local_points") if points else OUTPUTS
+    phase = stream_phase(model, params, call, outputs=outputs)
+    return _while_it_runs(phase, params, sharding), tree_bytes(phase.arguments[1].images)
 
 
 def _while_it_runs(phase: Phase, params: Any, sharding: Any) -> ProgramMemory:

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import warnings
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -70,8 +70,9 @@ class FrameReader(Generic[T]):
         self._pending: deque[tuple[ImageSource, Future[tuple[Frame, T] | None]]] = deque()
         self._photos = ThreadPoolExecutor(min(AHEAD, os.cpu_count() or 1))
         self._decoder = ThreadPoolExecutor(1)
-        self._videos: dict[Path, Iterator[Frame]] = {}
+        self._videos: dict[Path, Generator[Frame, None, None]] = {}
         self._sampled = _sampled_frames(sources)
+        self._unread = {path: len(frames) for path, frames in self._sampled.items()}
         self._failures: list[str] = []
         self._names = UniqueNames()
         self._has_read = False
@@ -166,6 +167,9 @@ class FrameReader(Generic[T]):
                 path, options.fps, options.exif, keep, options.strict
             )
         frame = next(self._videos[path], None)
+        self._unread[path] -= 1
+        if frame is None or not self._unread[path]:
+            self._videos[path].close()  # the file and the threads of its decoder
         return None if frame is None else (frame, self._work(frame))
 
 

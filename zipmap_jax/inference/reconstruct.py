@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from zipmap_jax.errors import UserError
@@ -35,7 +34,7 @@ from zipmap_jax.inference.scene_plan import default_size, plan_scene
 from zipmap_jax.inference.stream_scene import stream_scene
 from zipmap_jax.scene.scene import Scene
 from zipmap_jax.scene.store import SceneStore
-from zipmap_jax.structs import Prediction, Progress, Views
+from zipmap_jax.structs import Prediction, Progress, Views, map_views
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -202,10 +201,16 @@ def predict_scenes(
         views = Views(*fill(scenes, bucket))  # pyright: ignore[reportArgumentType]
         program = compiled_update(model.model, model.params, bucket, report, on_program)
         prediction = program.run(model.params, views, functools.partial(report, "running"))
-    return [
-        jax.tree.map(lambda x, i=i, n=n: x[i : i + 1, :n], prediction)
-        for i, n in enumerate(map(len, scenes))
-    ]
+    return [_of_scene(prediction, i, len(scene)) for i, scene in enumerate(scenes)]
+
+
+def _of_scene(prediction: Prediction, i: int, views: int) -> Prediction:
+    """The first views of scene `i`, as a batch of one."""
+
+    def cut(x: np.ndarray, axis: int) -> np.ndarray:
+        return x[(slice(i, i + 1), *(slice(None),) * (axis - 1), slice(views))]
+
+    return map_views(cut, prediction)
 
 
 def _check_options(model: LoadedModel, read: ReadOptions, compute: ComputeOptions) -> None:

@@ -17,14 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.inference.offline_program import CompiledPhase, Phase, Step
-from zipmap_jax.structs import Prediction, Views
+from zipmap_jax.structs import Prediction, Views, map_views
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Shaped
 
     from zipmap_jax.inference.buckets import Bucket
     from zipmap_jax.models.api import Model
+
+
+OUTPUTS = ("depth", "depth_conf", "w2c", "intrinsics")
+"""Fields of `Prediction` that a scene is made of."""
 
 
 def bucket_of_call(model: Model, bucket: Bucket) -> Bucket:
@@ -36,31 +41,48 @@ def bucket_of_call(model: Model, bucket: Bucket) -> Bucket:
     return dataclasses.replace(bucket, views=views, chunk=chunk)
 
 
-def stream_phase(model: Any, params: Any, bucket: Bucket, *, points: bool = False) -> Phase:
-    """Returns the program of a call: state, images and mask to state and predictions.
+def stream_phase(
+    model: Model,
+    params: Any,
+    bucket: Bucket,
+    *,
+    outputs: tuple[str, ...] = OUTPUTS,
+    flags: tuple[str, ...] = (),
+) -> Phase:
+    """Returns the program of a call: state and views to state and predictions.
 
     Args:
       model: any model.
       params: its parameters, or their shapes.
       bucket: shape of the views of a call, see `bucket_of_call`.
-      points: whether the predictions include local points.
+      outputs: fields of `Prediction` that are computed.
+      flags: fields of `Views` besides `images` and `valid` that the views carry.
     """
 
-    def take(params: Any, state: Any, images: Array, valid: Array) -> tuple[Any, ...]:
-        views = Views(model.preparation.normalise(images), valid)
+    def take(params: Any, state: Any, views: Views) -> tuple[Any, Prediction]:
+        images = model.preparation.normalise(views.images)
+        views = dataclasses.replace(views, images=images)
         start = model.init_state(params)
         state, prediction = model.update(params, state, views, chunk=bucket.chunk, start=start)
-        p = prediction
-        outputs = (p.depth, p.depth_conf, p.w2c, p.intrinsics)
-        outputs += (p.local_points,) if points else ()
-        return state, *(x.astype(jnp.float32) for x in outputs)
+        fields = {name: getattr(prediction, name) for name in outputs}
+        empty = dict.fromkeys(field.name for field in dataclasses.fields(Prediction))
+        return state, Prediction(**{**empty, **jax.tree.map(_as_float32, fields)})
 
-    shape = (bucket.scenes, bucket.views)
+    shape, size = (bucket.scenes, bucket.views), (bucket.height, bucket.width)
+    patches = size[0] * size[1] // model.preparation.patch**2
+    shapes = {"update": shape, "reset": shape, "masked": (*shape, patches)}
+    views: Any = Views(
+        jax.ShapeDtypeStruct((*shape, *size, 3), jnp.uint8),  # pyright: ignore[reportArgumentType]
+        jax.ShapeDtypeStruct(shape, jnp.bool_),  # pyright: ignore[reportArgumentType]
+        **{name: jax.ShapeDtypeStruct(shapes[name], jnp.bool_) for name in flags},  # pyright: ignore
+    )
     state = jax.eval_shape(lambda p: model.init_state(p, bucket.scenes), params)
-    images = jax.ShapeDtypeStruct((*shape, bucket.height, bucket.width, 3), jnp.uint8)
-    valid = jax.ShapeDtypeStruct(shape, jnp.bool_)
     jitted = jax.jit(take, donate_argnums=1)
-    return Phase(jitted, (state, images, valid), (PartitionSpec(),) * 4, 1)
+    return Phase(jitted, (state, views), (PartitionSpec(),) * 3, 1)
+
+
+def _as_float32(x: Array) -> Array:
+    return x.astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,11 +110,13 @@ class StreamProgram:
       start: function of the parameters that returns the initial state.
       take: see `stream_phase`.
       bucket: shape of the views of a call.
+      structure: pytree structure of the views, which says the flags that they carry.
     """
 
     start: Any
     take: CompiledPhase
     bucket: Bucket
+    structure: Any
 
     def init(self, params: Any) -> StreamState:
         """Returns the state of a stream without views.
@@ -114,13 +138,28 @@ class StreamProgram:
         Returns:
           The new state, and the prediction of the bucket's views on the device; views beyond
           `frames` are padding.
+
+        Raises:
+          UserError: the views are too many, or carry other flags than the program was compiled for.
         """
-        size = self.bucket.views
-        host = _part(np.asarray(frames.images), 0, size), _part(np.asarray(frames.mask), 0, size)
-        scene, *dense = self.take.run(
-            state.params, state.scene, *jax.device_put(host, self.take.shardings[2:])
+        views = dataclasses.replace(frames, valid=np.asarray(frames.mask))  # pyright: ignore
+        shapes = jax.tree.map(lambda x: x.shape[1], views)
+        if max(jax.tree.leaves(shapes)) > self.bucket.views:
+            raise UserError(
+                f"a step takes at most {self.bucket.views} views, got {frames.images.shape[1]}: "
+                "pass fewer, or compile a program for more"
+            )
+        if jax.tree.structure(views) != self.structure:
+            raise UserError(
+                "the flags of the views differ from those that the program was compiled for: pass "
+                "the same, or compile a program with them"
+            )
+        views = map_views(lambda x, axis: _padded(np.asarray(x), axis, self.bucket.views), views)
+        state_and_prediction = self.take.run(
+            state.params, state.scene, jax.device_put(views, self.take.shardings[2])
         )
-        return StreamState(state.params, scene), Prediction(*dense)
+        scene, prediction = state_and_prediction
+        return StreamState(state.params, scene), prediction
 
     def predictions(self, params: Any, chunks: Iterable[Views]) -> Iterator[Prediction]:
         """Predicts a stream chunk by chunk; a chunk is copied to the host during the next step.
@@ -154,42 +193,60 @@ class StreamProgram:
           Host arrays: cameras, depth and confidence.
         """
         images, valid = np.asarray(views.images), np.asarray(views.mask)
-        scenes, count, size = *valid.shape, self.bucket.views
+        count, size = valid.shape[1], self.bucket.views
         calls = -(-max(1, int(valid.any(0).sum())) // size)  # padding is last
-        results = [np.zeros((scenes, count, *shape), np.float32) for shape in self._shapes]
         spans = [slice(i * size, (i + 1) * size) for i in range(calls)]
         chunks = (Views(images[:, span], valid[:, span]) for span in spans)  # type: ignore[arg-type]
+        whole: Any = None
         step(0, calls)
         for i, prediction in enumerate(self.predictions(params, chunks)):
-            for result, x in zip(results, jax.tree.leaves(prediction), strict=True):
-                result[:, spans[i]] = x
+            if whole is None:
+                whole = map_views(lambda x, axis: _zeros(x, axis, count), prediction)
+            _copy(prediction, whole, spans[i])
             step(i + 1, calls)
-        return Prediction(*results)  # type: ignore[arg-type]
-
-    @property
-    def _shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of depth, confidence, w2c and intrinsics of a view."""
-        image = (self.bucket.height, self.bucket.width)
-        return image, image, (4, 4), (3, 3)
+        return whole
 
 
-def compile_stream(model: Any, params: Any, bucket: Bucket) -> StreamProgram:
+def compile_stream(
+    model: Model,
+    params: Any,
+    bucket: Bucket,
+    *,
+    outputs: tuple[str, ...] = OUTPUTS,
+    flags: tuple[str, ...] = (),
+) -> StreamProgram:
     """Compiles the program of a call; see `stream_phase`."""
     # Jitted only: too small for the cache on disk.
     start = jax.jit(lambda p: model.init_state(p, bucket.scenes))
-    return StreamProgram(start, stream_phase(model, params, bucket).compile(params), bucket)
+    phase = stream_phase(model, params, bucket, outputs=outputs, flags=flags)
+    structure = jax.tree.structure(phase.arguments[1])
+    return StreamProgram(start, phase.compile(params), bucket, structure)
 
 
 def _on_host(prediction: Prediction, views: int) -> Prediction:
     """The first views of a prediction, as host arrays."""
-    return jax.tree.map(lambda x: np.asarray(x)[:, :views], prediction)
+    return map_views(
+        lambda x, axis: np.asarray(x)[(slice(None),) * axis + (slice(views),)], prediction
+    )
 
 
-def _part(x: Shaped[np.ndarray, "b v ..."], i: int, size: int) -> Shaped[np.ndarray, "b c ..."]:
-    """The views of call `i`, padded with zeros."""
-    part = x[:, i * size : (i + 1) * size]
-    if part.shape[1] == size:
-        return part
+def _zeros(x: np.ndarray, axis: int, views: int) -> np.ndarray:
+    return np.zeros((*x.shape[:axis], views, *x.shape[axis + 1 :]), x.dtype)
+
+
+def _copy(prediction: Prediction, whole: Prediction, span: slice) -> None:
+    """Copy a prediction to its views of the whole one."""
+    parts = iter(jax.tree.leaves(prediction))
+
+    def write(x: np.ndarray, axis: int) -> np.ndarray:
+        x[(slice(None),) * axis + (span,)] = next(parts)
+        return x
+
+    map_views(write, whole)
+
+
+def _padded(x: Shaped[np.ndarray, "..."], axis: int, size: int) -> Shaped[np.ndarray, "..."]:
+    """The array padded with zeros along an axis."""
     missing = [(0, 0)] * x.ndim
-    missing[1] = (0, size - part.shape[1])
-    return np.pad(part, missing)
+    missing[axis] = (0, size - x.shape[axis])
+    return np.pad(x, missing) if missing[axis][1] else x
