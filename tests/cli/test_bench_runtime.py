@@ -1,4 +1,4 @@
-"""`zipmap bench runtime`: files, numbers, mistakes."""
+"""`zipmap bench runtime`: files, numbers, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`zipmap config`: names, values, changes, mistakes."""
+"""`zipmap config`: names, values, changes, errors."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "takes no name" in mistake(capsys, "list", "debug")
 
 
-def test_flags_of_leaves_are_set_apart() -> None:
+def test_flags_of_the_configuration_are_split_off() -> None:
     args = "config show --a.b 1 debug --json --c=2 --d --e x y".split()
     own, overrides = split_overrides(args)
     assert own == ["config", "show", "debug", "--json"]

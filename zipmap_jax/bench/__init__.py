@@ -1,1 +1,65 @@
-"""How long programs take, how much memory they need, and how both grow with the views."""
+"""Speed and memory of programs, and their growth with the number of views.
+
+`run` measures forward calls, `reconstructions` whole reconstructions, `training_rates` training
+steps. The names below are imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zipmap_jax.bench.matmul import MatmulPeak, matmul_peak
+    from zipmap_jax.bench.memory_table import MemoryConfig, MemoryResult, MemoryRow
+    from zipmap_jax.bench.reconstruction import Reconstruction, reconstructions
+    from zipmap_jax.bench.runtime import Effort, RuntimeRow
+    from zipmap_jax.bench.series import RuntimeConfig, RuntimeResult, run
+    from zipmap_jax.bench.task import Task
+    from zipmap_jax.bench.training import training_rates
+
+_HOMES = {
+    "Effort": "zipmap_jax.bench.runtime",
+    "MatmulPeak": "zipmap_jax.bench.matmul",
+    "MemoryConfig": "zipmap_jax.bench.memory_table",
+    "MemoryResult": "zipmap_jax.bench.memory_table",
+    "MemoryRow": "zipmap_jax.bench.memory_table",
+    "Reconstruction": "zipmap_jax.bench.reconstruction",
+    "RuntimeConfig": "zipmap_jax.bench.series",
+    "RuntimeResult": "zipmap_jax.bench.series",
+    "RuntimeRow": "zipmap_jax.bench.runtime",
+    "Task": "zipmap_jax.bench.task",
+    "matmul_peak": "zipmap_jax.bench.matmul",
+    "reconstructions": "zipmap_jax.bench.reconstruction",
+    "run": "zipmap_jax.bench.series",
+    "training_rates": "zipmap_jax.bench.training",
+}
+
+__all__ = [
+    "Effort",
+    "MatmulPeak",
+    "MemoryConfig",
+    "MemoryResult",
+    "MemoryRow",
+    "Reconstruction",
+    "RuntimeConfig",
+    "RuntimeResult",
+    "RuntimeRow",
+    "Task",
+    "matmul_peak",
+    "reconstructions",
+    "run",
+    "training_rates",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zipmap_jax.bench' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
