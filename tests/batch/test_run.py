@@ -84,7 +84,7 @@ def test_a_resumed_bucket_keeps_its_program(folder, tmp_path):
     whole = group(planned, 3)
     assert ["".join(m.scene.name for m in g.members) for g in whole] == ["abd", "f", "c", "e"]
     assert [g.bucket.scenes for g in whole] == [3, 3, 1, 1]
-    (rest,) = group([by_name["f"]], 3, already=[(4, 24, 32)] * 3)
+    (rest,) = group([by_name["f"]], 3, finished=[(4, 24, 32)] * 3)
     assert rest.bucket == whole[1].bucket
     (alone,) = group([by_name["f"]], 3)
     assert alone.bucket.scenes == 1

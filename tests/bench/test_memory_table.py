@@ -157,7 +157,7 @@ def test_attention_for_another_device(monkeypatch):
 
 def test_mistakes(micro, capsys):
     for argv, sentence in (
-        (["--chunk", "0"], "--chunk must be at least 1 view, got 0: leave it out"),
+        (["--chunk", "0"], "--chunk must be at least 1, got 0: leave it out"),
         (["--heads", "x"], "unknown heads x"),
         (["--preset", "huge"], "unknown preset"),
     ):

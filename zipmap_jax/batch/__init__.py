@@ -10,32 +10,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zipmap_jax.batch.journal import Journal, Record
+    from zipmap_jax.batch.journal import Journal
     from zipmap_jax.batch.plan import BatchOptions
     from zipmap_jax.batch.run import run_batch
-    from zipmap_jax.batch.scenes import SceneInput, list_scenes, share, which_process
+    from zipmap_jax.batch.scenes import SceneInput, list_scenes
 
 _HOMES = {
     "BatchOptions": "zipmap_jax.batch.plan",
     "Journal": "zipmap_jax.batch.journal",
-    "Record": "zipmap_jax.batch.journal",
     "SceneInput": "zipmap_jax.batch.scenes",
     "list_scenes": "zipmap_jax.batch.scenes",
     "run_batch": "zipmap_jax.batch.run",
-    "share": "zipmap_jax.batch.scenes",
-    "which_process": "zipmap_jax.batch.scenes",
 }
 
-__all__ = [
-    "BatchOptions",
-    "Journal",
-    "Record",
-    "SceneInput",
-    "list_scenes",
-    "run_batch",
-    "share",
-    "which_process",
-]
+__all__ = ["BatchOptions", "Journal", "SceneInput", "list_scenes", "run_batch"]
 
 
 def __getattr__(name: str) -> Any:

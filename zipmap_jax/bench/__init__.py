@@ -10,43 +10,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zipmap_jax.bench.matmul import MatmulPeak, matmul_peak
-    from zipmap_jax.bench.memory_table import MemoryConfig, MemoryResult, MemoryRow
-    from zipmap_jax.bench.reconstruction import Reconstruction, reconstructions
-    from zipmap_jax.bench.runtime import Effort, RuntimeRow
+    from zipmap_jax.bench.memory_table import MemoryConfig
+    from zipmap_jax.bench.reconstruction import reconstructions
     from zipmap_jax.bench.series import RuntimeConfig, RuntimeResult, run
-    from zipmap_jax.bench.task import Task
     from zipmap_jax.bench.training import training_rates
 
 _HOMES = {
-    "Effort": "zipmap_jax.bench.runtime",
-    "MatmulPeak": "zipmap_jax.bench.matmul",
     "MemoryConfig": "zipmap_jax.bench.memory_table",
-    "MemoryResult": "zipmap_jax.bench.memory_table",
-    "MemoryRow": "zipmap_jax.bench.memory_table",
-    "Reconstruction": "zipmap_jax.bench.reconstruction",
     "RuntimeConfig": "zipmap_jax.bench.series",
     "RuntimeResult": "zipmap_jax.bench.series",
-    "RuntimeRow": "zipmap_jax.bench.runtime",
-    "Task": "zipmap_jax.bench.task",
-    "matmul_peak": "zipmap_jax.bench.matmul",
     "reconstructions": "zipmap_jax.bench.reconstruction",
     "run": "zipmap_jax.bench.series",
     "training_rates": "zipmap_jax.bench.training",
 }
 
 __all__ = [
-    "Effort",
-    "MatmulPeak",
     "MemoryConfig",
-    "MemoryResult",
-    "MemoryRow",
-    "Reconstruction",
     "RuntimeConfig",
     "RuntimeResult",
-    "RuntimeRow",
-    "Task",
-    "matmul_peak",
     "reconstructions",
     "run",
     "training_rates",

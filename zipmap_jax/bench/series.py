@@ -95,8 +95,7 @@ class MemoryGrowth:
 
     Attributes:
       few, many: numbers of views of the two compared calls.
-      program: bytes per view in the compiled programs.
-      planned: bytes per view in the estimate of `zipmap_jax.models.memory`.
+      program, planned: bytes per view in the compiled programs and in the estimates.
     """
 
     few: int

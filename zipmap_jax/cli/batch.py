@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from zipmap_jax.cli.loading import load_model
+from zipmap_jax.cli.numbers import check_counts
 from zipmap_jax.cli.options import SceneOptions
 from zipmap_jax.cli.progress import PlainLines
 from zipmap_jax.cli.run import check_percentage, print_program
@@ -95,11 +96,7 @@ class Batch(SceneOptions):
     def _check(self) -> None:
         """Raise UserError for options that would make every scene fail."""
         check_percentage(self.conf_threshold)
-        for name in ("max_views", "batch_size", "chunk"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} must be at least 1, got {value}: leave it out")
+        check_counts(max_views=self.max_views, batch_size=self.batch_size, chunk=self.chunk)
         if not 1e-6 <= self.fps < float("inf"):
             raise UserError(f"--fps must be a positive number, got {self.fps}: try 1")
 

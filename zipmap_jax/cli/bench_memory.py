@@ -7,9 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Literal
 
 from zipmap_jax.cli.loading import Precision, number_format
-from zipmap_jax.cli.numbers import parse_size, parse_views
+from zipmap_jax.cli.numbers import check_counts, parse_size, parse_views
 from zipmap_jax.cli.options import EvenChunk, Folder
-from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
     from zipmap_jax.bench.memory_table import MemoryResult
@@ -53,8 +52,7 @@ class BenchMemory:
         from zipmap_jax.bench.memory_table import MemoryConfig, markdown, memory_table
         from zipmap_jax.files import dumps, write_json, write_text
 
-        if self.chunk is not None and self.chunk < 1:
-            raise UserError(f"--chunk must be at least 1 view, got {self.chunk}: leave it out")
+        check_counts(chunk=self.chunk)
         if self.target == "h200":
             # The compiler's plugin would look for a GPU.
             jax.config.update("jax_platforms", "cpu")

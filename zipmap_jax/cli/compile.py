@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from zipmap_jax.cli.loading import Precision, policy_for
-from zipmap_jax.cli.numbers import parse_ratio
+from zipmap_jax.cli.numbers import check_counts, parse_ratio
 from zipmap_jax.cli.options import Chunk, Mode, Size
 from zipmap_jax.errors import UserError
 
@@ -49,9 +49,7 @@ class Compile:
 
         views = [_whole("--views", text) for text in self.views.split(",")]
         ratios = [parse_ratio(text) for text in self.ratio.split(",")]
-        for name, value in (("--batch-size", self.batch_size), ("--chunk", self.chunk)):
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}: leave it out")
+        check_counts(batch_size=self.batch_size, chunk=self.chunk)
         cache = enable_compilation_cache()
         if cache is None:
             raise UserError(

@@ -1,4 +1,4 @@
-"""Parsing of lists of numbers, image sizes and aspect ratios."""
+"""Parsing and validation of numbers, image sizes and aspect ratios."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ def parse_ratio(text: str) -> tuple[int, int]:
     if sides is None:
         raise UserError(f"--ratio takes aspect ratios like 4:3,3:4,16:9, got {text!r}")
     return sides
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raise UserError for options below 1; None = not given."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} must be at least 1, got {value}: leave it out")
 
 
 def _pair(text: str, mark: str) -> tuple[int, int] | None:

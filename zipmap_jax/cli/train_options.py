@@ -85,13 +85,10 @@ OPTIONS = tuple(field.name for field in dataclasses.fields(RunOptions))
 
 
 def parse_command_line(argv: Sequence[str] | None = None) -> tuple[RunOptions, TrainConfig]:
-    """Options and configuration of a run.
+    """Options of a run, and the named configuration with the values of the flags.
 
     Args:
       argv: arguments after the program's name; None = `sys.argv`.
-
-    Returns:
-      The options, and the named configuration with the values of the flags.
 
     Raises:
       UserError: a flag or the configuration does not exist, or a value has the wrong type.

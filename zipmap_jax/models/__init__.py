@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zipmap_jax.models.api import Model, PhasedModel, Preparation, Workload
+    from zipmap_jax.models.api import Model
     from zipmap_jax.models.config import ZipMapConfig
     from zipmap_jax.models.presets import build, preset
     from zipmap_jax.models.state import SceneState
@@ -18,27 +18,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Model": "zipmap_jax.models.api",
-    "PhasedModel": "zipmap_jax.models.api",
-    "Preparation": "zipmap_jax.models.api",
     "SceneState": "zipmap_jax.models.state",
-    "Workload": "zipmap_jax.models.api",
     "ZipMap": "zipmap_jax.models.zipmap",
     "ZipMapConfig": "zipmap_jax.models.config",
     "build": "zipmap_jax.models.presets",
     "preset": "zipmap_jax.models.presets",
 }
 
-__all__ = [
-    "Model",
-    "PhasedModel",
-    "Preparation",
-    "SceneState",
-    "Workload",
-    "ZipMap",
-    "ZipMapConfig",
-    "build",
-    "preset",
-]
+__all__ = ["Model", "SceneState", "ZipMap", "ZipMapConfig", "build", "preset"]
 
 
 def __getattr__(name: str) -> Any:

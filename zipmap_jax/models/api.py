@@ -240,17 +240,14 @@ class Model(Protocol):
         """
         ...
 
-    def read(self, params: Params, state: State, query: Any, *, chunk: int | None = None) -> Any:
+    def read(
+        self, params: Params, state: State, query: Any, *, chunk: int | None = None
+    ) -> Prediction:
         """Predict unseen views from the state, which does not change.
 
         Args:
-          params: parameters.
-          state: state of the queried scenes.
+          params, state, chunk: as for `update`.
           query: rays in the model's own format.
-          chunk: as for `update`.
-
-        Returns:
-          A `Prediction`.
         """
         ...
 
@@ -278,8 +275,7 @@ class PhasedModel(Protocol):
         """Update the state with the tokens of all views.
 
         Args:
-          params: parameters.
-          state: as for `Model.update`.
+          params, state: as for `Model.update`.
           tokens: tokens from `encode`, with a leading axis of chunks.
           valid: False for padded views.
           size: (height, width) of the images.

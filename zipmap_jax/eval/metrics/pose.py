@@ -98,8 +98,8 @@ def area_under_curve(errors: Float[np.ndarray, " p"], threshold: int) -> float:
     Bins are summed without interpolation; errors beyond the threshold and NaN count as failures.
 
     Args:
-      errors: degrees.
-      threshold: whole degrees.
+      errors: errors in degrees.
+      threshold: threshold in whole degrees.
 
     Returns:
       A fraction in [0, 1]; NaN without errors.
