@@ -155,7 +155,7 @@ def test_attention_for_another_device(monkeypatch):
     assert attention(BF16, "here", True) == ("auto", False)
 
 
-def test_mistakes(micro, capsys):
+def test_errors(micro, capsys):
     for argv, sentence in (
         (["--chunk", "0"], "--chunk must be at least 1, got 0: leave it out"),
         (["--heads", "x"], "unknown heads x"),

@@ -56,6 +56,6 @@ def test_even_chunks():
         (dict(preset="huge"), "unknown preset 'huge'"),
     ],
 )
-def test_mistakes(change, sentence):
+def test_errors(change, sentence):
     with pytest.raises(ValueError, match=sentence):
         Task(**{"preset": "tiny", "policy": FP32, "size": (56, 56), **change})

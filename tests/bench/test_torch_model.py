@@ -88,7 +88,7 @@ def test_fp32_runs_without_autocast(torch, model):
         ("no_such_module:build", "No module named 'no_such_module'"),
     ],
 )
-def test_mistakes(model, name, sentence):
+def test_errors(model, name, sentence):
     with pytest.raises(ValueError, match=sentence):
         load_factory(name)
 

@@ -79,7 +79,7 @@ def test_processes_share_the_work(scenes: Path, tmp_path: Path, capsys: Capture)
 
 
 @pytest.mark.usefixtures("echo")
-def test_mistakes_exit_with_2_before_any_work(
+def test_errors_exit_with_2_before_loading(
     scenes: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"

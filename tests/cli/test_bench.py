@@ -69,7 +69,7 @@ def test_a_configuration_is_measured(
         (["--config", "configs/tiny_procedural.py"], "name data sets in data.mixture"),
     ],
 )
-def test_mistakes_are_one_sentence(
+def test_errors_are_one_sentence(
     argv: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bench", "loader", *argv]) == 2

@@ -101,7 +101,7 @@ def test_streams_of_any_length_share_one_program() -> None:
         ("--batch-size 0", "--batch-size must be at least 1"),
     ],
 )
-def test_mistakes(argv: str, words: str, capsys: Capture) -> None:
+def test_errors(argv: str, words: str, capsys: Capture) -> None:
     assert main(["compile", *argv.split()]) == 2
     assert words in capsys.readouterr().err
 

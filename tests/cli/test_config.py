@@ -60,7 +60,7 @@ def test_an_installed_package_has_the_stages(
     assert "did you mean debug?" in mistake(capsys, "show", "debgu")
 
 
-def test_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean --optim.lr?" in mistake(capsys, "show", "debug", "--optim.lrate", "1")
     assert "did you mean --json?" in mistake(capsys, "show", "debug", "--jsn")
     assert "no configuration named" in mistake(capsys, "show")

@@ -55,7 +55,7 @@ def test_options_reach_the_export(exporting: list, tmp_path: Path, capsys: Captu
 
 
 @pytest.mark.usefixtures("exporting")
-def test_mistakes(tmp_path: Path, capsys: Capture) -> None:
+def test_errors(tmp_path: Path, capsys: Capture) -> None:
     base = ["export-program", "--views", "8", "-o"]
     assert main([*base, str(tmp_path / "p"), "--size", "518"]) == 2
     assert "--size takes HEIGHTxWIDTH such as 392x518, got '518'" in capsys.readouterr().err

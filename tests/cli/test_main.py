@@ -98,7 +98,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_mistakes_are_one_sentence(
+def test_errors_are_one_sentence(
     error: Exception,
     sentence: str,
     monkeypatch: pytest.MonkeyPatch,

@@ -72,7 +72,7 @@ def test_configurations_in_files(tmp_path: Path) -> None:
         ("--config debug --model.depth 7", "must end at the last layer"),
     ],
 )
-def test_mistakes(words: str, sentence: str) -> None:
+def test_errors(words: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as caught:
         parse(words.split())
     assert sentence in str(caught.value)

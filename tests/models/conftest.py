@@ -82,7 +82,7 @@ def close(a: Any, b: Any, tolerance: float = 1e-5) -> None:
 
 
 # Newton-Schulz amplifies rounding in directions that ten tokens do not fill; see STATES in
-# zipmap_jax.parity.end_to_end. Predictions are held to 1e-5.
+# zipmap_jax.parity.end_to_end. Predictions have a tolerance of 1e-5.
 STATE = 3e-4
 
 

@@ -54,8 +54,8 @@ def test_a_carried_state_continues_the_stream(images: Any) -> None:
     def frame_by_frame(start: SceneState | None) -> tuple[SceneState, Any]:
         state, depths = begin, []
         for i in range(images.shape[1]):
-            state, seen = update(params, state, Views(images[:, i : i + 1]), start=start)
-            depths.append(seen.depth)
+            state, frame = update(params, state, Views(images[:, i : i + 1]), start=start)
+            depths.append(frame.depth)
         return state, jnp.concatenate(depths, 1)
 
     whole_state, whole = update(params, begin, Views(images))

@@ -109,8 +109,8 @@ def test_rematerialisation_does_not_change_gradients(variant: Any, images: Any) 
         return jax.jit(jax.grad(loss))(params)
 
     def without_rates(grads: Any) -> Any:
-        # Updates are scale-free: the gradient of the learning-rate bias is what is left after
-        # cancellation, three digits at best.
+        # Updates are scale-free, so the gradient of the learning-rate bias results from
+        # cancellation and has at most three correct digits.
         ttt = {k: v for k, v in grads["global_blocks"]["ttt"].items() if k != "lr_fc"}
         return grads | {"global_blocks": grads["global_blocks"] | {"ttt": ttt}}
 

@@ -268,7 +268,7 @@ def test_the_attention_probe_reports_errors():
         (["--views", "5,x"], "whole numbers"),
     ],
 )
-def test_mistakes_are_one_sentence(tmp_path, argv, sentence, capsys):
+def test_errors_are_one_sentence(tmp_path, argv, sentence, capsys):
     assert main(["-o", str(tmp_path), *argv]) == 2
     assert sentence in capsys.readouterr().err
 
@@ -276,9 +276,9 @@ def test_mistakes_are_one_sentence(tmp_path, argv, sentence, capsys):
 def test_batch_shapes_without_time_are_left_to_the_next_command(tmp_path, monkeypatch):
     from tools.gpu_suite import items as suite_items
 
-    def rates(name, left, known):
+    def rates(name, left, skip):
         assert name == "tiny_procedural"
-        assert known == (() if left() < 30 else ("4 views",))
+        assert skip == (() if left() < 30 else ("4 views",))
         if left() < 30:
             yield "4 views", {"steps_per_second": 2.0}
             yield "8 views", {"missing": "no time left"}

@@ -217,7 +217,7 @@ def _reconstruction(config: SuiteConfig, save: Save, left: Left) -> None:
 
 def _training(config: SuiteConfig, save: Save, left: Left) -> None:
     facts = earlier_results(config.file("training"))
-    for name, rate in training_rates("tiny_procedural", left, known=tuple(facts)):
+    for name, rate in training_rates("tiny_procedural", left, skip=tuple(facts)):
         facts[name] = rate
         save(facts)
     save(facts | {"complete": not any(_is_missing(rate) for rate in facts.values())})

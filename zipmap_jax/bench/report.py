@@ -113,7 +113,7 @@ def _number(value: float | None, form: str, factor: float = 1.0) -> str:
 def _published(result: RuntimeResult) -> list[str]:
     """Lines with the published seconds; empty for other models or image sizes."""
     table = published(result.config.preset, result.config.size)
-    ours = {row.views: row.seconds for row in result.measured("fast_weights")}
+    measured = {row.views: row.seconds for row in result.measured("fast_weights")}
     views = sorted({v for seconds in table.values() for v in seconds})
     if not table:
         return []
@@ -124,7 +124,7 @@ def _published(result: RuntimeResult) -> list[str]:
         f"| method | {' | '.join(map(str, views))} |",
         "|" + "---|" * (len(views) + 1),
     ]
-    for method, seconds in {"this run": ours, **table}.items():
+    for method, seconds in {"this run": measured, **table}.items():
         cells = (f"{seconds[v]:.4g}" if seconds.get(v) else "" for v in views)
         lines.append(f"| {method} | {' | '.join(cells)} |")
     return lines

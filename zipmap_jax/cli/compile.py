@@ -47,7 +47,7 @@ class Compile:
         from zipmap_jax.inference.compile import enable_compilation_cache
         from zipmap_jax.inference.warm_cache import buckets_for, shapes_of_model, warm
 
-        views = [_whole("--views", text) for text in self.views.split(",")]
+        views = [_integer("--views", text) for text in self.views.split(",")]
         ratios = [parse_ratio(text) for text in self.ratio.split(",")]
         check_counts(batch_size=self.batch_size, chunk=self.chunk)
         cache = enable_compilation_cache()
@@ -82,7 +82,7 @@ class Compile:
         return 0
 
 
-def _whole(name: str, text: str) -> int:
+def _integer(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:

@@ -26,7 +26,7 @@ def check_flags(views: Views) -> None:
 
 
 def check_inputs(
-    what: str,
+    name: str,
     pixels: Array,
     channels: int,
     patch: int,
@@ -37,7 +37,7 @@ def check_inputs(
     """Raise UserError for inputs that do not fit the model.
 
     Args:
-      what: name of the pixels in errors.
+      name: name of the pixels in errors.
       pixels: images or rays.
       channels: required number of channels.
       patch: required divisor of height and width.
@@ -47,15 +47,15 @@ def check_inputs(
     """
     if pixels.ndim != 5 or pixels.shape[-1] != channels or 0 in pixels.shape:
         raise UserError(
-            f"{what} must have a shape (scenes, views, height, width, {channels}) without zeros, "
+            f"{name} must have a shape (scenes, views, height, width, {channels}) without zeros, "
             f"got {pixels.shape}: reorder or add axes"
         )
     if not jnp.issubdtype(pixels.dtype, jnp.floating):
-        raise UserError(f"{what} must be floats, got {pixels.dtype}: divide integer images by 255")
+        raise UserError(f"{name} must be floats, got {pixels.dtype}: divide integer images by 255")
     height, width = pixels.shape[2:4]
     if height % patch or width % patch:
         raise UserError(
-            f"{what} are {height}x{width}, but both sides must be multiples of {patch}: "
+            f"{name} are {height}x{width}, but both sides must be multiples of {patch}: "
             "resize or crop them first"
         )
     layer, scenes, *head = state.w0.shape
@@ -66,7 +66,7 @@ def check_inputs(
         )
     if scenes not in (1, pixels.shape[0]):
         raise UserError(
-            f"the state holds {scenes} scenes but {what} have {pixels.shape[0]}: "
+            f"the state holds {scenes} scenes but {name} have {pixels.shape[0]}: "
             "make it with init_state(params, batch)"
         )
     if chunk is not None and chunk < 1:

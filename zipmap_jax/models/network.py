@@ -117,8 +117,8 @@ class Network:
                 params, weights, norms, tokens, mask, grid, padded, windows
             )
             dense = self.decode(params, taps, images.shape[3:5], chunk)
-            kept = jnp.moveaxis(taps, 1, -1) if keep_taps else None
-            return weights, (dense, _camera_tokens(taps), kept)
+            layers_last = jnp.moveaxis(taps, 1, -1) if keep_taps else None
+            return weights, (dense, _camera_tokens(taps), layers_last)
 
         spans = tuple(to_windows(x, span, size) for x in (images, mask, first))
         weights, results = scan_windows(one_span, weights, spans)
@@ -261,8 +261,8 @@ class Network:
     def _zipped(
         self, state: SceneState, weights: FastWeights, mask: Bool[Array, "b v"]
     ) -> SceneState:
-        seen = state.views + self._devices.gather(mask).sum(1).astype(state.views.dtype)
-        return SceneState(*weights, views=seen)
+        zipped = self._devices.gather(mask).sum(1).astype(state.views.dtype)
+        return SceneState(*weights, views=state.views + zipped)
 
     def _grid(self, size: tuple[int, ...]) -> tuple[int, int]:
         return size[0] // self.config.patch, size[1] // self.config.patch
