@@ -1,4 +1,4 @@
-"""Evaluate a model on held-out procedural scenes, beside trivial answers.
+"""Evaluate a model and the trivial prediction on held-out procedural scenes.
 
 python eval.py --checkpoint runs/tiny_procedural
 python eval.py --checkpoint tiny --scenes 64
@@ -24,23 +24,27 @@ from zipmap_jax.train.checkpoint import Checkpoints
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Evaluate ZipMap on held-out procedural scenes.")
     parser.add_argument(
         "--checkpoint",
         required=True,
-        help="work directory of a training run, folder of converted weights, or a model's name",
+        help="work directory of a training run, folder of converted weights, or model name",
     )
-    parser.add_argument("--weights", choices=("ema", "params"), default="ema", help="of a run")
-    parser.add_argument("--scenes", type=int, default=64)
-    parser.add_argument("--views", type=int, default=8)
-    parser.add_argument("--size", type=int, nargs=2, default=(112, 154), metavar=("H", "W"))
-    parser.add_argument("--json", action="store_true", help="numbers only, for machines")
+    parser.add_argument(
+        "--weights", choices=("ema", "params"), default="ema", help="weights of a training run"
+    )
+    parser.add_argument("--scenes", type=int, default=64, help="number of scenes")
+    parser.add_argument("--views", type=int, default=8, help="views per scene")
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(112, 154), metavar=("H", "W"), help="in pixels"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args(argv)
 
 
 def load(name: str, weights: Any) -> tuple[ZipMap, Any]:
-    """Model and parameters of a run, a folder or a name."""
+    """Model and parameters of a training run, a folder or a model name."""
     folder = Path(name) / "checkpoints"
     if not folder.is_dir():
         loaded = zipmap_jax.load(name)
@@ -52,19 +56,15 @@ def load(name: str, weights: Any) -> tuple[ZipMap, Any]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate and print the numbers."""
+    """Evaluate and print the metrics."""
     enable_compilation_cache()
     if args.scenes < 1 or args.views < 2:
         raise UserError(
             f"--scenes must be at least 1 and --views 2, got {args.scenes} and {args.views}: "
             "leave them out"
         )
-    # ---------------------------------------------------------------- model
     model, params = load(args.checkpoint, args.weights)
-    # ----------------------------------------------------------- benchmarks
-    scenes = held_out_scenes(args.scenes, args.views, *args.size)
-    numbers = evaluate(model, params, scenes)
-    # ---------------------------------------------------------------- table
+    numbers = evaluate(model, params, held_out_scenes(args.scenes, args.views, *args.size))
     if args.json:
         print(dumps(numbers))
         return 0

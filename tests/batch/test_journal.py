@@ -25,7 +25,7 @@ def opened(out, process=(0, 1), settings=SETTINGS):
     return journal
 
 
-def test_the_last_word_counts_and_torn_lines_do_not(out):
+def test_the_last_record_counts_and_torn_lines_do_not(out):
     first = opened(out)
     first.write(Record("a", "failed", error="no"))
     first.write(Record("b", "done", 3, bucket=(4, 14, 28), warnings=("w",)))
@@ -42,7 +42,7 @@ def test_the_last_word_counts_and_torn_lines_do_not(out):
     assert records["a"].process == "0/1"
 
 
-def test_processes_see_each_other_and_make_one_manifest(out, tmp_path):
+def test_processes_read_each_other_and_write_one_manifest(out, tmp_path):
     journals = [opened(out, (i, 2)) for i in range(2)]
     journals[0].write(Record("a", "done", 2))
     journals[1].write(Record("b", "failed", error="no"))
@@ -56,26 +56,26 @@ def test_processes_see_each_other_and_make_one_manifest(out, tmp_path):
         journal.close()
 
 
-def test_one_process_at_a_time_has_a_share(out):
+def test_only_one_process_at_a_time_works_on_a_share(out):
     pytest.importorskip("fcntl")
     journal = opened(out)
-    with pytest.raises(ValueError, match=r"another zipmap batch works in .* --process i/n"):
+    with pytest.raises(ValueError, match=r"another zipmap batch runs in .* --process i/n"):
         opened(out)
     journal.close()
     opened(out).close()
 
 
-def test_other_settings_and_other_folders_are_refused(out, tmp_path):
+def test_other_settings_and_other_folders_raise(out, tmp_path):
     opened(out).close()
     with pytest.raises(ValueError, match="--max-views None, not 4: choose another folder"):
         opened(out, settings={**SETTINGS, "max_views": 4})
     other = tmp_path / "other"
     opened(other, settings={**SETTINGS, "scenes": "day1"}).close()
-    with pytest.raises(ValueError, match="was begun with scenes day1, not day2"):
+    with pytest.raises(ValueError, match="was started with scenes day1, not day2"):
         opened(other, settings={**SETTINGS, "scenes": "day2"})
     third = tmp_path / "third"
     opened(third, settings={**SETTINGS, "weights": "0123456789ab"}).close()
-    with pytest.raises(ValueError, match="was begun with weights 0123456789ab, not ba9876543210"):
+    with pytest.raises(ValueError, match="was started with weights 0123456789ab, not ba9876543210"):
         opened(third, settings={**SETTINGS, "weights": "ba9876543210"})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")
@@ -86,7 +86,7 @@ def test_other_settings_and_other_folders_are_refused(out, tmp_path):
         opened(tmp_path / "file")
 
 
-def test_unfinished_work_is_cleared_away(out):
+def test_unfinished_work_is_deleted(out):
     journal = opened(out)
     (journal.working / "a").mkdir()
     journal.close()
@@ -104,7 +104,7 @@ def test_unfinished_work_is_cleared_away(out):
     assert not journal.working.exists()
 
 
-def test_a_file_system_without_locks_is_no_obstacle(out, monkeypatch):
+def test_a_file_system_without_locks_works(out, monkeypatch):
     def refuse(self, timeout):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -124,7 +124,7 @@ def test_a_killed_process_leaves_no_lock(out):
     with subprocess.Popen([sys.executable, "-c", code, lock], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match="another zipmap batch works in"):
+        with pytest.raises(UserError, match="another zipmap batch runs in"):
             opened(out)
         holder.kill()
     opened(out).close()

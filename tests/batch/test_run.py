@@ -1,4 +1,4 @@
-"""Many scenes with a stand-in model: what is shared, what is skipped, and what a kill costs."""
+"""Batches with a stand-in model: shared programs, skipped scenes, failures and kills."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ READ = ReadOptions(size=32)
 OPTIONS = BatchOptions(READ)
 
 
-def work(folder, out, options=OPTIONS, model=None, **told):
-    """One run over all scenes; records by name."""
+def work(folder, out, options=OPTIONS, model=None, **callbacks):
+    """Run all scenes and return the records by name."""
     journal = Journal(out)
     journal.open({"size": options.read.size})
     try:
         records = run_batch(
-            model or echo_model(), list_scenes(folder, out), journal, options, **told
+            model or echo_model(), list_scenes(folder, out), journal, options, **callbacks
         )
     finally:
         journal.close()
@@ -47,7 +47,7 @@ def work(folder, out, options=OPTIONS, model=None, **told):
 
 
 def check_same(a: Path, b: Path) -> None:
-    """Two outputs hold the same files and numbers."""
+    """Assert that two outputs hold the same files and numbers."""
     names = [{str(p.relative_to(x)) for p in x.rglob("*") if p.is_file()} for x in (a, b)]
     assert names[0] == names[1]
     with np.load(a / "scene.npz") as x, np.load(b / "scene.npz") as y:
@@ -56,7 +56,7 @@ def check_same(a: Path, b: Path) -> None:
             np.testing.assert_array_equal(x[name], y[name])
 
 
-def test_scenes_come_out_as_from_a_single_run(folder, tmp_path):
+def test_scenes_equal_those_of_single_runs(folder, tmp_path):
     records = work(folder, tmp_path / "out")
     assert {name: record.views for name, record in records.items()} == dict(
         a=3, b=4, c=2, d=3, e=1, f=4
@@ -67,7 +67,7 @@ def test_scenes_come_out_as_from_a_single_run(folder, tmp_path):
         check_same(tmp_path / "out" / name, tmp_path / "single" / name)
 
 
-def test_scenes_of_one_bucket_go_together(folder, tmp_path):
+def test_scenes_of_one_bucket_share_a_program(folder, tmp_path):
     programs = []
     work(folder, tmp_path / "one")
     work(folder, tmp_path / "three", BatchOptions(READ, batch_size=3), on_program=programs.append)
@@ -77,20 +77,20 @@ def test_scenes_of_one_bucket_go_together(folder, tmp_path):
         check_same(tmp_path / "one" / name, tmp_path / "three" / name)
 
 
-def test_a_bucket_keeps_its_program_when_part_of_it_is_done(folder, tmp_path):
+def test_a_resumed_bucket_keeps_its_program(folder, tmp_path):
     model = echo_model()
     planned = plan_scenes(model, list_scenes(folder, tmp_path), OPTIONS)
     by_name = {item.scene.name: item for item in planned}
     whole = group(planned, 3)
     assert ["".join(m.scene.name for m in g.members) for g in whole] == ["abd", "f", "c", "e"]
     assert [g.bucket.scenes for g in whole] == [3, 3, 1, 1]
-    (rest,) = group([by_name["f"]], 3, already=[(4, 24, 32)] * 3)
+    (rest,) = group([by_name["f"]], 3, finished=[(4, 24, 32)] * 3)
     assert rest.bucket == whole[1].bucket
     (alone,) = group([by_name["f"]], 3)
     assert alone.bucket.scenes == 1
 
 
-def test_bad_scenes_are_told_and_the_others_done(folder, tmp_path):
+def test_failed_scenes_are_recorded_and_the_others_done(folder, tmp_path):
     (folder / "broken").mkdir()
     (folder / "broken" / "x.png").write_bytes(b"nothing")
     (folder / "empty").mkdir()
@@ -111,14 +111,14 @@ def test_bad_scenes_are_told_and_the_others_done(folder, tmp_path):
     assert "stray.jpg" in records["b"].warnings[0]
     assert records["a"].warnings == ()
     assert not (tmp_path / "out" / "broken").exists()
-    # Mended, it is done by the next run, which does nothing else.
+    # After the repair, the next run does this scene only.
     Image.new("RGB", (64, 48)).save(folder / "broken" / "x.png")
     again = work(folder, tmp_path / "out")
     assert {name for name, r in again.items() if r.status == "done"} == {"broken"}
 
 
-def test_images_that_are_left_out_may_change_the_shape(folder, tmp_path):
-    """The header of a picture is fine, its pixels are not: the plan was for a taller network."""
+def test_unreadable_images_may_change_the_shape(folder, tmp_path):
+    """A picture with a valid header but damaged pixels is planned at a larger network size."""
     tall = folder / "a" / "9.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)).save(tall)
     tall.write_bytes(tall.read_bytes()[:2000])
@@ -130,7 +130,7 @@ def test_images_that_are_left_out_may_change_the_shape(folder, tmp_path):
     assert load_scene(tmp_path / "out" / "a" / "scene.npz").network_size == (24, 32)
 
 
-def test_a_failure_to_compute_or_write_costs_that_scene(folder, tmp_path, monkeypatch):
+def test_a_failure_to_compute_or_write_affects_one_scene(folder, tmp_path, monkeypatch):
     def write(scene, out, **options):
         if out.name == "b":
             raise OutputError("b could not be written (I/O error); choose another place.")
@@ -149,7 +149,7 @@ def test_a_failure_to_compute_or_write_costs_that_scene(folder, tmp_path, monkey
     assert all(r.status == "failed" for r in full.values())
 
 
-def test_a_defect_in_computing_one_scene_costs_no_other(folder, tmp_path, monkeypatch):
+def test_a_defect_in_computing_one_scene_affects_no_other(folder, tmp_path, monkeypatch):
     predict, calls = run.predict_scenes, []
 
     def predicting(*args, **options):
@@ -165,7 +165,7 @@ def test_a_defect_in_computing_one_scene_costs_no_other(folder, tmp_path, monkey
     assert sum(record.status == "done" for record in records) == len(calls) - 1 > 0
 
 
-def test_lack_of_memory_asks_for_smaller_batches(folder, tmp_path):
+def test_lack_of_memory_suggests_smaller_batches(folder, tmp_path):
     options = BatchOptions(READ, batch_size=4)
     records = work(folder, tmp_path / "out", options, echo_model(failure="too much"))
     assert records["a"].error == "memory ran out: use a --batch-size of 2 (now 4)"
@@ -180,7 +180,7 @@ def test_a_full_disk_ends_the_run(folder, tmp_path, monkeypatch):
         work(folder, tmp_path / "out")
 
 
-def test_a_scene_another_process_finished_first_is_no_failure(folder, tmp_path, monkeypatch):
+def test_a_scene_finished_by_another_process_is_no_failure(folder, tmp_path, monkeypatch):
     def write(scene, out, **options):
         paths = write_all(scene, out, **options)
         if out.name == "a":
@@ -191,8 +191,8 @@ def test_a_scene_another_process_finished_first_is_no_failure(folder, tmp_path, 
     assert set(work(folder, tmp_path / "out")) == set("bcdef")
 
 
-def test_reading_and_writing_go_on_beside_the_work(folder, tmp_path, monkeypatch):
-    """Each step waits for one that comes later in a run without overlap, which would never end."""
+def test_reading_and_writing_overlap_with_computing(folder, tmp_path, monkeypatch):
+    """Each step waits for a later one, so a run without overlap would never end."""
     read, computing = Counter(), Counter()
     changed = threading.Condition()
 
@@ -208,9 +208,9 @@ def test_reading_and_writing_go_on_beside_the_work(folder, tmp_path, monkeypatch
     read_views, predict, write = run.read_views, run.predict_scenes, run.write_all
 
     def reading(*args, **options):
-        found = read_views(*args, **options)
+        views = read_views(*args, **options)
         mark(read, "")
-        return found
+        return views
 
     def predicting(*args, **options):
         mark(computing, "")
@@ -244,8 +244,8 @@ work(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
-def test_killed_and_started_again(folder, tmp_path):
-    """No scene is done twice, and the outputs are those of an undisturbed run."""
+def test_a_killed_run_resumes(folder, tmp_path):
+    """No scene is done twice, and the outputs equal those of an uninterrupted run."""
     out = tmp_path / "out"
     process = subprocess.Popen([sys.executable, "-c", SLOW, folder, out], cwd=ROOT)
     try:
@@ -269,7 +269,7 @@ def test_killed_and_started_again(folder, tmp_path):
     assert os.listdir(out / ".batch").count("0-of-1.working") == 0
 
 
-def test_a_kill_between_the_last_two_steps_is_made_up_for(folder, tmp_path):
+def test_a_kill_between_publishing_and_recording_is_repaired(folder, tmp_path):
     work(folder, tmp_path / "out")
     (tmp_path / "out" / ".batch" / "0-of-1.jsonl").unlink()
     assert work(folder, tmp_path / "out") == {}

@@ -1,4 +1,4 @@
-"""A preset small enough to compile in seconds."""
+"""A preset that compiles in seconds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from zipmap_jax.models.presets import SIZES
 
 @pytest.fixture
 def micro(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name under which the preset can be had."""
+    """Name of the preset."""
     monkeypatch.setitem(SIZES, "micro", MICRO)
     return "micro"

@@ -1,4 +1,4 @@
-"""Images per second of a loader, by a clock that does as it is told."""
+"""Images per second of a loader, by a controlled clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zipmap_jax.bench.loader import as_dict, measure
 
 
 class Clock:
-    """Time that only batches take."""
+    """Time passes only while batches are read."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -36,15 +36,13 @@ def test_the_warm_up_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "starves", "idle", "needed"),
+    ("device_rate", "starves", "idle", "needed"),
     [(4, False, 0, 4), (5, False, 0, 4), (20, True, 0.75, 16)],
 )
-def test_a_device_that_wants_more_starves(
-    wanted: float, starves: bool, idle: float, needed: int
-) -> None:
+def test_a_faster_device_waits(device_rate: float, starves: bool, idle: float, needed: int) -> None:
     clock = Clock()
     speed = measure(clock.batches(1, 2, 2), 2, workers=4, clock=clock)
-    facts = as_dict(speed, wanted)
+    facts = as_dict(speed, device_rate)
     assert (facts["starves"], facts["idle_share"], facts["workers_needed"]) == (
         starves,
         idle,
@@ -55,5 +53,5 @@ def test_a_device_that_wants_more_starves(
 
 def test_too_few_batches_are_an_error() -> None:
     clock = Clock()
-    with pytest.raises(ValueError, match="there were 2 left: ask for fewer"):
+    with pytest.raises(ValueError, match="only 2 of the 3 batches to measure: ask for fewer"):
         measure(clock.batches(1, 1, 1), 3, clock=clock)

@@ -16,7 +16,7 @@ from zipmap_jax.compilation.memory import ProgramMemory
 GB = 10**9
 
 
-def test_a_compiled_program_is_more_than_its_weights(micro, tmp_path, capsys):
+def test_a_compiled_program_exceeds_its_weights(micro, tmp_path, capsys):
     argv = ["bench", "memory", "--preset", micro, "--size", "28x28", "--views", "3", "--chunk", "2"]
     assert main([*argv, "--json", "-o", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
@@ -29,7 +29,7 @@ def test_a_compiled_program_is_more_than_its_weights(micro, tmp_path, capsys):
     phases = row["phases"]
     assert list(phases) == ["encode", "mix", "decode"]
     assert program == max(phases.values(), key=lambda phase: phase["total"])
-    # Depth and confidence of two chunks of two views. Three views are filled up to four.
+    # Depth and confidence of two chunks of two views. Three views are padded to four.
     depths = 2 * 2 * (2 * 28 * 28) * 4
     assert depths <= phases["decode"]["outputs"] < depths + 100
     tokens = 4 * (5 + 2 * 2) * MICRO.width * 4
@@ -46,7 +46,7 @@ def test_a_compiled_program_is_more_than_its_weights(micro, tmp_path, capsys):
     assert "| 3 | 2 |" in (tmp_path / "memory.md").read_text()
 
 
-def test_a_stream_takes_the_same_however_long(micro, capsys):
+def test_the_memory_of_a_stream_does_not_depend_on_its_length(micro, capsys):
     config = MemoryConfig(micro, (2, 4, 6, 64), (28, 28), streaming=True, dtype="fp32", chunk=2)
     result = memory_table.memory_table(config)
     once, few, _, many = result.rows
@@ -56,7 +56,7 @@ def test_a_stream_takes_the_same_however_long(micro, capsys):
     assert result.bytes_per_view() == 0
     assert once.program
     assert many.program
-    # Images and predictions of the chunk before or after lie there as well.
+    # The device also holds images of the next chunk and predictions of the last one.
     images, depths = 2 * 28 * 28 * 3, 2 * (2 * 28 * 28) * 4
     assert many.program.arguments - once.program.arguments == images
     cameras = 2 * (16 + 9) * 4
@@ -70,7 +70,7 @@ def test_a_stream_takes_the_same_however_long(micro, capsys):
     assert "no state to stream into" in capsys.readouterr().err
 
 
-def made_up() -> MemoryResult:
+def example_result() -> MemoryResult:
     sizes = {v: ProgramMemory(GB, 0, v * GB // 10, GB + v * GB // 10) for v in (32, 64, 320)}
     rows = [
         MemoryRow(v, 16, size, GB, 1.0, phases={"mix": ProgramMemory(1, 1, 1, 3), "decode": size})
@@ -84,7 +84,7 @@ def made_up() -> MemoryResult:
 
 
 def test_table_and_slope():
-    result = made_up()
+    result = example_result()
     assert result.bytes_per_view() == pytest.approx(GB / 10)  # of calls that work in chunks
     text = markdown(result)
     assert "| 64 | 16 | decode | 1.00 | 0.00 | 6.40 | 7.40 | 1.00 | yes |" in text
@@ -99,7 +99,7 @@ def test_table_and_slope():
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_kernels_that_do_not_compile_cost_no_row(micro, monkeypatch, broken):
+def test_kernels_that_do_not_compile_do_not_affect_rows(micro, monkeypatch, broken):
     def kernels(batch, rows, columns):
         if broken:
             raise RuntimeError("no ptxas")
@@ -133,7 +133,7 @@ def test_a_program_too_large_to_compile_is_a_row(micro, monkeypatch):
     assert len(seen) == 2
 
 
-def test_what_compiling_for_an_h200_needs(monkeypatch):
+def test_compiling_for_an_h200_needs_packages(monkeypatch):
     monkeypatch.setattr(h200, "_installed", lambda module: False)
     monkeypatch.setattr(h200.shutil, "which", lambda name: None)
     monkeypatch.setattr(h200, "package_folders", lambda package: [])
@@ -144,20 +144,20 @@ def test_what_compiling_for_an_h200_needs(monkeypatch):
 def test_attention_for_another_device(monkeypatch):
     from zipmap_jax.nn.config import BF16, FP32
 
-    def chosen(policy, target, cudnn):
+    def attention(policy, target, cudnn):
         monkeypatch.setattr(h200, "has_cudnn", lambda: cudnn)
         policy, notes = memory_table._attention(policy, target)
         return policy.attention, bool(notes)
 
-    assert chosen(BF16, "h200", True) == ("cudnn", False)
-    assert chosen(BF16, "h200", False) == ("xla", True)
-    assert chosen(FP32, "h200", True) == ("xla", False)
-    assert chosen(BF16, "here", True) == ("auto", False)
+    assert attention(BF16, "h200", True) == ("cudnn", False)
+    assert attention(BF16, "h200", False) == ("xla", True)
+    assert attention(FP32, "h200", True) == ("xla", False)
+    assert attention(BF16, "here", True) == ("auto", False)
 
 
-def test_mistakes(micro, capsys):
+def test_errors(micro, capsys):
     for argv, sentence in (
-        (["--chunk", "0"], "--chunk must be at least 1 view, got 0: leave it out"),
+        (["--chunk", "0"], "--chunk must be at least 1, got 0: leave it out"),
         (["--heads", "x"], "unknown heads x"),
         (["--preset", "huge"], "unknown preset"),
     ):
@@ -165,7 +165,7 @@ def test_mistakes(micro, capsys):
         assert sentence in capsys.readouterr().err
 
 
-def test_the_plan_stands_beside_what_was_compiled(monkeypatch, micro):
+def test_rows_have_the_estimate_of_the_plan(monkeypatch, micro):
     monkeypatch.setattr(h200, "compile_for", lambda *_: None)
     monkeypatch.setattr(memory_table, "program_memory", lambda compiled: ProgramMemory(1, 2, 3, 6))
     config = MemoryConfig(micro, (8, 16, 32), (28, 28), dtype="fp32", chunk=4)

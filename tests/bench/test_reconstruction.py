@@ -1,4 +1,4 @@
-"""Reconstructions from host to host: what is measured, left out, refused and gone on with."""
+"""Reconstructions from host to host: measured, skipped and resumed rows."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SIZE = (28, 28)
 
 @pytest.fixture
 def same_settings(monkeypatch):
-    """An item changes those of JAX for its process, which here is that of the tests."""
+    """Keep the settings of JAX, which an item changes for its process."""
     monkeypatch.setattr(jax.config, "update", lambda name, value: None)
 
 
 @pytest.mark.usefixtures("same_settings")
 def test_a_rehearsal_from_host_to_host(tmp_path):
-    """Of 3 views, which are filled up to 4, and of 4: they share what takes so long to compile."""
+    """3 views, padded to 4, and 4 views, which share the compiled programs."""
     config = SuiteConfig(tmp_path, preset="tiny", size=(56, 56), views=(4, 3))
     suite_items.run_item("reconstruction", config, 600)
     facts = json.loads((tmp_path / "reconstruction.json").read_text())
@@ -51,7 +51,7 @@ def test_a_rehearsal_from_host_to_host(tmp_path):
         assert row["compile_seconds"] > row["seconds"] > 0
         assert row["first_seconds"] > 0
         assert row["calls"] == 2
-        assert row["peak_bytes"] is None  # of an allocator that the CPU does not have
+        assert row["peak_bytes"] is None  # the CPU has no such allocator
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +61,13 @@ def shapes():
 
 @pytest.fixture
 def weightless(shapes, monkeypatch):
-    """Where nothing is run, shapes of parameters do."""
+    """Replace parameters by their shapes, as nothing is run."""
     monkeypatch.setattr(reconstruction, "random_params", lambda model: shapes)
 
 
 @pytest.fixture
-def asked(weightless, monkeypatch):
-    """Numbers of views that were measured, in 10 s to compile and 1 s a view."""
+def measured_views(weightless, monkeypatch):
+    """Measured numbers of views; compiling takes 10 s, a call 1 s per view."""
     views = []
 
     def measured(row, model, params, bucket, left):
@@ -84,7 +84,9 @@ def rows(micro, views, left=lambda: 1e9):
     return list(reconstructions(model, SIZE, views, left))
 
 
-def test_what_would_take_too_long_is_left_for_the_next_command(micro, asked, tmp_path):
+def test_rows_that_would_take_too_long_are_left_to_the_next_command(
+    micro, measured_views, tmp_path
+):
     config = SuiteConfig(tmp_path, preset=micro, size=SIZE, views=(16, 2, 8, 4, 32))
     file = config.file("reconstruction")
     # After 4 views, 8 need 10 s to compile and 8 s for a call.
@@ -102,10 +104,10 @@ def test_what_would_take_too_long_is_left_for_the_next_command(micro, asked, tmp
         assert {row["missing"] for row in facts["rows"]} <= {"", OUT_OF_TIME}
         assert facts["complete"] is (done == [2, 4, 8, 16])
         assert written == ([0, 1, 2, 3, 4, 4] if seconds == 15 else [2, 3, 4, 4])
-    assert asked == [2, 4, 8, 16]
+    assert measured_views == [2, 4, 8, 16]
 
 
-def test_what_is_hopeless_is_said_and_not_tried(micro, asked, monkeypatch):
+def test_rows_beyond_all_memory_are_reported_and_skipped(micro, measured_views, monkeypatch):
     def free(device=None):
         return None, 600_000_000
 
@@ -116,11 +118,11 @@ def test_what_is_hopeless_is_said_and_not_tried(micro, asked, monkeypatch):
     assert not many.fits
     assert many.missing.startswith("does not fit: memory for ")
     assert more.missing == "does not fit: 30000 views do not"
-    assert asked == [2]
+    assert measured_views == [2]
 
 
 @pytest.mark.usefixtures("weightless")
-def test_where_memory_runs_out_larger_ones_are_not_tried(micro, monkeypatch):
+def test_larger_rows_are_skipped_after_a_lack_of_memory(micro, monkeypatch):
     tried = []
 
     def measured(row, *_):
@@ -135,7 +137,7 @@ def test_where_memory_runs_out_larger_ones_are_not_tried(micro, monkeypatch):
 
 
 @pytest.mark.usefixtures("weightless")
-def test_other_errors_are_not_taken_for_want_of_memory(micro, monkeypatch):
+def test_other_errors_are_not_a_lack_of_memory(micro, monkeypatch):
     def measured(*_):
         raise RuntimeError("a bug")
 
@@ -145,7 +147,7 @@ def test_other_errors_are_not_taken_for_want_of_memory(micro, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("requested", "expected"),
     [
         (SuiteConfig.views, VIEWS),
         ((1500, 3, 25), (25, 1500)),
@@ -154,11 +156,11 @@ def test_other_errors_are_not_taken_for_want_of_memory(micro, monkeypatch):
         ((), ()),
     ],
 )
-def test_numbers_of_views(asked, expected):
-    assert numbers_of_views(asked) == expected
+def test_numbers_of_views(requested, expected):
+    assert numbers_of_views(requested) == expected
 
 
-def test_a_few_images_are_repeated_and_what_fills_up_is_black():
+def test_a_few_images_are_repeated_and_padding_is_black():
     views = random_views(Bucket(24, 4, 6), 20)
     images, valid = np.asarray(views.images), np.asarray(views.valid)
     assert images.shape == (1, 24, 4, 6, 3)

@@ -12,13 +12,13 @@ from zipmap_jax.bench.matmul import MatmulPeak, matmul_peak
 from zipmap_jax.bench.plot import plot
 from zipmap_jax.bench.report import markdown, write_result
 from zipmap_jax.bench.runtime import Effort, RuntimeRow, planned_bytes
-from zipmap_jax.bench.series import Result, RuntimeConfig, run
+from zipmap_jax.bench.series import RuntimeConfig, RuntimeResult, run
 from zipmap_jax.bench.task import Task
 from zipmap_jax.compilation.memory import ProgramMemory
 from zipmap_jax.nn.config import FP32
 
 
-def made_up(preset: str = "large", size: tuple[int, int] = (392, 518)) -> Result:
+def example_result(preset: str = "large", size: tuple[int, int] = (392, 518)) -> RuntimeResult:
     rows = [
         RuntimeRow("fast_weights", v, 16, "", 0.1 + 0.01 * v, 0.1, 9.0, 10, 3.0, 10**9 * v)
         for v in (50, 5, 750)
@@ -29,11 +29,11 @@ def made_up(preset: str = "large", size: tuple[int, int] = (392, 518)) -> Result
     ]
     config = RuntimeConfig(preset, (50, 5, 750), size, dtype="bf16")
     peak = MatmulPeak(7e14, 8192, "bfloat16", "default")
-    return Result(config, {"device": "H<200"}, peak, tuple(rows), ("A note.",))
+    return RuntimeResult(config, {"device": "H<200"}, peak, tuple(rows), ("A note.",))
 
 
 def test_fits_and_ratios():
-    facts = made_up().as_dict()
+    facts = example_result().as_dict()
     assert facts["fits"]["fast_weights"] == pytest.approx(
         {"intercept": 0.1, "slope": 0.01, "r2": 1.0}
     )
@@ -41,7 +41,7 @@ def test_fits_and_ratios():
     assert facts["attention_over_fast_weights"] == pytest.approx({5: 2.0})
 
 
-def test_what_a_view_adds_is_told_between_calls_with_chunks_of_one_size():
+def test_bytes_per_view_compare_calls_with_equal_chunks():
     compiled = functools.partial(ProgramMemory, 0, 0, 0)
     sizes = {4: (None, 50, 60), 16: (16, 90, 80), 32: (16, 170, 240), 64: (32, 900, 900)}
     rows = tuple(
@@ -50,15 +50,15 @@ def test_what_a_view_adds_is_told_between_calls_with_chunks_of_one_size():
         )
         for v, (chunk, total, planned) in sizes.items()
     )
-    result = Result(RuntimeConfig("small", tuple(sizes), (56, 56)), {}, None, rows)
+    result = RuntimeResult(RuntimeConfig("small", tuple(sizes), (56, 56)), {}, None, rows)
     expected = {"few": 16, "many": 32, "program": 5.0, "planned": 10.0}
     assert result.as_dict()["bytes_per_view"] == {"x": expected}
     assert "From 16 to 32 views the compiled program grows by" in markdown(result)
-    assert made_up().as_dict()["bytes_per_view"] == {}
+    assert example_result().as_dict()["bytes_per_view"] == {}
 
 
-def test_the_plan_grows_as_the_programs_that_were_measured():
-    """`docs/results/cpu-small-runtime.json`: what a view adds, compiled and planned."""
+def test_the_estimate_grows_like_the_measured_programs():
+    """Bytes per view of `docs/results/cpu-small-runtime.json`, compiled and estimated."""
     file = Path(__file__).parents[2] / "docs/results/cpu-small-runtime.json"
     rows = {row["views"]: row for row in json.loads(file.read_text("utf-8"))["rows"]}
     compiled = rows[64]["program"]["total"] - rows[32]["program"]["total"]
@@ -69,7 +69,7 @@ def test_the_plan_grows_as_the_programs_that_were_measured():
 
 
 def test_markdown_has_every_row_and_the_published_seconds():
-    text = markdown(made_up())
+    text = markdown(example_result())
     assert "| 5 | 16 | 0.15 | 0.1 to 9 (10) | 3.0 |" in text
     assert "| 50 | all | no |" in text
     assert text.index("| 5 | 16") < text.index("| 50 | 16") < text.index("| 750 | 16")
@@ -81,35 +81,35 @@ def test_markdown_has_every_row_and_the_published_seconds():
 
 
 def test_published_seconds_belong_to_one_size():
-    assert "Published" not in markdown(made_up("small"))
-    assert "published" not in plot(made_up(size=(518, 518)))
+    assert "Published" not in markdown(example_result("small"))
+    assert "published" not in plot(example_result(size=(518, 518)))
 
 
-def test_the_picture_is_well_formed_and_has_every_curve():
-    tree = ElementTree.fromstring(plot(made_up()))
+def test_the_plot_is_well_formed_and_has_every_curve():
+    tree = ElementTree.fromstring(plot(example_result()))
     space = "{http://www.w3.org/2000/svg}"
     texts = [element.text for element in tree.iter(space + "text")]
     assert {"fast_weights", "ZipMap (published)", "VGGT (published)"} <= set(texts)
     assert "attention" not in texts  # one point is no curve
     assert "large, 392x518, bf16, H<200" in texts
-    # Nothing has been measured yet.
-    ElementTree.fromstring(plot(Result(RuntimeConfig("tiny"), {}, None)))
+    # A result without rows.
+    ElementTree.fromstring(plot(RuntimeResult(RuntimeConfig("tiny"), {}, None)))
 
 
-def test_without_matplotlib_the_figures_are_written(tmp_path, monkeypatch):
+def test_without_matplotlib_the_other_files_are_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.warns(UserWarning, match=r"runtime\.svg is not written: .*zipmap-jax\[plot\]"):
-        write_result(made_up(), tmp_path)
+        write_result(example_result(), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runtime.json", "runtime.md"]
 
 
-def test_matmul_peak_is_of_the_size_asked_for():
+def test_matmul_peak_has_the_requested_size():
     peak = matmul_peak("float32", "highest", side=64)
     assert (peak.side, peak.dtype, peak.precision) == (64, "float32", "highest")
     assert peak.flops > 0
 
 
-def test_the_result_is_handed_on_after_every_row(tmp_path, monkeypatch):
+def test_the_callback_receives_the_result_after_every_row(tmp_path, monkeypatch):
     from zipmap_jax.bench import series
 
     monkeypatch.setattr(series, "matmul_peak", lambda *_: None)
@@ -120,14 +120,14 @@ def test_the_result_is_handed_on_after_every_row(tmp_path, monkeypatch):
     )
     mixers = ("fast_weights", "attention")
     config = RuntimeConfig("tiny", (20, 2), (56, 56), mixers=mixers, streaming=True)
-    seen = []
+    row_counts = []
 
-    def grown(result: Result) -> None:
+    def on_result(result: RuntimeResult) -> None:
         write_result(result, tmp_path)
-        seen.append(len(json.loads((tmp_path / "runtime.json").read_text())["rows"]))
+        row_counts.append(len(json.loads((tmp_path / "runtime.json").read_text())["rows"]))
 
-    result = run(config, Effort(), grown, rows=[RuntimeRow("torch", 2)])
-    assert seen == [1, 2, 3, 4, 5, 6]
+    result = run(config, Effort(), on_result, rows=[RuntimeRow("torch", 2)])
+    assert row_counts == [1, 2, 3, 4, 5, 6]
     assert [(r.series, r.views, r.chunk) for r in result.rows] == [
         ("torch", 2, None),
         ("streaming", 1, None),

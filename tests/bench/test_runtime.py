@@ -1,4 +1,4 @@
-"""Rows of a measurement: numbers, what does not fit, what there is no time for."""
+"""Rows of a measurement: numbers, lack of memory, lack of time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tasks(*views: int) -> list[Task]:
 
 @pytest.fixture
 def fake(monkeypatch):
-    """Measures nothing: calls of more than 10 views find no memory."""
+    """Replace measurements; calls of more than 10 views run out of memory."""
     tried = []
 
     def measured(row, task, params, peak, effort):
@@ -42,7 +42,7 @@ def fake(monkeypatch):
     return tried
 
 
-def test_what_does_not_fit_is_a_line_and_larger_calls_are_not_tried(fake):
+def test_larger_calls_are_skipped_after_a_lack_of_memory(fake):
     rows = list(measure("x", tasks(5, 20, 50, 2)))
     assert [row.seconds for row in rows] == [5.0, None, None, 2.0]
     assert rows[1].missing == "does not fit: RESOURCE_EXHAUSTED: Out of memory allocating 5 bytes"
@@ -50,14 +50,14 @@ def test_what_does_not_fit_is_a_line_and_larger_calls_are_not_tried(fake):
     assert fake == [5, 20, 2]
 
 
-def test_the_estimate_decides_where_the_system_would_kill(fake, monkeypatch):
+def test_the_estimate_prevents_calls_beyond_all_memory(fake, monkeypatch):
     monkeypatch.setattr(runtime, "free_memory", lambda: (None, 10**6))
     (row,) = measure("x", tasks(5))
     assert row.missing.startswith("does not fit: memory for 5 views at 56x56")
     assert not fake
 
 
-def test_other_failures_are_not_hidden(fake, monkeypatch):
+def test_other_errors_are_raised(fake, monkeypatch):
     def broken(*_):
         raise RuntimeError("INTERNAL: no")
 
@@ -67,7 +67,7 @@ def test_other_failures_are_not_hidden(fake, monkeypatch):
 
 
 def test_rows_without_time_are_not_started(fake):
-    # Compiles 5 s and runs a view a second: 4 views would need 5 + 2 x 4 s.
+    # Compiling takes 5 s and a view 1 s, so 4 views need 5 + 2 x 4 s.
     left = itertools.chain([30.0, 12.0], itertools.repeat(15.0))
     rows = list(measure("x", tasks(2, 4, 4), effort=Effort(left=lambda: next(left))))
     assert [row.missing for row in rows] == ["", OUT_OF_TIME, ""]
@@ -80,13 +80,13 @@ def test_rates_follow_from_seconds():
     assert with_timing(RuntimeRow("x", 3), Timing((2.0,)), 2e12, None).share_of_peak is None
 
 
-def test_a_row_survives_json():
+def test_rows_round_trip_through_json():
     row = RuntimeRow("x", 3, 2, seconds=1.0, program=ProgramMemory(1, 2, 3, 6))
     assert from_json(RuntimeRow, to_json(row)) == row
     assert from_json(RuntimeRow, to_json(RuntimeRow("x", 3))) == RuntimeRow("x", 3)
 
 
-def test_random_weights_have_the_shapes_and_the_size_of_trained_ones(micro):
+def test_random_weights_have_the_shapes_and_the_magnitude_of_trained_ones(micro):
     model = Task(micro, FP32, (28, 42)).model
     params = random_params(model)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
@@ -110,4 +110,4 @@ def test_every_kind_of_call_is_measured(micro, kind):
     assert row.program.total >= row.program.arguments > 0
     assert (row.planned_bytes is None) == (kind != "offline")
     assert row.tflop == pytest.approx(task.flops() / 1e12)
-    assert row.peak_bytes is None  # the CPU's allocator does not count
+    assert row.peak_bytes is None  # the CPU has no allocator statistics

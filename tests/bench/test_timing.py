@@ -26,7 +26,7 @@ def test_warm_up_does_not_count():
     assert (timing.median, timing.fastest, timing.slowest, timing.spread) == (2, 1, 3, 1.0)
 
 
-def test_a_slow_call_is_made_once_of_each_kind():
+def test_a_slow_call_runs_once_per_kind():
     clock = Clock(*[70.0] * 12)
     assert timed(clock.work, repeats=10, warm_up=2, limit=60, clock=clock).seconds == (70,)
     assert len(clock.durations) == 10
@@ -55,5 +55,5 @@ def test_two_points_make_no_fit():
     assert fit_line([2, 2, 2], [1.0, 2.0, 3.0]) is None
 
 
-def test_what_does_not_grow_is_a_flat_line():
+def test_constant_seconds_are_a_flat_line():
     assert fit_line([1, 2, 4], [3.0, 3.0, 3.0]) == Line(3.0, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""The PyTorch side, with a stand-in for torch: the real one is no dependency."""
+"""Timing of PyTorch models, with a stand-in for torch, which is no dependency."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def model(monkeypatch) -> Model:
     return model
 
 
-def test_a_model_is_timed_until_it_does_not_fit(torch, model):
+def test_a_model_is_timed_until_a_call_does_not_fit(torch, model):
     rows = list(measure_torch("their_model:build", [8, 2, 4, 16], (28, 42), "bf16", repeats=3))
     assert [row.views for row in rows] == [2, 4, 8, 16]
     assert [row.repeats for row in rows] == [3, 3, None, None]
@@ -88,7 +88,7 @@ def test_fp32_runs_without_autocast(torch, model):
         ("no_such_module:build", "No module named 'no_such_module'"),
     ],
 )
-def test_mistakes(model, name, sentence):
+def test_errors(model, name, sentence):
     with pytest.raises(ValueError, match=sentence):
         load_factory(name)
 

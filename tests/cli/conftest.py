@@ -1,4 +1,4 @@
-"""A model small enough to compile in seconds, in the place of the embedded one."""
+"""A model that compiles in seconds, in place of the embedded one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MICRO = ZipMapConfig(
 
 @pytest.fixture(autouse=True)
 def no_compilation_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests leave the user's cache alone."""
+    """Keep the user's cache unchanged."""
     monkeypatch.setenv("ZIPMAP_NO_CACHE", "1")
 
 
@@ -39,14 +39,14 @@ def micro() -> LoadedModel:
     model = ZipMap(MICRO)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     params = jax.tree.map(lambda s: rng.normal(0, 0.1, s.shape).astype(np.float32), shapes)
-    # Fields of view and a rotation that every view can live with.
+    # Valid fields of view and rotations for every view.
     params["camera_head"]["branch"]["fc2"]["bias"][6:] = 1.0
     return LoadedModel(model, params, {"name": "micro", "notes": []})
 
 
 @pytest.fixture
 def micro_model(micro: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> LoadedModel:
-    """The verbs load the micro model, whatever name they are given."""
+    """Make the verbs load the micro model for every name."""
     for verb in (run, demo):
         monkeypatch.setattr(verb, "load_model", lambda name, precision: micro)
     return micro
@@ -54,7 +54,7 @@ def micro_model(micro: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> LoadedMo
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a folder of noise pictures."""
+    """Creates a folder of noise pictures."""
 
     def make(count: int = 3, size: tuple[int, int] = (80, 60)) -> Path:
         folder = tmp_path / "photos"

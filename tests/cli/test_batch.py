@@ -1,4 +1,4 @@
-"""`zipmap batch`: exit codes, the manifest, and the same files as `zipmap run`."""
+"""`zipmap batch`: exit codes, the manifest, and outputs equal to those of `zipmap run`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_processes_share_the_work(scenes: Path, tmp_path: Path, capsys: Capture)
 
 
 @pytest.mark.usefixtures("echo")
-def test_mistakes_exit_with_2_before_any_work(
+def test_errors_exit_with_2_before_loading(
     scenes: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
@@ -91,18 +91,18 @@ def test_mistakes_exit_with_2_before_any_work(
         ([scenes, "--batch-size", "0"], "--batch-size must be at least 1"),
         ([scenes, "--fps", "0"], "--fps must be a positive number"),
         ([scenes, "--conf-threshold", "101"], "percentage"),
-        ([scenes, "--process", "2/2"], "like 0/4 to 3/4"),
+        ([scenes, "--process", "2/2"], "like 0/4, got 2/2"),
     ):
         assert main(["batch", *map(str, argv), "-o", str(out)]) == 2
         assert words in capsys.readouterr().err
     assert not out.exists()
     assert main(["batch", str(scenes), "-o", str(out)]) == 0
     assert main(["batch", str(scenes), "-o", str(out), "--fps", "2"]) == 2
-    assert "was begun with --fps 1.0, not 2.0" in capsys.readouterr().err
+    assert "was started with --fps 1.0, not 2.0" in capsys.readouterr().err
     trained_on = echo_model(tail=(0, 0, 0, 1, 1.1, 1.3))
     monkeypatch.setattr(batch, "load_model", lambda *args: trained_on)
     assert main(["batch", str(scenes), "-o", str(out)]) == 2
-    assert "was begun with weights " in capsys.readouterr().err
+    assert "was started with weights " in capsys.readouterr().err
 
 
 def zipmap(*argv: object) -> list[str]:
@@ -110,8 +110,8 @@ def zipmap(*argv: object) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_embedded_model_killed_and_started_again(scenes: Path, tmp_path: Path) -> None:
-    """The real thing: SIGKILL in the middle, then the outputs of single runs, nothing twice."""
+def test_a_killed_run_of_the_embedded_model_resumes(scenes: Path, tmp_path: Path) -> None:
+    """After SIGKILL, outputs equal those of single runs and no scene is done twice."""
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     env.pop("ZIPMAP_NO_CACHE", None)
     out = tmp_path / "out"
@@ -143,6 +143,6 @@ def test_the_embedded_model_killed_and_started_again(scenes: Path, tmp_path: Pat
             for key in x.files:
                 np.testing.assert_array_equal(x[key], y[key])
     with np.load(out / "a" / "scene.npz") as x, np.load(tmp_path / "a" / "scene.npz") as y:
-        # Two scenes at once sum in another order.
+        # Two scenes per program sum in another order.
         for key in ("depth", "w2c", "intrinsics"):
             np.testing.assert_allclose(x[key], y[key], rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""`zipmap bench loader`: numbers, verdict, configurations."""
+"""`zipmap bench loader`: numbers, exit codes, configurations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def recording(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_loader_speed_and_verdict(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_loader_speed_and_exit_code(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["bench", "loader", "--source", "posed_folder", "--root", str(recording), *SHAPE]
     assert main([*argv, "--json", "--images-per-second", "1e12"]) == 1
     facts = json.loads(capsys.readouterr().out)
@@ -69,7 +69,7 @@ def test_a_configuration_is_measured(
         (["--config", "configs/tiny_procedural.py"], "name data sets in data.mixture"),
     ],
 )
-def test_mistakes_are_one_sentence(
+def test_errors_are_one_sentence(
     argv: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bench", "loader", *argv]) == 2

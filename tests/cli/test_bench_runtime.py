@@ -1,4 +1,4 @@
-"""`zipmap bench runtime`: files, numbers, mistakes."""
+"""`zipmap bench runtime`: files, numbers, errors."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_rows_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         (["--torch", "nothing:build", "--dtype", "fp32"], "No module named 'nothing'"),
     ],
 )
-def test_mistakes_are_one_sentence(
+def test_errors_are_one_sentence(
     argv: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = ["bench", "runtime", "--preset", "micro", "--size", "28x28", "--views", "1"]

@@ -1,4 +1,4 @@
-"""`zipmap compile` with a stand-in model: what it compiles, where it goes, what it says."""
+"""`zipmap compile` with a stand-in model: programs, cache and output."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
     jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()  # JAX looks at the setting once
+    compilation_cache.reset_cache()  # JAX reads the setting once
     yield tmp_path / "zipmap-jax"
     for name, value in before.items():
         jax.config.update(name, value)
@@ -44,11 +44,11 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warm, "shapes_of_model", shapes)
 
 
-def test_programs_are_kept_and_timed(
+def test_programs_are_cached_and_timed(
     cache: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update = jax.config.update
-    monkeypatch.setattr(  # the stand-in compiles too quickly to be kept
+    monkeypatch.setattr(  # the stand-in compiles too quickly to be cached
         jax.config,
         "update",
         lambda name, value: update(name, 0 if "min_compile" in name else value),
@@ -75,18 +75,18 @@ def test_programs_are_kept_and_timed(
     )
 
 
-def test_these_are_the_programs_that_a_run_takes() -> None:
+def test_the_programs_are_those_of_a_run() -> None:
     loaded = echo_model()
     options = dict(size=32, chunk=2, scenes=3)
-    found = warm.buckets_for(loaded.model, loaded.params, [5], [(3, 4)], **options)  # type: ignore[arg-type]
-    assert found == [Bucket(8, 32, 32, scenes=3, chunk=2)]
+    buckets = warm.buckets_for(loaded.model, loaded.params, [5], [(3, 4)], **options)  # type: ignore[arg-type]
+    assert buckets == [Bucket(8, 32, 32, scenes=3, chunk=2)]
 
 
-def test_streams_of_any_length_take_one_program() -> None:
+def test_streams_of_any_length_share_one_program() -> None:
     model = ZipMap(preset("tiny", "streaming"))
     params = jax.eval_shape(model.init, jax.random.key(0))
-    found = warm.buckets_for(model, params, [5, 64, 512], [(4, 3)], size=56, chunk=8)
-    assert found == [Bucket(8, 42, 56)]
+    buckets = warm.buckets_for(model, params, [5, 64, 512], [(4, 3)], size=56, chunk=8)
+    assert buckets == [Bucket(8, 42, 56)]
 
 
 @pytest.mark.parametrize(
@@ -94,19 +94,19 @@ def test_streams_of_any_length_take_one_program() -> None:
     [
         ("--views 0", "views must be at least 1"),
         ("--views 8;16", "--views takes whole numbers like 8,16,32, got '8;16'"),
-        ("--ratio 4x3", "--ratio takes shapes like 4:3"),
-        ("--ratio 4:0", "--ratio takes shapes like 4:3"),
+        ("--ratio 4x3", "--ratio takes aspect ratios like 4:3"),
+        ("--ratio 4:0", "--ratio takes aspect ratios like 4:3"),
         ("--size 33", "multiple of the patch size 4"),
         ("--chunk 0", "--chunk must be at least 1"),
         ("--batch-size 0", "--batch-size must be at least 1"),
     ],
 )
-def test_mistakes(argv: str, words: str, capsys: Capture) -> None:
+def test_errors(argv: str, words: str, capsys: Capture) -> None:
     assert main(["compile", *argv.split()]) == 2
     assert words in capsys.readouterr().err
 
 
-def test_there_must_be_a_cache(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disabled_cache_is_an_error(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZIPMAP_NO_CACHE", "1")
     assert main(["compile"]) == 2
     assert "unset ZIPMAP_NO_CACHE" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`zipmap config`: names, values, changes, mistakes."""
+"""`zipmap config`: names, values, changes, errors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_installed_package_has_the_stages(
     assert "did you mean debug?" in mistake(capsys, "show", "debgu")
 
 
-def test_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean --optim.lr?" in mistake(capsys, "show", "debug", "--optim.lrate", "1")
     assert "did you mean --json?" in mistake(capsys, "show", "debug", "--jsn")
     assert "no configuration named" in mistake(capsys, "show")
@@ -68,7 +68,7 @@ def test_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "takes no name" in mistake(capsys, "list", "debug")
 
 
-def test_flags_of_leaves_are_set_apart() -> None:
+def test_flags_of_the_configuration_are_split_off() -> None:
     args = "config show --a.b 1 debug --json --c=2 --d --e x y".split()
     own, overrides = split_overrides(args)
     assert own == ["config", "show", "debug", "--json"]

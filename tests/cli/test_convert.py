@@ -1,4 +1,4 @@
-"""`zipmap convert`: to a folder, back to a file, and what it refuses."""
+"""`zipmap convert`: to a folder, back to a file, and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state dict of the reference's layout for `tiny`."""
+    """A state dict of `tiny` in the reference's layout."""
     rng = np.random.default_rng(0)
     shapes = expected_shapes(preset("tiny"))
     state = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
@@ -28,15 +28,15 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_there_and_back(checkpoint: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_round_trip(checkpoint: Path, tmp_path: Path, capsys: Capture) -> None:
     folder, back = tmp_path / "converted", tmp_path / "back.pt"
     assert main(["convert", str(checkpoint), "-o", str(folder), "--variant", "offline"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(folder)
     assert main(["convert", str(folder), "-o", str(back), "--to", "torch", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["out"] == str(back)
-    state, wanted = read_torch(back), load_file(checkpoint)
-    assert state.keys() == wanted.keys()
-    assert all(np.array_equal(state[name], wanted[name]) for name in wanted)
+    state, expected = read_torch(back), load_file(checkpoint)
+    assert state.keys() == expected.keys()
+    assert all(np.array_equal(state[name], expected[name]) for name in expected)
     assert main(["convert", str(checkpoint), "-o", str(folder), "--variant", "offline"]) == 2
     assert str(folder) in capsys.readouterr().err
 
@@ -56,7 +56,7 @@ def test_missing_tensor_is_named(checkpoint: Path, tmp_path: Path, capsys: Captu
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x05\x06" + b"\0" * 18])
-def test_wrong_file_is_refused(content: bytes, tmp_path: Path, capsys: Capture) -> None:
+def test_an_invalid_file_is_an_error(content: bytes, tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "model.pt"
     file.write_bytes(content)
     assert main(["convert", str(file), "-o", str(tmp_path / "out")]) == 2

@@ -17,12 +17,14 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The size and number that every test of these verbs uses: one compiled program for all.
+    # All tests use one size and number of pictures, and therefore one compiled program.
     monkeypatch.setattr(demo, "HEIGHT", 42)
     monkeypatch.setattr(demo, "WIDTH", 56)
 
 
-def test_demo_shows_errors_beside_trivial_answers(tmp_path: Path, capsys: Capture) -> None:
+def test_demo_prints_errors_of_model_and_trivial_prediction(
+    tmp_path: Path, capsys: Capture
+) -> None:
     out = tmp_path / "demo"
     assert main(["demo", "-o", str(out), "--views", "3"]) == 0
     shown = capsys.readouterr().out
@@ -32,7 +34,7 @@ def test_demo_shows_errors_beside_trivial_answers(tmp_path: Path, capsys: Captur
     assert f"procedural scene {demo.SCENE};" in (out / "README.txt").read_text()
 
 
-def test_json_carries_the_errors(tmp_path: Path, capsys: Capture) -> None:
+def test_json_contains_the_errors(tmp_path: Path, capsys: Capture) -> None:
     argv = ["demo", "-o", str(tmp_path / "demo"), "--views", "3", "--scene", "7", "--json"]
     assert main(argv) == 0
     errors = json.loads(capsys.readouterr().out)["errors"]
@@ -42,7 +44,7 @@ def test_json_carries_the_errors(tmp_path: Path, capsys: Capture) -> None:
         assert np.isfinite(list(numbers.values())).all()
 
 
-def test_scenes_differ_by_number_and_repeat() -> None:
+def test_scenes_differ_by_number_and_are_reproducible() -> None:
     def silent(stage: str, done: int, total: int) -> None:
         del stage, done, total
 
@@ -53,14 +55,14 @@ def test_scenes_differ_by_number_and_repeat() -> None:
 
 
 @pytest.mark.parametrize("flags", [["--scene", "-1"], ["--views", "1"]], ids=" ".join)
-def test_impossible_requests(flags: list[str], tmp_path: Path, capsys: Capture) -> None:
+def test_invalid_options(flags: list[str], tmp_path: Path, capsys: Capture) -> None:
     assert main(["demo", "-o", str(tmp_path / "demo"), *flags]) == 2
     err = capsys.readouterr().err
     assert flags[0] in err
     assert flags[1] in err
 
 
-def test_existing_output_is_refused(tmp_path: Path, capsys: Capture) -> None:
+def test_existing_output_is_an_error(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "demo").mkdir()
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 2
     assert "--force" in capsys.readouterr().err

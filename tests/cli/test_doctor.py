@@ -1,4 +1,4 @@
-"""`zipmap doctor` reports a machine and survives a broken one."""
+"""`zipmap doctor` reports the machine, also if a check fails."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from zipmap_jax.cli.main import main
 
 def test_json_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert list(found) == list(doctor.CHECKS)
-    assert found["versions"]["jax"]
-    assert any(device.startswith("cpu") for device in found["devices"])
-    assert found["memory"]["disk"].endswith("GiB free")
-    assert set(found["extras"]) == set(doctor.EXTRAS)
+    report = json.loads(capsys.readouterr().out)
+    assert list(report) == list(doctor.CHECKS)
+    assert report["versions"]["jax"]
+    assert any(device.startswith("cpu") for device in report["devices"])
+    assert report["memory"]["disk"].endswith("GiB free")
+    assert set(report["extras"]) == set(doctor.EXTRAS)
 
 
-def test_missing_extra_comes_with_its_command(
+def test_a_missing_extra_is_reported_with_its_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(doctor, "EXTRAS", {"data": ("no_such_module",), "viewer": ("json",)})
@@ -30,7 +30,7 @@ def test_missing_extra_comes_with_its_command(
     assert "viewer               installed" in out
 
 
-def test_a_failing_check_is_reported_and_the_rest_goes_on(
+def test_a_failing_check_is_reported_with_the_other_checks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken() -> None:

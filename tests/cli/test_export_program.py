@@ -1,4 +1,4 @@
-"""`zipmap export-program`: the files it makes, and its mistakes."""
+"""`zipmap export-program`: options, output and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def exporting(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
-    """Loading and exporting are only recorded; they have tests of their own."""
+    """Record the calls of loading and exporting, which have their own tests."""
     pytest.importorskip("flatbuffers")
     calls: list[tuple] = []
 
@@ -36,13 +36,13 @@ def exporting(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     return calls
 
 
-def test_options_reach_the_work(exporting: list, tmp_path: Path, capsys: Capture) -> None:
+def test_options_reach_the_export(exporting: list, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "p"
     argv = ["export-program", "--views", "8", "--size", "392x518", "-o", str(out)]
     assert main(argv) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[-1] == str(out)
-    assert "takes: up to 8 uint8 images of 392x518" in shown
+    assert "inputs: up to 8 uint8 images of 392x518" in shown
     assert exporting[0] == ("tiny", "fp32")
     (options,) = exporting[1]
     assert (options["views"], options["size"]) == (8, (392, 518))
@@ -55,7 +55,7 @@ def test_options_reach_the_work(exporting: list, tmp_path: Path, capsys: Capture
 
 
 @pytest.mark.usefixtures("exporting")
-def test_mistakes(tmp_path: Path, capsys: Capture) -> None:
+def test_errors(tmp_path: Path, capsys: Capture) -> None:
     base = ["export-program", "--views", "8", "-o"]
     assert main([*base, str(tmp_path / "p"), "--size", "518"]) == 2
     assert "--size takes HEIGHTxWIDTH such as 392x518, got '518'" in capsys.readouterr().err

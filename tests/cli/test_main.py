@@ -1,4 +1,4 @@
-"""The frame around the verbs: parsing, exit codes, errors in one sentence."""
+"""The entry point of the verbs: parsing, exit codes, errors in one sentence."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_usage_errors_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture
         *("bench loader", "bench runtime", "bench memory"),
     ],
 )
-def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([*verb.split(), "--help"])
     assert caught.value.code == 0
@@ -98,7 +98,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_mistakes_are_one_sentence(
+def test_errors_are_one_sentence(
     error: Exception,
     sentence: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -139,7 +139,7 @@ def test_debug_shows_the_traceback_of_user_errors(
     ],
     ids=repr,
 )
-def test_defects_keep_their_traceback_and_say_where_to_report(
+def test_defects_keep_their_traceback_and_name_the_place_to_report(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     assert explain(error) is None
@@ -153,7 +153,7 @@ def test_defects_keep_their_traceback_and_say_where_to_report(
     assert "CONTRIBUTING.md" in last
 
 
-def test_a_reader_that_leaves_is_no_mistake() -> None:
+def test_a_closed_output_pipe_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
@@ -173,7 +173,7 @@ def test_interrupt_is_130(
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_sigterm_cleans_up_like_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_is_handled_like_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     cleaned = []
 
     def work(self: object) -> int:
@@ -205,7 +205,7 @@ def test_warnings_are_plain_lines(
 
 
 def test_help_loads_nothing_heavy() -> None:
-    # What makes `zipmap --help` answer at once; a bound on seconds would depend on the machine.
+    # This keeps `zipmap --help` fast; a bound on seconds would depend on the machine.
     code = """
 import sys
 from zipmap_jax.cli.main import main

@@ -1,4 +1,4 @@
-"""What our flags add to tyro's: names of elements, JSON, `none`, one-sentence mistakes."""
+"""Extensions of tyro's flags: names of elements, JSON, `none`, errors in one sentence."""
 
 from __future__ import annotations
 

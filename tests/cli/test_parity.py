@@ -21,9 +21,9 @@ BROKEN = compare("points", np.ones(3), np.ones(4), Tolerance(1e-5))
 
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> list[TensorComparison]:
-    """What every file compares to."""
+    """Comparisons that every file returns."""
     rows: list[TensorComparison] = [GOOD]
-    # The package's attribute of that name is the function, so the module is asked for by name.
+    # The package attribute of that name is the function, so the module is imported by name.
     module = importlib.import_module("zipmap_jax.parity.check")
     monkeypatch.setattr(module, "check", lambda path: rows)
     return rows
@@ -53,13 +53,13 @@ def test_json_is_valid_even_for_infinite_errors(
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    found = json.loads(capsys.readouterr().out, parse_constant=refuse)
-    assert not found["ok"]
-    assert [row["ok"] for row in found["files"]["a.npz"]] == [True, False, False]
-    assert found["files"]["a.npz"][0]["shape"] == [2, 3]
+    report = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert not report["ok"]
+    assert [row["ok"] for row in report["files"]["a.npz"]] == [True, False, False]
+    assert report["files"]["a.npz"][0]["shape"] == [2, 3]
 
 
-def test_bad_files_are_mistakes(tmp_path: Path, capsys: Capture) -> None:
+def test_bad_files_are_errors(tmp_path: Path, capsys: Capture) -> None:
     text = tmp_path / "text.npz"
     text.write_text("not an archive")
     for argv in ([], [str(tmp_path / "nowhere.npz")], [str(text)]):

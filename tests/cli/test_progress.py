@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_plain_lines_are_few_and_estimate_the_rest(
+def test_plain_lines_are_rare_and_estimate_the_time_left(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with progress() as report:
@@ -53,7 +53,7 @@ def test_stages_are_counted_apart(clock: Clock, capsys: pytest.CaptureFixture[st
     ]
 
 
-def test_terminal_gets_bars(
+def test_terminals_show_bars(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True)

@@ -1,4 +1,4 @@
-"""`zipmap run` from files to files, and every way to get its arguments wrong."""
+"""`zipmap run` from files to files, and errors of its arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Photos = Callable[..., Path]
 
 
 def mistake(capsys: Capture, *argv: object) -> str:
-    """The one sentence that a failing command prints."""
+    """The sentence that a failing command prints."""
     capsys.readouterr()
     assert main([str(a) for a in argv]) == 2
     out, err = capsys.readouterr()
@@ -56,7 +56,7 @@ def test_json_is_one_object(tmp_path: Path, photos: Photos, capsys: Capture) -> 
     assert facts["network_size"] == "56x42"
 
 
-def test_options_reach_the_work(
+def test_options_reach_the_reconstruction(
     tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     from zipmap_jax.inference import reconstruct as offline
@@ -71,11 +71,11 @@ def test_options_reach_the_work(
     flags = "--size 42 --mode pad --fps 2 --max-views 5 --chunk 3 --strict --no-exif".split()
     assert "far enough" in mistake(capsys, "run", "a", "b*.png", "-o", tmp_path / "x", *flags)
     assert seen["inputs"] == ["a", "b*.png"]
-    wanted = dict(size=42, mode="pad", fps=2.0, max_views=5, chunk=3, strict=True, exif=False)
-    assert {name: seen[name] for name in wanted} == wanted
+    expected = dict(size=42, mode="pad", fps=2.0, max_views=5, chunk=3, strict=True, exif=False)
+    assert {name: seen[name] for name in expected} == expected
 
 
-def test_existing_output_is_refused_before_any_work(
+def test_existing_output_is_an_error_before_loading(
     tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     folder = photos(3)
@@ -84,7 +84,7 @@ def test_existing_output_is_refused_before_any_work(
     before = (out / "scene.npz").stat()
 
     def work(name: str, precision: str) -> None:
-        raise AssertionError("the work was started")
+        raise AssertionError("the model was loaded")
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "load_model", work)
@@ -168,7 +168,7 @@ def test_unusual_pixel_formats(tmp_path: Path, capsys: Capture) -> None:
     assert "views: 3" in capsys.readouterr().out
 
 
-def test_unknown_model_is_a_mistake(
+def test_an_unknown_model_is_an_error(
     tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     from zipmap_jax.cli.loading import load_model

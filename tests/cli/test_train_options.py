@@ -43,7 +43,7 @@ def test_batch_scale() -> None:
     assert [b.batch for b in config.data.buckets] == [15, *(3 * b.batch for b in before[1:])]
 
 
-def test_a_file_of_ones_own(tmp_path: Path) -> None:
+def test_configurations_in_files(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(
         "from zipmap_jax.train.config.stages import stage\n\n"
@@ -72,7 +72,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("--config debug --model.depth 7", "must end at the last layer"),
     ],
 )
-def test_mistakes(words: str, sentence: str) -> None:
+def test_errors(words: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as caught:
         parse(words.split())
     assert sentence in str(caught.value)
@@ -103,7 +103,7 @@ def test_help_needs_no_configuration(capsys: pytest.CaptureFixture[str]) -> None
     assert "(default: runs/debug)" in text
 
 
-def test_train_py_says_what_is_missing_before_anything_else() -> None:
+def test_train_py_names_missing_data_before_it_starts() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "train.py", *"--config debug --data.root nowhere".split()],
         capture_output=True,

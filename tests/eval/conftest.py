@@ -1,4 +1,4 @@
-"""Scenes that no training run contains, recorded: drawing them takes ten seconds."""
+"""Recorded held-out scenes, which take ten seconds to render."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reconstruction that is the truth up to scale has no errors; a trivial one has those it must."""
+"""The truth up to scale has no errors; the trivial prediction has those of its definition."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def test_truth_at_another_scale_is_perfect(scene: Scene) -> None:
     assert compare(scaled, truth_of(scene))["model"] == pytest.approx(PERFECT, abs=1e-5)
 
 
-def test_trivial_answer_is_the_median_and_standing_still(scene: Scene) -> None:
+def test_the_trivial_prediction_is_the_median_depth_and_no_motion(scene: Scene) -> None:
     numbers = compare(scene, truth_of(scene))["trivial"]
     depth = np.stack(scene.depth)
     median = np.sort(depth.ravel())[(depth.size - 1) // 2]
     assert numbers["AbsRel"] == pytest.approx(np.mean(np.abs(median - depth) / depth), rel=1e-5)
-    # No baseline has no direction.
+    # A zero baseline has no direction.
     assert numbers["RTA@30"] == 0
     assert numbers["AUC@30"] == 0
 
 
-def test_unseen_and_invalid_pixels_do_not_count(scene: Scene) -> None:
+def test_non_finite_and_invalid_pixels_do_not_count(scene: Scene) -> None:
     truth = truth_of(scene)
     truth["valid"][:, :5] = False
     truth["depth"] = truth["depth"].copy()
@@ -58,11 +58,11 @@ def test_unseen_and_invalid_pixels_do_not_count(scene: Scene) -> None:
     assert numbers == pytest.approx(PERFECT, abs=1e-5)
 
 
-def test_wrong_rotation_is_seen(scene: Scene) -> None:
+def test_a_wrong_rotation_raises_the_pose_errors(scene: Scene) -> None:
     w2c = scene.w2c.copy()
     w2c[2, :3, :3] = np.diag([-1.0, 1.0, -1.0]) @ w2c[2, :3, :3]
     turned = dataclasses.replace(scene, w2c=w2c)
-    # Three of the six pairs have the turned view.
+    # Three of the six pairs contain the rotated view.
     assert compare(turned, truth_of(scene))["model"]["RRA@30"] == pytest.approx(50)
 
 
@@ -74,7 +74,7 @@ def test_scenes_are_pooled_by_pixels_and_pairs(scene: Scene) -> None:
     wrong[1, :3, :3] = np.diag([-1.0, 1.0, -1.0]) @ wrong[1, :3, :3]
     one = Comparison().with_scene(depth, scene.w2c, truth)
     both = one.with_scene(depth[:2] ** 1.5, wrong, half).numbers()["model"]
-    # Six right pairs and a wrong one; twice as many pixels in the first scene as in the second.
+    # Six correct pairs and a wrong one; twice as many pixels in the first scene as in the second.
     assert both["RRA@30"] == pytest.approx(600 / 7)
     alone = Comparison().with_scene(depth[:2] ** 1.5, wrong, half).numbers()["model"]
     assert both["AbsRel"] == pytest.approx(alone["AbsRel"] / 3, rel=1e-6)

@@ -1,4 +1,4 @@
-"""Errors of rendered views: a right renderer scores perfectly, the trivial answer by hand."""
+"""Errors of rendered views: none for the truth, hand-computed ones for the trivial prediction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zipmap_jax.structs import Prediction, Views
 
 @dataclasses.dataclass(frozen=True)
 class Renderer:
-    """Remembers the number of zipped views, and renders what `params` holds, depth in halves."""
+    """Stores the number of zipped views; renders the contents of `params`, at half the depth."""
 
     offset: float = 0.0
 
@@ -59,7 +59,7 @@ def test_the_truth_and_the_mean_colour(batch: Batch) -> None:
     assert numbers["trivial"]["PSNR"] == pytest.approx(np.mean(by_hand), abs=1e-4)
 
 
-def test_a_state_query_model_has_numbers_of_both_kinds(batch: Batch) -> None:
+def test_a_state_query_model_has_metrics_of_both_kinds(batch: Batch) -> None:
     model = ZipMap(micro("state_query"))
     numbers = evaluate(model, random_params(model.config), [batch])
     for row in numbers.values():

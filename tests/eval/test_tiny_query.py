@@ -1,4 +1,4 @@
-"""The embedded `tiny-query` on scenes that no training run contains."""
+"""The embedded `tiny-query` on held-out scenes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def loaded() -> LoadedModel:
         return zipmap_jax.load("tiny-query")
 
 
-def test_unseen_views_are_rendered_better_than_by_the_trivial_answer(
+def test_rendered_views_are_better_than_the_trivial_prediction(
     loaded: LoadedModel, held_out: Batch
 ) -> None:
     numbers = RenderedComparison().with_batch(loaded.model, loaded.params, held_out).numbers()
@@ -27,8 +27,8 @@ def test_unseen_views_are_rendered_better_than_by_the_trivial_answer(
     assert model["AbsRel (r)"] < 0.95 * trivial["AbsRel (r)"]
 
 
-def test_what_is_rendered_comes_from_the_state(loaded: LoadedModel, held_out: Batch) -> None:
-    """The same rays asked of any other scene's state give a worse picture, scene by scene."""
+def test_rendered_views_depend_on_the_state(loaded: LoadedModel, held_out: Batch) -> None:
+    """The same rays through another scene's state give a worse picture, for every scene."""
     zipped, rendered = ({name: x[:, i::2] for name, x in held_out.items()} for i in (0, 1))
     cameras = (zipped["w2c"], rendered["w2c"], rendered["intrinsics"])
 

@@ -24,7 +24,7 @@ from zipmap_jax.inference.memory import (
     workload_of,
 )
 from zipmap_jax.models.api import Workload
-from zipmap_jax.models.memory import views_at_once
+from zipmap_jax.models.memory import call_span_chunk
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import BF16, Policy
@@ -190,12 +190,12 @@ def test_chunk_candidates(views, variant, chosen):
 
 def test_streaming_model_holds_one_chunk():
     streamed = workload(variant="streaming")
-    assert views_at_once(preset("small", "streaming"), streamed)[1:] == (16, 16)
+    assert call_span_chunk(preset("small", "streaming"), streamed)[1:] == (16, 16)
     assert streamed.live_chunk == 16
     windows = dataclasses.replace(preset("small", "streaming"), window=3)
     model = ZipMap(windows)
-    assert views_at_once(windows, workload(model=model))[1:] == (15, 15)
-    assert (*views_at_once(windows, workload(model=model, chunk=2))[1:],) == (3, 2)
+    assert call_span_chunk(windows, workload(model=model))[1:] == (15, 15)
+    assert (*call_span_chunk(windows, workload(model=model, chunk=2))[1:],) == (3, 2)
     many = [workload(views, variant="streaming", whole=True).plan for views in (64, 128)]
     assert many[1].total - many[0].total == 64 * 392 * 518 * 4 * (
         2 * 3 + 2

@@ -41,14 +41,14 @@ def micro(variant: Variant) -> ZipMapConfig:
 
 @functools.cache
 def random_params(config: ZipMapConfig) -> Any:
-    """Well-scaled parameters with nothing at zero, so that every one of them matters."""
+    """Well-scaled non-zero parameters, so that every parameter affects the result."""
     state = StateDict(expected_shapes(config), seed=1)
     return jax.tree.map(jnp.asarray, from_torch(state, config))
 
 
 @functools.cache
 def compiled(model: ZipMap) -> Any:
-    """`model.forward`, compiled once for all tests that give it the same shapes."""
+    """`model.forward`, compiled once per shape for all tests."""
 
     def forward(
         params: Any,
@@ -72,7 +72,7 @@ def run(
 
 
 def close(a: Any, b: Any, tolerance: float = 1e-5) -> None:
-    """Equal up to `tolerance` of the largest entry of each array."""
+    """Assert equality up to `tolerance` of the largest entry of each array."""
 
     def one(x: Any, y: Any) -> None:
         scale = float(np.abs(y).max())
@@ -82,7 +82,7 @@ def close(a: Any, b: Any, tolerance: float = 1e-5) -> None:
 
 
 # Newton-Schulz amplifies rounding in directions that ten tokens do not fill; see STATES in
-# zipmap_jax.parity.end_to_end. Predictions are held to 1e-5.
+# zipmap_jax.parity.end_to_end. Predictions have a tolerance of 1e-5.
 STATE = 3e-4
 
 

@@ -1,4 +1,4 @@
-"""The quadratic twin: attention among all views in place of the fast weights."""
+"""The backbone with attention among all views in place of fast weights."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import BF16, CameraHeadConfig
 from zipmap_jax.structs import HeadOutputs, Views
 
-TWIN = dataclasses.replace(MICRO, mixer="attention")
+ATTENTION = dataclasses.replace(MICRO, mixer="attention")
 REF_VIEW = dataclasses.replace(micro("ref_view"), mixer="attention")
 
 
 @functools.cache
 def program(config: ZipMapConfig) -> Any:
-    """`forward`, compiled once for every shape."""
+    """`forward`, compiled once per shape."""
     model = ZipMap(config)
 
     def forward(params: Any, state: SceneState, views: Views, chunk: int | None = None) -> Any:
@@ -40,7 +40,7 @@ def run(
     images: jax.Array,
     chunk: int | None = None,
     valid: jax.Array | None = None,
-    config: ZipMapConfig = TWIN,
+    config: ZipMapConfig = ATTENTION,
 ) -> tuple[SceneState, HeadOutputs]:
     model, params = ZipMap(config), random_params(config)
     state = model.init_state(params, images.shape[0])
@@ -48,7 +48,7 @@ def run(
 
 
 def test_global_blocks_are_attention_blocks() -> None:
-    params = jax.eval_shape(ZipMap(TWIN).init, jax.random.key(0))
+    params = jax.eval_shape(ZipMap(ATTENTION).init, jax.random.key(0))
     assert set(params["global_blocks"]) == {"norm1", "attn", "ls1", "norm2", "mlp", "ls2"}
     assert set(params["global_blocks"]["attn"]) == {"qkv", "proj", "q_norm", "k_norm"}
     chex.assert_trees_all_equal_shapes_and_dtypes(params["global_blocks"], params["frame_blocks"])
@@ -71,7 +71,7 @@ def test_every_view_reaches_every_other_and_no_other_scene(images: Any) -> None:
     assert change[1].max() < 1e-5
 
 
-@pytest.mark.parametrize(("config", "chunk"), [(TWIN, 1), (TWIN, 2), (REF_VIEW, 2)])
+@pytest.mark.parametrize(("config", "chunk"), [(ATTENTION, 1), (ATTENTION, 2), (REF_VIEW, 2)])
 def test_chunk_size_does_not_change_the_result(
     config: ZipMapConfig, chunk: int, images: Any
 ) -> None:
@@ -87,7 +87,7 @@ def test_padded_views_change_nothing(images: Any) -> None:
         _, alone = run(images[scene : scene + 1, kept])
         close(padded.depth[scene, kept], alone.depth[0])
         close(padded.pose_enc[:, scene, kept], alone.pose_enc[:, 0])
-        # To the last bit: the weight of a masked key is exactly zero.
+        # Exactly: the weight of a masked key is zero.
         assert (padded.depth[scene, kept] == other.depth[scene, kept]).all()
 
 
@@ -108,9 +108,9 @@ def test_order_of_views_only_permutes_without_a_reference_view(images: Any) -> N
     assert jnp.abs(permuted.depth - straight.depth[:, order]).max() > 1e-3
 
 
-def test_the_place_within_a_view_counts() -> None:
-    """Without positions, attention could not tell one patch from another that looks the same."""
-    model, params = ZipMap(TWIN), random_params(TWIN)
+def test_positions_within_a_view_matter() -> None:
+    """Without positions, attention could not distinguish patches of equal content."""
+    model, params = ZipMap(ATTENTION), random_params(ATTENTION)
     block = jax.tree.map(lambda leaf: leaf[0], params["global_blocks"])
     tokens = jnp.asarray(np.random.default_rng(4).normal(size=(2, 1, 1, 11, 32)), jnp.float32)
 
@@ -120,13 +120,13 @@ def test_the_place_within_a_view_counts() -> None:
     swapped = jnp.arange(11).at[jnp.array([5, 9])].set(jnp.array([9, 5]))
     moved = mix(tokens[..., swapped, :])
     assert jnp.abs(moved - mix(tokens)[..., swapped, :]).max() > 1e-3
-    views = mix(tokens[::-1])  # the same places in other views
+    views = mix(tokens[::-1])  # the same positions in other views
     close(views, mix(tokens)[::-1])
 
 
 @pytest.mark.slow
-def test_gradients_are_finite_used_and_kept_by_rematerialisation(images: Any) -> None:
-    params = random_params(TWIN)
+def test_gradients_are_finite_nonzero_and_equal_with_rematerialisation(images: Any) -> None:
+    params = random_params(ATTENTION)
 
     def gradient(model: ZipMap, chunk: int | None) -> Any:
         def loss(params: Any) -> jax.Array:
@@ -136,14 +136,14 @@ def test_gradients_are_finite_used_and_kept_by_rematerialisation(images: Any) ->
 
         return jax.jit(jax.grad(loss))(params)
 
-    plain = gradient(ZipMap(TWIN), None)
+    plain = gradient(ZipMap(ATTENTION), None)
     chex.assert_tree_all_finite(plain)
     assert all(jnp.abs(g).max() > 0 for g in jax.tree.leaves(plain["global_blocks"]))
-    close(gradient(ZipMap(TWIN, remat=True), 1)["global_blocks"], plain["global_blocks"], 1e-4)
+    close(gradient(ZipMap(ATTENTION, remat=True), 1)["global_blocks"], plain["global_blocks"], 1e-4)
 
 
 def test_bf16_policy_stays_close(images: Any) -> None:
-    model, params = ZipMap(TWIN, BF16), random_params(TWIN)
+    model, params = ZipMap(ATTENTION, BF16), random_params(ATTENTION)
     _, rounded = jax.jit(model.update)(params, model.init_state(params, 2), Views(images))
     _, exact = run(images)
     assert rounded.depth.dtype == jnp.float32
@@ -151,12 +151,12 @@ def test_bf16_policy_stays_close(images: Any) -> None:
     assert 1e-5 < error < 0.1  # bf16 has 8 bits; a fraction of the operands is rounded
 
 
-def test_arithmetic_is_quadratic_where_ours_is_linear() -> None:
-    # The transformer camera head attends among the views as well: left out here.
+def test_arithmetic_is_quadratic_and_that_of_fast_weights_linear() -> None:
+    # Without the transformer camera head, which attends among the views as well.
     camera = CameraHeadConfig(kind="mlp")
 
     def growth(config: ZipMapConfig) -> float:
-        """What 8 to 16 views cost more than twice 4 to 8: 0 of a line, 96 c of c views^2."""
+        """Cost of 8 to 16 views minus twice that of 4 to 8: 0 for a line, 96 c for c views^2."""
         model = ZipMap(dataclasses.replace(config, camera=camera))
         params = jax.eval_shape(model.init, jax.random.key(0))
         state = jax.eval_shape(lambda p: model.init_state(p, 1), params)
@@ -168,32 +168,32 @@ def test_arithmetic_is_quadratic_where_ours_is_linear() -> None:
         return (flops(16) - flops(8)) - 2 * (flops(8) - flops(4))
 
     tokens, layers = 2 * 3 + 5, 4
-    of_one_pair_of_views = 2 * 2 * tokens**2 * TWIN.width  # scores, and sums weighted by them
+    of_one_pair_of_views = 2 * 2 * tokens**2 * ATTENTION.width  # scores, and sums weighted by them
     assert growth(MICRO) == 0
-    assert growth(TWIN) == 96 * layers * of_one_pair_of_views
+    assert growth(ATTENTION) == 96 * layers * of_one_pair_of_views
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (dict(mixer="mamba"), "unknown mixer 'mamba': choose one of fast_weights, attention"),
-        (dict(mixer="attention", window=1), "no state to carry.*window=1"),
-        (dict(mixer="attention", ray_channels=9), "no state.*queried.*ray_channels=9"),
+        (dict(mixer="attention", window=1), "no state for windows.*window=1"),
+        (dict(mixer="attention", ray_channels=9), "no state.*queries.*ray_channels=9"),
     ],
 )
-def test_impossible_configurations_are_refused(changes: Any, message: str) -> None:
+def test_invalid_configurations_raise(changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(MICRO, **changes)
 
 
-def test_there_is_nothing_to_read_or_to_share(images: Any) -> None:
-    model, params = ZipMap(TWIN), random_params(TWIN)
+def test_queries_and_shared_views_raise(images: Any) -> None:
+    model, params = ZipMap(ATTENTION), random_params(ATTENTION)
     state, rays = model.init_state(params, 1), jnp.zeros((1, 1, 28, 42, 9))
     for read in (model.read, model.forward_rays):
         with pytest.raises(ValueError, match="cannot be queried: load a state_query"):
             read(params, state, rays)
     with pytest.raises(ValueError, match=r"leave mesh\.views at 1"):
-        ZipMap(TWIN, views_axis="views")
+        ZipMap(ATTENTION, views_axis="views")
     ours = ZipMap(MICRO)
     with pytest.raises(ValueError, match="use the model that made it"):
         model.update(params, ours.init_state(random_params(MICRO), 2), Views(images))

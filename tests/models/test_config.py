@@ -50,7 +50,7 @@ def test_large_parameters_per_module() -> None:
         ("state_query", 1_401_342_852),
     ],
 )
-def test_large_parameters_in_all(variant: Any, total: int) -> None:
+def test_large_parameters_in_total(variant: Any, total: int) -> None:
     assert count(shapes(variant)) == total
 
 
@@ -62,7 +62,7 @@ def test_large_query_modules() -> None:
 
 
 def test_large_state_size() -> None:
-    """604 MB of fp32 fast weights a scene."""
+    """604 MB of fp32 fast weights per scene."""
     model = ZipMap(preset("large"))
     state = jax.eval_shape(lambda p: model.init_state(p, 1), shapes("offline"))
     assert count(state.weights) == 150_994_944
@@ -121,7 +121,7 @@ def test_bare_patch_projection_embeds() -> None:
         (dict(fast=FastWeightConfig(heads=2)), "gate is defined for one"),
     ],
 )
-def test_impossible_configurations_are_refused(changes: Any, message: str) -> None:
+def test_invalid_configurations_raise(changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(MICRO, **changes)
 
@@ -134,12 +134,12 @@ def test_impossible_configurations_are_refused(changes: Any, message: str) -> No
         (dict(precision="tf32"), "precision='tf32'.*highest"),
     ],
 )
-def test_policies_know_their_formats(changes: Any, message: str) -> None:
+def test_invalid_policies_raise(changes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(FP32, **changes)
 
 
-def test_unknown_presets_are_refused() -> None:
+def test_unknown_presets_raise() -> None:
     with pytest.raises(ValueError, match="unknown preset 'huge': choose one of large, small, tiny"):
         preset("huge")
     with pytest.raises(ValueError, match="unknown preset 'online'"):

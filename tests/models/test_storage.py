@@ -1,4 +1,4 @@
-"""Matrices kept in 16 bits: the same numbers from less memory."""
+"""Matrices stored in 16 bits: the same results from less memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zipmap_jax.tree import tree_bytes
 
 
 @pytest.mark.parametrize("variant", ["offline", "state_query"])
-def test_predictions_are_the_same_to_the_last_bit(variant: Any, images: jax.Array) -> None:
+def test_predictions_are_bitwise_equal(variant: Any, images: jax.Array) -> None:
     params = random_params(micro(variant))
     model = ZipMap(micro(variant), BF16)
 
@@ -39,7 +39,7 @@ def test_predictions_are_the_same_to_the_last_bit(variant: Any, images: jax.Arra
     )
 
 
-def test_only_matrices_that_are_rounded_anyway_change() -> None:
+def test_only_matrices_rounded_at_every_use_change() -> None:
     rounded, exact = (ZipMap(preset("tiny", "state_query"), p) for p in (BF16, FP32))
     shapes = jax.eval_shape(exact.init, jax.random.key(0))
     changed = {
@@ -54,7 +54,7 @@ def test_only_matrices_that_are_rounded_anyway_change() -> None:
     assert in_stored_formats(shapes, exact) == shapes
 
 
-def test_the_large_model_takes_little_more_than_half() -> None:
+def test_the_large_model_needs_little_more_than_half() -> None:
     model = ZipMap(preset("large", "offline"), BF16)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     assert tree_bytes(shapes) > 5.0e9

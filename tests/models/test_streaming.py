@@ -1,4 +1,4 @@
-"""One window after the other: however the work is cut, and across calls."""
+"""Streaming: results do not depend on chunks, windows per chunk or calls."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def test_chunks_within_windows_and_windows_within_chunks(
 
 
 @pytest.mark.parametrize(("chunk", "tolerance"), [(1, 1e-6), (None, STATE)])
-def test_a_window_of_padding_leaves_the_stream_as_it_was(
+def test_a_padded_window_does_not_change_the_stream(
     chunk: int | None, tolerance: float, images: Any
 ) -> None:
     model, params = ZipMap(micro("streaming")), random_params(micro("streaming"))
     update = compiled(model)
     padded = Views(images, jnp.asarray([[True] * 5, [True] * 2 + [False] * 3]))
     state, _ = update(params, model.init_state(params, 2), padded, chunk=chunk)
-    # View by view it is the same program, to the last bit.
+    # View by view the program is the same, and so are all bits.
     short = Views(images[:, :2], jnp.ones((2, 2), bool))
     expected, _ = update(params, model.init_state(params, 2), short, chunk=chunk)
     assert state.views.tolist() == [5, 2]
@@ -54,17 +54,17 @@ def test_a_carried_state_continues_the_stream(images: Any) -> None:
     def frame_by_frame(start: SceneState | None) -> tuple[SceneState, Any]:
         state, depths = begin, []
         for i in range(images.shape[1]):
-            state, seen = update(params, state, Views(images[:, i : i + 1]), start=start)
-            depths.append(seen.depth)
+            state, frame = update(params, state, Views(images[:, i : i + 1]), start=start)
+            depths.append(frame.depth)
         return state, jnp.concatenate(depths, 1)
 
     whole_state, whole = update(params, begin, Views(images))
     state, depth = frame_by_frame(None)
-    # Column norms are taken anew from the carried state, as in the reference: 7e-6 per update.
+    # Column norms are recomputed from the carried state, as in the reference: 7e-6 per update.
     close(depth, whole.depth, 1e-3)
     close(state.w0, whole_state.w0, 1e-3)
     assert state.views.tolist() == [5, 5]
-    # Unless they are those of the state that the stream began with.
+    # With `start`, they are those of the first state of the stream.
     exact, depth = frame_by_frame(begin)
     close(depth, whole.depth, 1e-4)
     norms = [jnp.linalg.norm(s.w0, axis=-2) for s in (begin, exact, state)]

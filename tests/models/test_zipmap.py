@@ -1,4 +1,4 @@
-"""The three verbs: what they compute does not depend on how the work is cut."""
+"""The three verbs of ZipMap: results do not depend on chunks, batches or padding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from tests.models.conftest import STATE, close, compiled, micro, random_params, run, same
 from zipmap_jax.errors import UserError
 from zipmap_jax.geometry import decode_pose
-from zipmap_jax.models.dense_heads import _turns
+from zipmap_jax.models.dense_heads import _runs
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import BF16
 from zipmap_jax.structs import Views
@@ -42,8 +42,8 @@ def test_shapes_ranges_and_count(variant: Any, images: Any) -> None:
     assert state.views.tolist() == [5, 5]
 
 
-def test_the_state_matters(images: Any) -> None:
-    """Other images in the same update change what is said of the first."""
+def test_predictions_depend_on_the_state(images: Any) -> None:
+    """Other images in the same update change the prediction of the first."""
     _, alone = run("offline", images[:, :1])
     _, together = run("offline", images)
     change = jnp.abs(together.depth[:, :1] - alone.depth) / alone.depth
@@ -80,7 +80,7 @@ def test_order_of_views_only_permutes_without_a_reference_view(images: Any) -> N
     assert jnp.abs(permuted.depth - straight.depth[:, order]).max() > 1e-3
 
 
-def test_reading_leaves_chunks_and_batches_alone(images: Any) -> None:
+def test_reading_does_not_depend_on_chunks_and_batches(images: Any) -> None:
     model, params = ZipMap(micro("state_query")), random_params(micro("state_query"))
     state, _ = compiled(model)(params, model.init_state(params, 2), Views(images))
     rays = jnp.asarray(np.random.default_rng(3).normal(size=(2, 3, 28, 42, 9)), jnp.float32)
@@ -97,7 +97,7 @@ def test_reading_leaves_chunks_and_batches_alone(images: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["offline", "streaming"])
-def test_rematerialisation_keeps_the_gradients(variant: Any, images: Any) -> None:
+def test_rematerialisation_does_not_change_gradients(variant: Any, images: Any) -> None:
     params = random_params(micro(variant))
 
     def gradient(model: ZipMap, chunk: int | None) -> Any:
@@ -109,8 +109,8 @@ def test_rematerialisation_keeps_the_gradients(variant: Any, images: Any) -> Non
         return jax.jit(jax.grad(loss))(params)
 
     def without_rates(grads: Any) -> Any:
-        # Updates are scale-free: the gradient of the learning-rate bias is what is left after
-        # cancellation, three digits at best.
+        # Updates are scale-free, so the gradient of the learning-rate bias results from
+        # cancellation and has at most three correct digits.
         ttt = {k: v for k, v in grads["global_blocks"]["ttt"].items() if k != "lr_fc"}
         return grads | {"global_blocks": grads["global_blocks"] | {"ttt": ttt}}
 
@@ -151,12 +151,12 @@ def test_image_size_must_fit_the_patch(images: Any) -> None:
         (lambda x: (255 * x).astype(jnp.uint8), "uint8.*divide integer images by 255"),
         (lambda x: x[:, :0], r"\(2, 0, 28, 42, 3\)"),
         (lambda x: jnp.moveaxis(x, -1, 2), "reorder or add axes"),
-        (lambda x: jnp.concatenate([x, x[..., :1]], -1), r"width, 3\) is needed"),
+        (lambda x: jnp.concatenate([x, x[..., :1]], -1), r"width, 3\) without zeros"),
         (lambda x: x[0], "reorder or add axes"),
     ],
     ids=["integers", "no views", "channels first", "RGBA", "no scenes"],
 )
-def test_images_must_be_images(change: Any, message: str, images: Any) -> None:
+def test_invalid_images_raise(change: Any, message: str, images: Any) -> None:
     model, params = ZipMap(micro("offline")), random_params(micro("offline"))
     with pytest.raises(ValueError, match=message):
         model.update(params, model.init_state(params, 2), Views(change(images)))
@@ -176,14 +176,14 @@ def test_state_must_fit_the_model(images: Any) -> None:
 
 def test_state_must_fit_the_batch(images: Any) -> None:
     model, params = ZipMap(micro("offline")), random_params(micro("offline"))
-    with pytest.raises(ValueError, match="holds 3 scenes but 2"):
+    with pytest.raises(ValueError, match="holds 3 scenes but images have 2"):
         model.update(params, model.init_state(params, 3), Views(images))
 
 
 @pytest.mark.parametrize(
     ("variant", "chunk"), [("offline", None), ("offline", 2), ("streaming", 1)]
 )
-def test_scenes_may_start_from_one_state(variant: Any, chunk: int | None, images: Any) -> None:
+def test_all_scenes_can_start_from_one_state(variant: Any, chunk: int | None, images: Any) -> None:
     model, params = ZipMap(micro(variant)), random_params(micro(variant))
     update = compiled(model)
     one, two = model.init_state(params), model.init_state(params, 2)
@@ -194,7 +194,7 @@ def test_scenes_may_start_from_one_state(variant: Any, chunk: int | None, images
     )
 
 
-def test_scenes_may_read_from_one_state(images: Any) -> None:
+def test_all_scenes_can_read_one_state(images: Any) -> None:
     model, params = ZipMap(micro("state_query")), random_params(micro("state_query"))
     state, _ = compiled(model)(params, model.init_state(params), Views(images[:1]))
     rays = jax.random.normal(jax.random.key(0), (2, 2, 28, 42, model.config.ray_channels))
@@ -204,15 +204,15 @@ def test_scenes_may_read_from_one_state(images: Any) -> None:
 
 
 @pytest.mark.parametrize("chunk", [None, 2, 3])
-def test_heads_take_scenes_in_turns(chunk: int | None) -> None:
-    """Four scenes of two views: at once, one after the other, and as many as go into a chunk."""
+def test_heads_process_scenes_in_parts(chunk: int | None) -> None:
+    """Four scenes of two views: all together, one by one, and as many as fit into a chunk."""
     images = jax.random.uniform(jax.random.key(3), (4, 2, 28, 42, 3))
     same(run("offline", images, chunk), run("offline", images))
-    assert [_turns(4, 2, most) for most in (None, 2, 3, 4, 8)] == [1, 4, 4, 2, 1]
-    assert _turns(6, 1, 4) == 2
+    assert [_runs(4, 2, images) for images in (None, 2, 3, 4, 8)] == [1, 4, 4, 2, 1]
+    assert _runs(6, 1, 4) == 2
 
 
-def test_only_a_query_model_can_be_read() -> None:
+def test_reading_needs_a_query_model() -> None:
     model, params = ZipMap(micro("offline")), random_params(micro("offline"))
     with pytest.raises(ValueError, match=r"cannot be queried.*state_query"):
         model.read(params, model.init_state(params, 1), jnp.zeros((1, 1, 28, 42, 9)))
@@ -230,8 +230,8 @@ def test_update_decodes_the_last_pose_encoding(images: Any) -> None:
 
 
 @pytest.mark.parametrize("flag", ["update", "reset", "masked"])
-def test_flags_that_zipmap_cannot_follow_are_refused(flag: str, images: Any) -> None:
+def test_unsupported_flags_raise(flag: str, images: Any) -> None:
     model, params = ZipMap(micro("offline")), random_params(micro("offline"))
     views = dataclasses.replace(Views(images), **{flag: jnp.ones((2, 5), bool)})
-    with pytest.raises(UserError, match=f"no views with {flag}: leave the flags out"):
+    with pytest.raises(UserError, match=f"not support Views with {flag}: leave the flags out"):
         model.update(params, model.init_state(params, 2), views)

@@ -1,4 +1,4 @@
-"""The frame of the GPU suite: limits, failures, resuming; and its smallest items."""
+"""The GPU suite: limits, failures, resuming; and its smallest items."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.gpu_suite import suite
 from tools.gpu_suite.__main__ import main
 from tools.gpu_suite.suite import Item, SuiteConfig, run_suite
 
-# Stands for the process of an item: "good" writes its file, "bad" fails, "slow" hangs half done.
+# Stand-in for an item's process: "good" writes its file, "bad" fails, "slow" hangs before the end.
 CHILD = """
 import json, pathlib, sys, time
 out, name = pathlib.Path(sys.argv[1]), sys.argv[3]
@@ -35,7 +35,7 @@ if name == "partial":
 
 @pytest.fixture(autouse=True)
 def settings_of_jax(monkeypatch):
-    """An item changes them for its process, which here is that of the tests."""
+    """Restore the settings of JAX, which an item changes for its process."""
     monkeypatch.setenv("ZIPMAP_NO_CACHE", "1")
     before = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
     yield
@@ -43,14 +43,14 @@ def settings_of_jax(monkeypatch):
 
 
 @pytest.fixture
-def frame(tmp_path, monkeypatch):
-    """Runs a suite of stand-ins and returns its result and summary."""
+def run_items(tmp_path, monkeypatch):
+    """Function that runs a suite of stand-ins and returns its result and summary."""
     items = {name: Item(60) for name in ("good", "bad", "partial")}
     items |= {"slow": Item(0.5), "theirs": Item(60, ("-c", "open('{out}', 'w').write('[1]')"))}
     items["absent"] = Item(60, needs="zipmap_jax.no_such_part")
     monkeypatch.setattr(suite, "ITEMS", items)
     monkeypatch.setattr(suite, "_GRACE", 0.5)
-    monkeypatch.setattr(suite, "_LEAST", 0.5)
+    monkeypatch.setattr(suite, "_MIN_SECONDS", 0.5)
 
     def run(*names: str, minutes: float = 5.0):
         config = SuiteConfig(tmp_path, minutes, items=names)
@@ -61,69 +61,69 @@ def frame(tmp_path, monkeypatch):
     return run
 
 
-def test_every_item_gets_its_chance_whatever_the_others_do(frame, tmp_path):
-    done, summary = frame("bad", "slow", "absent", "partial", "theirs", "good")
+def test_every_item_runs_whatever_the_others_do(run_items, tmp_path):
+    done, summary = run_items("bad", "slow", "absent", "partial", "theirs", "good")
     assert not done
     status = {name: outcome["status"] for name, outcome in summary.items()}
     assert status["bad"] == "failed with exit code 1"
     assert summary["bad"]["log"] == ["this went wrong"]
-    assert status["slow"] == "ended after 1 s, the limit"
-    assert status["absent"] == "skipped: there is no zipmap_jax.no_such_part in this tree"
-    assert status["partial"].startswith("stopped when its time was up")
+    assert status["slow"] == "stopped after 1 s, the limit"
+    assert status["absent"] == "skipped: this tree has no zipmap_jax.no_such_part"
+    assert status["partial"].startswith("stopped at the time limit")
     assert status["theirs"] == status["good"] == "done"
     argv = json.loads((tmp_path / "good.json").read_text())["argv"]
     assert argv == ["--only", "good", "--seconds", "60"]
 
 
-def test_what_is_done_is_not_repeated(frame, tmp_path):
-    assert frame("good", "theirs")[0]
+def test_complete_items_are_not_repeated(run_items, tmp_path):
+    assert run_items("good", "theirs")[0]
     before = (tmp_path / "good.json").stat().st_mtime_ns
-    done, summary = frame("good", "theirs")
+    done, summary = run_items("good", "theirs")
     assert done
     assert {outcome["status"] for outcome in summary.values()} == {"done before"}
     assert (tmp_path / "good.json").stat().st_mtime_ns == before
 
 
-def test_a_rehearsal_is_not_gone_on_with(frame, tmp_path):
-    frame("good")
+def test_the_folder_of_a_rehearsal_is_an_error(run_items, tmp_path):
+    run_items("good")
     config = SuiteConfig(tmp_path, preset="tiny", items=("good",))
     with pytest.raises(ValueError, match=r"holds measurements of .*large.*: choose another folder"):
         run_suite(config, (sys.executable,), lambda line: None)
 
 
-def test_what_an_item_has_started_ends_with_it(frame, tmp_path, monkeypatch):
+def test_child_processes_end_with_their_item(run_items, tmp_path, monkeypatch):
     """A child that outlives its parent would hold the memory of the device."""
     mark = tmp_path / "still-here"
     child = f"import time, pathlib; time.sleep(4); pathlib.Path({str(mark)!r}).touch()"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     monkeypatch.setattr(suite, "ITEMS", {"parent": Item(1.0, ("-c", parent.replace("{", "{{")))})
-    done, summary = frame("parent")
+    done, summary = run_items("parent")
     assert not done
-    assert summary["parent"]["status"] == "ended after 2 s, the limit"
+    assert summary["parent"]["status"] == "stopped after 2 s, the limit"
     time.sleep(4)
     assert not mark.exists()
 
 
-def test_no_item_starts_when_time_is_up(frame):
-    done, summary = frame("good", minutes=0.01)
+def test_no_item_starts_when_time_is_up(run_items):
+    done, summary = run_items("good", minutes=0.01)
     assert not done
     assert summary["good"]["status"] == "skipped: no time left"
 
 
-def test_the_runtime_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_the_runtime_resumes(tmp_path, monkeypatch):
     from tools.gpu_suite import items as suite_items
     from zipmap_jax.bench.runtime import OUT_OF_TIME, RuntimeRow
-    from zipmap_jax.bench.series import Result
+    from zipmap_jax.bench.series import RuntimeResult
 
-    asked = []
+    requests = []
 
-    def run(config, effort, grown, rows):
-        asked.append((config.views, config.streaming, config.query))
-        missing = OUT_OF_TIME if len(asked) == 1 else ""
+    def run(config, effort, on_result, rows):
+        requests.append((config.views, config.streaming, config.query))
+        missing = OUT_OF_TIME if len(requests) == 1 else ""
         new = [RuntimeRow("fast_weights", v, missing=missing * (v == 9)) for v in config.views]
         streamed = [RuntimeRow("streaming", 1)] * config.streaming
-        result = Result(config, {}, None, (*rows, *streamed, *new))
-        grown(result)
+        result = RuntimeResult(config, {}, None, (*rows, *streamed, *new))
+        on_result(result)
         return result
 
     monkeypatch.setattr(suite_items, "run", run)
@@ -132,7 +132,7 @@ def test_the_runtime_goes_on_where_it_stopped(tmp_path, monkeypatch):
         suite_items.run_item("runtime", config, 60)
         facts = json.loads((tmp_path / "runtime.json").read_text())
         assert facts["complete"] is complete
-    assert asked == [((5, 9), True, True), ((9,), False, True)]
+    assert requests == [((5, 9), True, True), ((9,), False, True)]
     rows = {(row["series"], row["views"]): row["missing"] for row in facts["rows"]}
     assert rows == {("streaming", 1): "", ("fast_weights", 5): "", ("fast_weights", 9): ""}
 
@@ -145,17 +145,17 @@ def test_the_runtime_goes_on_where_it_stopped(tmp_path, monkeypatch):
         ("training", "zipmap_jax.bench.training", "_rate"),
     ],
 )
-def test_a_second_command_asks_for_what_the_first_had_no_time_for(
+def test_a_second_command_measures_the_missing_results(
     item, module, function, tmp_path, monkeypatch
 ):
     from tools.gpu_suite import items as suite_items
 
-    now, asked = [0.0], []
+    now, calls = [0.0], []
 
-    def measure(*what):
-        asked.append(str(what))
+    def measure(*args):
+        calls.append(str(args))
         now[0] += 10
-        return {"number": len(asked)}
+        return {"number": len(calls)}
 
     monkeypatch.setattr(f"{module}.{function}", measure)
     monkeypatch.setattr(suite_items, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -167,19 +167,19 @@ def test_a_second_command_asks_for_what_the_first_had_no_time_for(
         facts = json.loads((tmp_path / f"{item}.json").read_text())
         assert facts.pop("complete") is complete
         if not complete:
-            assert len(asked) == 3
-    assert len(asked) == len(set(asked)) == len(facts) > 3
+            assert len(calls) == 3
+    assert len(calls) == len(set(calls)) == len(facts) > 3
     assert sorted(fact["number"] for fact in facts.values()) == list(range(1, len(facts) + 1))
 
 
-def test_an_item_that_was_killed_is_not_complete(tmp_path, monkeypatch):
+def test_a_killed_item_is_not_complete(tmp_path, monkeypatch):
     from tools.gpu_suite import items as suite_items
 
-    asked = []
+    calls = []
 
     def probe(tokens, backward):
-        asked.append((tokens, backward))
-        if len(asked) == 2:
+        calls.append((tokens, backward))
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return {}
 
@@ -189,11 +189,11 @@ def test_an_item_that_was_killed_is_not_complete(tmp_path, monkeypatch):
         suite_items.run_item("attention", config, 60)
     assert not suite._is_complete(tmp_path / "attention.json")
     suite_items.run_item("attention", config, 60)
-    assert asked[1:] == [(1041, True), (1041, True), (1374, False), (1374, True)]
+    assert calls[1:] == [(1041, True), (1041, True), (1374, False), (1374, True)]
     assert suite._is_complete(tmp_path / "attention.json")
 
 
-def test_a_program_on_disk_falsifies_no_time_to_compile(tmp_path, monkeypatch):
+def test_items_that_report_compilation_times_use_no_cache(tmp_path, monkeypatch):
     from tools.gpu_suite import items as suite_items
 
     cached = []
@@ -218,8 +218,8 @@ def test_a_program_on_disk_falsifies_no_time_to_compile(tmp_path, monkeypatch):
     assert without == {"runtime", "reconstruction", "training"}
 
 
-def test_kernels_go_on_with_their_file(tmp_path):
-    """With the options that the suite passes, as the benchmark reads them."""
+def test_kernels_resume_with_their_file(tmp_path):
+    """The benchmark parses the options of the suite."""
     from pallas_kernels.bench import __main__ as bench
 
     command = [
@@ -232,7 +232,7 @@ def test_kernels_go_on_with_their_file(tmp_path):
     assert options.json == SuiteConfig(tmp_path).file("kernels")
 
 
-def test_goldens_are_compared_and_a_broken_file_costs_itself_only(tmp_path):
+def test_goldens_are_compared_despite_a_broken_file(tmp_path):
     from tools.gpu_suite import items as suite_items
 
     golden = tmp_path / "golden"
@@ -250,7 +250,7 @@ def test_goldens_are_compared_and_a_broken_file_costs_itself_only(tmp_path):
     assert "not a readable .npz file" in facts["unit_broken.npz, fp32"]["failed"]
 
 
-def test_attention_probe_reports_what_does_not_work():
+def test_the_attention_probe_reports_errors():
     from tools.gpu_suite.attention_probe import probe
 
     for backward in (False, True):
@@ -268,17 +268,17 @@ def test_attention_probe_reports_what_does_not_work():
         (["--views", "5,x"], "whole numbers"),
     ],
 )
-def test_mistakes_are_one_sentence(tmp_path, argv, sentence, capsys):
+def test_errors_are_one_sentence(tmp_path, argv, sentence, capsys):
     assert main(["-o", str(tmp_path), *argv]) == 2
     assert sentence in capsys.readouterr().err
 
 
-def test_shapes_of_batch_without_time_are_left_for_the_next_command(tmp_path, monkeypatch):
+def test_batch_shapes_without_time_are_left_to_the_next_command(tmp_path, monkeypatch):
     from tools.gpu_suite import items as suite_items
 
-    def rates(name, left, known):
+    def rates(name, left, skip):
         assert name == "tiny_procedural"
-        assert known == (() if left() < 30 else ("4 views",))
+        assert skip == (() if left() < 30 else ("4 views",))
         if left() < 30:
             yield "4 views", {"steps_per_second": 2.0}
             yield "8 views", {"missing": "no time left"}
@@ -289,7 +289,7 @@ def test_shapes_of_batch_without_time_are_left_for_the_next_command(tmp_path, mo
         assert json.loads((tmp_path / "training.json").read_text())["complete"] is complete
 
 
-def test_training_is_timed_shape_by_shape(monkeypatch):
+def test_training_is_timed_for_each_batch_shape(monkeypatch):
     from zipmap_jax.bench import training
 
     def rate(config, steps):

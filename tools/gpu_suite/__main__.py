@@ -1,10 +1,10 @@
-"""All GPU measurements in one command, on a machine that has JAX but not every dependency.
+"""All GPU measurements in one command, for a machine with JAX but not all dependencies.
 
     python -m tools.gpu_suite -o DIR --minutes 9
     python -m tools.gpu_suite -o DIR --preset tiny --size 56x56 --views 2,4  # a rehearsal
 
-Each item has a process and a time limit of its own and writes results as it goes, so an item that
-ends early loses nothing; the same command resumes where an earlier one stopped.
+Each item runs in its own process with a time limit and saves its partial results; the same
+command resumes where an earlier one stopped.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from zipmap_jax.cli.numbers import parse_size, parse_views
 from zipmap_jax.errors import run_main
 
 UNFINISHED = 1
-"""Exit code when an item is missing; its line says why."""
+"""Exit code when an item is missing; its line has the reason."""
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="gpu_suite", description="Run all GPU measurements.")
     default = SuiteConfig(Path())
     views = ",".join(map(str, default.views))
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--minutes", type=float, default=default.minutes, help="for everything")
+    parser.add_argument(
+        "--minutes", type=float, default=default.minutes, help="limit for all items"
+    )
     parser.add_argument("--preset", default=default.preset)
     parser.add_argument("--size", default="x".join(map(str, default.size)), metavar="HxW")
     parser.add_argument("--views", default=views, help=f"in this order [{views}]")
@@ -39,7 +41,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the suite, each item as this module in a process of its own, or one item here."""
+    """Run the suite with one process of this module per item, or one item in this process."""
     config = SuiteConfig(
         args.out,
         args.minutes,

@@ -1,4 +1,4 @@
-"""Whether cuDNN's attention works at the model's sizes, how exact it is, and how fast."""
+"""Availability, accuracy and speed of cuDNN's attention at the model's sizes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def probe(tokens: int, backward: bool) -> dict[str, Any]:
     """Compare cuDNN with XLA in bf16, and both with XLA in true fp32.
 
     Args:
-      tokens: of a view.
+      tokens: number of tokens per view.
       backward: compare gradients instead of outputs.
 
     Returns:
-      Per implementation: median milliseconds and relative error, or why it does not work.
+      Median milliseconds and relative error of each implementation, or its error message.
     """
     keys = jax.random.split(jax.random.key(tokens), 3)
     shape = (_VIEWS, _HEADS, tokens, _WIDTH)
@@ -34,7 +34,7 @@ def probe(tokens: int, backward: bool) -> dict[str, Any]:
     for implementation in ("cudnn", "xla"):
         try:
             facts[implementation] = _facts(_function(implementation, backward), rounded, truth)
-        except Exception as error:  # a probe reports whatever a library makes of it
+        except Exception as error:  # the probe reports every error of a library
             facts[implementation] = {"failed": f"{type(error).__name__}: {error}"[:500]}
     return facts
 
@@ -44,7 +44,7 @@ def _function(implementation: str, backward: bool) -> Callable[..., Any]:
         return attend(q, k, v, precision="highest", implementation=implementation)
 
     def gradients(q: jax.Array, k: jax.Array, v: jax.Array) -> Any:
-        # A weight per output, lest the gradient of the values be the same for all.
+        # With one weight per output, the gradients of the values differ.
         weight = jnp.sin(jnp.arange(q.size, dtype=jnp.float32)).reshape(q.shape)
         return jax.grad(lambda *qkv: (forward(*qkv) * weight).sum(), argnums=(0, 1, 2))(q, k, v)
 

@@ -1,4 +1,4 @@
-"""The items of the GPU suite, each a function that keeps its file up to date as it goes."""
+"""The items of the GPU suite, each a function that saves partial results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zipmap_jax.bench.matmul import matmul_peak
 from zipmap_jax.bench.reconstruction import numbers_of_views, reconstructions
 from zipmap_jax.bench.report import write_result
 from zipmap_jax.bench.runtime import OUT_OF_TIME, Effort, RuntimeRow
-from zipmap_jax.bench.series import Result, RuntimeConfig, machine, run
+from zipmap_jax.bench.series import RuntimeConfig, RuntimeResult, machine, run
 from zipmap_jax.bench.training import training_rates
 from zipmap_jax.config_io import from_json
 from zipmap_jax.errors import UserError
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from tools.gpu_suite.suite import SuiteConfig
 
 Save = Callable[[dict[str, Any]], None]
-"""Writes what is known of an item so far; with "complete" once it is done."""
+"""Writes the results of an item so far; "complete" marks the end."""
 Left = Callable[[], float]
-"""Seconds left."""
+"""Returns the seconds left."""
 
-# What compiles longest comes last.
+# Files that compile longest come last.
 _FIRST = ("e2e_offline_aff1_b1_s3_70x98.npz", "unit_ttt_real.npz", "unit_newton_schulz.npz")
 _LAST = (
     "loss_plain.npz",
@@ -46,8 +46,8 @@ _LAST = (
     "e2e_large_aff1_s2_56x70.npz",
 )
 _ROW_SECONDS = 20.0
-# Seconds to compile are part of what these report, and a program found on disk would falsify them.
-# They lose little: what they have measured they do not compile again.
+# These report compilation times, which cached programs would falsify. They compile little twice, as
+# they skip earlier results.
 _COMPILE_TIMES = ("runtime", "reconstruction", "training")
 
 
@@ -55,34 +55,26 @@ def run_item(name: str, config: SuiteConfig, seconds: float) -> None:
     """Run one item in this process.
 
     Args:
-      name: of `suite.ITEMS`.
-      config: the suite.
-      seconds: after which no further part of it is started.
+      name: name in `suite.ITEMS`.
+      config: configuration of the suite.
+      seconds: time after which no further part starts.
     """
     end = time.monotonic() + seconds
     file = config.file(name)
     if name in _COMPILE_TIMES:
-        # Whatever JAX_COMPILATION_CACHE_DIR says.
+        # Takes precedence over JAX_COMPILATION_CACHE_DIR.
         jax.config.update("jax_enable_compilation_cache", False)
     else:
         enable_compilation_cache()
 
     def save(facts: dict[str, Any]) -> None:
-        # Who is killed has not said that it is done.
         write_json(file, {"complete": False, **facts})
 
     _FUNCTIONS[name](config, save, lambda: end - time.monotonic())
 
 
-def found_before(file: Path) -> dict[str, Any]:
-    """What an earlier command has found out, but not what it had no time for.
-
-    Args:
-      file: of an item; none is there before the first command.
-
-    Returns:
-      Facts by name, without those that are "missing" and without "complete".
-    """
+def earlier_results(file: Path) -> dict[str, Any]:
+    """Results of earlier commands in an item's file, without missing ones and "complete"."""
     try:
         facts = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
@@ -117,7 +109,7 @@ def _nvidia_smi() -> str:
 
 
 def _attention(config: SuiteConfig, save: Save, left: Left) -> None:
-    facts = found_before(config.file("attention"))
+    facts = earlier_results(config.file("attention"))
     # Tokens of a view of 392x518 and of 518x518.
     for tokens in (1041, 1374):
         for backward in (False, True):
@@ -129,18 +121,18 @@ def _attention(config: SuiteConfig, save: Save, left: Left) -> None:
 
 
 def _goldens(config: SuiteConfig, save: Save, left: Left) -> None:
-    """Recorded arrays in true fp32, and whole models in bf16 besides."""
+    """Recorded tensors in true fp32, and whole models also in bf16."""
     jax.config.update("jax_default_matmul_precision", "highest")
     units = sorted(p.name for p in config.golden.glob("unit_*.npz"))
     names = [name for name in (*_FIRST, *units, *_LAST) if (config.golden / name).exists()]
     if not names:
-        raise UserError(f"{config.golden} holds no recorded arrays: name their folder, --golden")
+        raise UserError(f"{config.golden} holds no recorded tensors: give their folder, --golden")
     cases = [
         (name, policy)
         for name in dict.fromkeys(names)
         for policy in ((None, BF16) if name.startswith("e2e_") else (None,))
     ]
-    facts = found_before(config.file("goldens"))
+    facts = earlier_results(config.file("goldens"))
     for name, policy in cases:
         key = f"{name}, {'bf16' if policy else 'fp32'}"
         if key in facts:
@@ -156,7 +148,7 @@ def _goldens(config: SuiteConfig, save: Save, left: Left) -> None:
 
 
 def _golden(file: Path, policy: Any) -> dict[str, Any]:
-    """How a file compares; whatever goes wrong with one must not cost the others."""
+    """Comparison of one file; errors are results, so that the other files are compared."""
     try:
         rows = check(file, policy)
     except Exception as error:
@@ -169,8 +161,8 @@ def _golden(file: Path, policy: Any) -> dict[str, Any]:
 
 
 def _runtime(config: SuiteConfig, save: Save, left: Left) -> None:
-    """One streamed frame, one queried view, then rising numbers of views."""
-    rows = [from_json(RuntimeRow, row) for row in _rows_before(config.file("runtime"))]
+    """One streamed frame, one queried view, then several numbers of views."""
+    rows = [from_json(RuntimeRow, row) for row in _earlier_rows(config.file("runtime"))]
     done = {(row.series, row.views) for row in rows}
     base = RuntimeConfig(
         preset=config.preset,
@@ -181,19 +173,19 @@ def _runtime(config: SuiteConfig, save: Save, left: Left) -> None:
         dtype=_dtype(),
     )
 
-    def grown(result: Result) -> None:
+    def on_result(result: RuntimeResult) -> None:
         write_result(result, config.out)
         save(result.as_dict() | {"complete": False})
 
-    result = run(base, Effort(row_seconds=_ROW_SECONDS, left=left), grown, rows)
+    result = run(base, Effort(row_seconds=_ROW_SECONDS, left=left), on_result, rows)
     write_result(result, config.out)
-    late = any(row.missing == OUT_OF_TIME for row in result.rows)
-    save(result.as_dict() | {"complete": not late})
+    out_of_time = any(row.missing == OUT_OF_TIME for row in result.rows)
+    save(result.as_dict() | {"complete": not out_of_time})
 
 
-def _rows_before(file: Path) -> list[dict[str, Any]]:
-    """Rows that an earlier command measured, or of which it knows why they cannot be."""
-    rows = found_before(file).get("rows", [])
+def _earlier_rows(file: Path) -> list[dict[str, Any]]:
+    """Rows of earlier commands, except for those without time."""
+    rows = earlier_results(file).get("rows", [])
     return [row for row in rows if row["missing"] != OUT_OF_TIME]
 
 
@@ -202,10 +194,10 @@ def _dtype() -> str:
 
 
 def _reconstruction(config: SuiteConfig, save: Save, left: Left) -> None:
-    """Reconstructions of rising numbers of views, from host to host."""
-    rows = _rows_before(config.file("reconstruction"))
+    """Reconstructions of ascending numbers of views, from host to host."""
+    rows = _earlier_rows(config.file("reconstruction"))
     done = {row["views"] for row in rows}
-    wanted = [v for v in numbers_of_views(config.views) if v not in done]
+    missing = [v for v in numbers_of_views(config.views) if v not in done]
     model = ZipMap(preset(config.preset, "offline"), POLICIES[_dtype()])
     facts = {
         "machine": machine(),
@@ -215,17 +207,17 @@ def _reconstruction(config: SuiteConfig, save: Save, left: Left) -> None:
         "rows": rows,
     }
     save(facts)
-    for row in reconstructions(model, config.size, wanted, left):
+    for row in reconstructions(model, config.size, missing, left):
         rows.append(dataclasses.asdict(row))
         rows.sort(key=lambda row: row["views"])
         save(facts)
-    late = any(row["missing"] == OUT_OF_TIME for row in rows)
-    save(facts | {"complete": not late})
+    out_of_time = any(row["missing"] == OUT_OF_TIME for row in rows)
+    save(facts | {"complete": not out_of_time})
 
 
 def _training(config: SuiteConfig, save: Save, left: Left) -> None:
-    facts = found_before(config.file("training"))
-    for name, rate in training_rates("tiny_procedural", left, known=tuple(facts)):
+    facts = earlier_results(config.file("training"))
+    for name, rate in training_rates("tiny_procedural", left, skip=tuple(facts)):
         facts[name] = rate
         save(facts)
     save(facts | {"complete": not any(_is_missing(rate) for rate in facts.values())})

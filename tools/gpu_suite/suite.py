@@ -1,9 +1,9 @@
-"""All measurements that want a GPU, in the few minutes that there may be of one.
+"""Scheduler of the GPU measurements, for a few minutes of a GPU.
 
-Every item runs in a process of its own, under a time limit: what hangs, dies or fills the memory
-costs its own item only, and each starts with an empty device. Items write what they have as they
-go; the summary is written after every item. Started again on the same folder, items that are done
-are not repeated, and others keep what they have measured.
+Every item runs in its own process under a time limit, so a hang, a crash or a lack of memory
+affects one item only, and each item starts with an empty device. Items save partial results,
+and the suite writes a summary after every item. A second run in the same folder skips complete
+items and resumes the others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zipmap_jax.errors import UserError
 from zipmap_jax.files import write_json
 
 _GRACE = 10.0
-_LEAST = 5.0
+_MIN_SECONDS = 5.0
 _REPORT_LINES = 3
 
 
@@ -32,10 +32,10 @@ class Item:
     """One item of the suite.
 
     Attributes:
-      seconds: it may take at most; less when the suite's time is almost up.
-      command: in place of the item's own function; "{out}" is the file it writes, "{seconds}" the
-        time after which it should begin nothing more.
-      needs: module without which it is left out.
+      seconds: time limit, reduced to the time left of the suite.
+      command: command in place of the item's function; "{out}" is its file, "{seconds}" the time
+        after which no further part should start.
+      needs: module without which the item is skipped.
     """
 
     seconds: float
@@ -43,7 +43,7 @@ class Item:
     needs: str = ""
 
 
-# What is quick and decides whether the rest means anything comes first.
+# Quick items that validate the others come first.
 ITEMS: Mapping[str, Item] = {
     "machine": Item(40),
     "attention": Item(60),
@@ -61,15 +61,15 @@ ITEMS: Mapping[str, Item] = {
 
 @dataclasses.dataclass(frozen=True)
 class SuiteConfig:
-    """Where and on what the suite runs.
+    """Configuration of the suite.
 
     Attributes:
-      out: folder for everything that is written.
-      minutes: for all items together.
-      preset, size: of the items `runtime` and `reconstruction`.
-      views: of `runtime`, in this order; `reconstruction` takes some of them, rising.
-      golden: folder of recorded arrays.
-      items: names of those to run.
+      out: folder for all files.
+      minutes: time limit for all items together.
+      preset, size: model and image size of the items `runtime` and `reconstruction`.
+      views: numbers of views of `runtime`, in this order; `reconstruction` uses some of them.
+      golden: folder of recorded tensors.
+      items: names of the items to run.
     """
 
     out: Path
@@ -91,13 +91,13 @@ class SuiteConfig:
         return self.out / f"{item}.json"
 
 
-def run_suite(config: SuiteConfig, child: tuple[str, ...], say: Callable[[str], None]) -> bool:
-    """Run the items one after another; True if all of them are done.
+def run_suite(config: SuiteConfig, child: tuple[str, ...], report: Callable[[str], None]) -> bool:
+    """Run the items one after another and return whether all are complete.
 
     Args:
-      config: what to run.
-      child: command that runs one item, to which "--only NAME --seconds N" is added.
-      say: told how each item went.
+      config: configuration of the suite.
+      child: command that runs one item, with "--only NAME --seconds N" appended.
+      report: called with the outcome of each item.
     """
     config.out.mkdir(parents=True, exist_ok=True)
     _require_same(config)
@@ -106,32 +106,28 @@ def run_suite(config: SuiteConfig, child: tuple[str, ...], say: Callable[[str], 
     for name in config.items:
         outcome = _run_item(name, config, child, end - time.monotonic())
         summary[name] = outcome
-        say(f"{name}: {outcome['status']} ({outcome['seconds']:.0f} s)")
+        report(f"{name}: {outcome['status']} ({outcome['seconds']:.0f} s)")
         write_json(config.out / "suite.json", summary)
     return all(outcome["status"].startswith("done") for outcome in summary.values())
 
 
 def _require_same(config: SuiteConfig) -> None:
-    """Refuse to go on in the folder of a rehearsal.
-
-    Raises:
-      UserError: the folder has measurements of something else.
-    """
-    what = {"preset": config.preset, "size": list(config.size)}
+    """Raise UserError if the folder has measurements of another model or size."""
+    current = {"preset": config.preset, "size": list(config.size)}
     file = config.out / "suite_config.json"
     try:
-        before = json.loads(file.read_text("utf-8")) if file.exists() else what
+        earlier = json.loads(file.read_text("utf-8")) if file.exists() else current
     except ValueError as error:  # of JSON or UTF-8
         raise UserError(f"{file} is damaged ({error}): choose another folder") from error
-    if before != what:
-        raise UserError(f"{config.out} holds measurements of {before}: choose another folder")
-    write_json(file, what)
+    if earlier != current:
+        raise UserError(f"{config.out} holds measurements of {earlier}: choose another folder")
+    write_json(file, current)
 
 
 def _run_item(
     name: str, config: SuiteConfig, child: tuple[str, ...], left: float
 ) -> dict[str, Any]:
-    """What became of an item: its status, its seconds, and the end of its log if it failed."""
+    """Run an item and return its status, its seconds, and the end of its log if it failed."""
     item, start = ITEMS[name], time.monotonic()
     status, tail = _reason_to_skip(name, config, left), []
     if not status:
@@ -147,34 +143,34 @@ def _run_item(
         status = _execute(command, log, seconds + _GRACE)
         tail = [] if status == "done" else _last_lines(log)
         if status == "done" and not _is_complete(config.file(name)):
-            status = "stopped when its time was up; the same command goes on from there"
+            status = "stopped at the time limit; the same command resumes it"
     return {"status": status, "seconds": time.monotonic() - start, "log": tail}
 
 
 def _reason_to_skip(name: str, config: SuiteConfig, left: float) -> str:
-    """Why not to start an item; empty if there is no reason."""
+    """Reason to skip an item, or an empty string."""
     if config.file(name).exists() and _is_complete(config.file(name)):
         return "done before"
-    if left < _GRACE + _LEAST:
+    if left < _GRACE + _MIN_SECONDS:
         return "skipped: no time left"
     if (needed := ITEMS[name].needs) and not _exists(needed):
-        return f"skipped: there is no {needed} in this tree"
+        return f"skipped: this tree has no {needed}"
     return ""
 
 
 def _exists(module: str) -> bool:
-    """Whether a module is there, asked without importing what it imports."""
+    """Whether a module exists, without importing it."""
     base = Path(__file__).parents[2] / Path(*module.split("."))
     return base.with_suffix(".py").exists() or (base / "__main__.py").exists()
 
 
 def _execute(command: list[str], log: Path, seconds: float) -> str:
-    """Run a command, its output to a file."""
-    # The library takes 75 % of a GPU's memory unless told; nothing else runs here.
+    """Run a command with its output in a file, and return its status."""
+    # JAX reserves 75 % of a GPU's memory by default; no other process runs here.
     environment = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.95", "PYTHONUNBUFFERED": "1", **os.environ}
     with log.open("w", encoding="utf-8") as file:
         try:
-            # A group of its own, so that what it has started ends with it and frees the device.
+            # A process group, so that child processes end as well and free the device.
             process = subprocess.Popen(
                 command,
                 stdout=file,
@@ -189,7 +185,7 @@ def _execute(command: list[str], log: Path, seconds: float) -> str:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            return f"ended after {seconds:.0f} s, the limit"
+            return f"stopped after {seconds:.0f} s, the limit"
         except BaseException:  # an interrupt
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -197,7 +193,7 @@ def _execute(command: list[str], log: Path, seconds: float) -> str:
 
 
 def _is_complete(file: Path) -> bool:
-    """Whether an item has written that it is done; other programs' files count as they are."""
+    """Whether the file of an item is complete; lists of other programs always are."""
     try:
         content = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):

@@ -1,8 +1,7 @@
-"""What has been done, on disk: a line a scene, from which `manifest.json` is made.
+"""Journals of a batch: one record per scene, and the `manifest.json` made from them.
 
-`OUT/.batch` holds the settings of the run and a journal per process. The truth is in the folders:
-a scene's folder gets its name in one step when it is complete, so whatever kills a process, at most
-the scenes it was working on are done again.
+`OUT/.batch` holds the settings of the run and one journal per process. A complete scene's folder
+gets its final name in one step, so a killed process repeats at most the scenes in progress.
 """
 
 from __future__ import annotations
@@ -31,18 +30,18 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """How one scene ended.
+    """Outcome of one scene.
 
     Attributes:
-      name: of the scene.
+      name: name of the scene.
       status: "done" or "failed".
-      views: that were reconstructed; None if unknown.
-      seconds: of reading, its share of computing, and writing.
-      error: why it failed.
-      warnings: what was said about it.
-      bucket: views, height and width of its program.
-      time: when, in UTC.
-      process: that did it, "i/n".
+      views: number of reconstructed views; None if unknown.
+      seconds: time of reading, writing, and the scene's share of computing.
+      error: reason of a failure.
+      warnings: warnings about the scene.
+      bucket: views, height and width of the program.
+      time: UTC time of the record.
+      process: process that wrote the record, "i/n".
     """
 
     name: str
@@ -57,7 +56,7 @@ class Record:
 
 
 class Journal:
-    """The records of one process, and of all others that wrote to the same folder."""
+    """Writes the records of one process, and reads those of all processes of a folder."""
 
     def __init__(self, out: Path, process: tuple[int, int] = (0, 1)) -> None:
         self.out = out
@@ -67,42 +66,44 @@ class Journal:
         self._file = self._hidden / f"{stem}.jsonl"
         self.working = self._hidden / f"{stem}.working"
         self._lock = threading.Lock()
-        self._held: FileLock | None = None
+        self._folder_lock: FileLock | None = None
 
     def open(self, settings: Mapping[str, Any]) -> None:
-        """Begin or resume a run, and clear away what a killed one was working on.
+        """Start or resume a run, and delete the unfinished work of a killed one.
 
         Args:
-          settings: what the results depend on, as JSON values.
+          settings: settings that affect the results, as JSON values.
 
         Raises:
-          UserError: the folder belongs to something else, or was begun with other settings.
+          UserError: the folder is not of a batch, or has other settings or another process.
         """
         path = self._hidden / SETTINGS
         if path.exists():
-            self._compare(_read_settings(path), settings)
-        elif self.out.exists() and (not self.out.is_dir() or any(self._foreign())):
+            self._require_same(_read_settings(path), settings)
+        elif self.out.exists() and (
+            not self.out.is_dir() or any(path.name != HIDDEN for path in self.out.iterdir())
+        ):
             raise UserError(
                 f"{self.out} exists and is not the folder of an earlier batch: choose another name"
             )
         self._hidden.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             write_json(path, dict(settings))
-        self._held = _lock(self._file.with_suffix(".lock"), self.process)
+        self._folder_lock = _lock(self._file.with_suffix(".lock"), self.process)
         shutil.rmtree(self.working, ignore_errors=True)
         self.working.mkdir()
 
     def close(self) -> None:
-        """Clear away the place for unfinished work."""
+        """Delete the folder for unfinished work and release the lock."""
         shutil.rmtree(self.working, ignore_errors=True)
-        if self._held:
-            self._held.release()
+        if self._folder_lock:
+            self._folder_lock.release()
 
     def finished(self, name: str) -> bool:
-        """Whether the scene's folder is there, which means that it is complete.
+        """Whether the scene's folder exists, and therefore is complete.
 
         Raises:
-          UserError: something else has its name.
+          UserError: the path exists and is not a reconstruction.
         """
         folder = self.out / name
         if not folder.exists():
@@ -112,11 +113,11 @@ class Journal:
         return True
 
     def publish(self, name: str) -> None:
-        """Give a complete folder in `working` its final name."""
+        """Move a complete folder from `working` to its final path."""
         (self.working / name).rename(self.out / name)
 
     def write(self, record: Record) -> None:
-        """Add a line; a line that a killed process left unfinished is closed first."""
+        """Append a record on a new line, also after an unfinished line of a killed process."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         record = dataclasses.replace(record, time=now, process=self.process)
         line = dumps(dataclasses.asdict(record)).encode() + b"\n"
@@ -128,7 +129,7 @@ class Journal:
             file.write(line)
 
     def read(self) -> dict[str, Record]:
-        """The latest record of every scene, of all processes."""
+        """The latest record of every scene over all processes."""
         latest: dict[str, Record] = {}
         for path in sorted(self._hidden.glob("*.jsonl")):
             for line in path.read_text("utf-8", errors="replace").splitlines():
@@ -147,10 +148,10 @@ class Journal:
         *,
         settle: bool = True,
     ) -> dict[str, Any]:
-        """Write `manifest.json` of all processes; returns its contents.
+        """Write `manifest.json` from the journals of all processes and return its contents.
 
-        Processes that end together may each miss the other's last record: whoever sees that the
-        journals grew meanwhile writes again, unless `settle` is False.
+        With `settle`, repeat while the journals grow, so that no process that ends at the same time
+        is missed.
         """
         while True:
             records = self.read()
@@ -159,18 +160,15 @@ class Journal:
             if not settle or self.read() == records:
                 return manifest
 
-    def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        for name, value in now.items():
-            if before.get(name) != value:
+    def _require_same(self, earlier: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        for name, value in settings.items():
+            if earlier.get(name) != value:
                 plain = name in ("scenes", "weights")
                 flag = name if plain else "--" + name.replace("_", "-")
                 raise UserError(
-                    f"{self.out} was begun with {flag} {before.get(name)}, not {value}: choose "
+                    f"{self.out} was started with {flag} {earlier.get(name)}, not {value}: choose "
                     "another folder, or the same settings"
                 )
-
-    def _foreign(self) -> list[Path]:
-        return [path for path in self.out.iterdir() if path.name != HIDDEN]
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -213,7 +211,7 @@ def _manifest(
 
 
 def _parse(line: str) -> Record | None:
-    """A record; None for a line that a killed process left unfinished."""
+    """A record, or None for an unfinished line of a killed process."""
     try:
         return from_json(Record, json.loads(line))
     except ValueError:
@@ -221,17 +219,14 @@ def _parse(line: str) -> Record | None:
 
 
 def _lock(path: Path, process: str) -> FileLock | None:
-    """A lock that no second process may hold; None on a file system without locks.
-
-    The operating system releases it however the process ends.
-    """
+    """A lock that the operating system releases when the process ends; None without file locks."""
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(
-            f"another zipmap batch works in {path.parent.parent} as process {process}: wait for "
-            "it, or give each its own --process i/n"
+            f"another zipmap batch runs in {path.parent.parent} as process {process}: wait until "
+            "it ends, or give each its own --process i/n"
         ) from None
     except NotImplementedError:
         return None

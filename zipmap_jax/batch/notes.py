@@ -1,4 +1,4 @@
-"""Warnings of several threads, shown with the scene that each is about."""
+"""Warnings of several threads, attributed to scenes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _SCENE: contextvars.ContextVar[str | None] = contextvars.ContextVar("scene", def
 
 
 @contextlib.contextmanager
-def about(scene: str) -> Iterator[None]:
-    """Warnings of this context, and of threads that copy it, belong to a scene."""
+def attribute_warnings(scene: str) -> Iterator[None]:
+    """Attribute the warnings of this context, and of threads that copy it, to a scene."""
     token = _SCENE.set(scene)
     try:
         yield
@@ -23,19 +23,19 @@ def about(scene: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def collected() -> Iterator[dict[str, list[str]]]:
-    """Warnings by scene, all of them and from all threads; they are shown as well."""
+def collect_warnings() -> Iterator[dict[str, list[str]]]:
+    """Collect the warnings of all threads by scene, and show them with its name."""
     notes: dict[str, list[str]] = defaultdict(list)
     with warnings.catch_warnings():
-        shown = warnings.showwarning
+        show_plain = warnings.showwarning
 
-        def show(message: Warning | str, *details: Any, **more: Any) -> None:
+        def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
             scene = _SCENE.get()
             if scene is None:
-                shown(message, *details, **more)
+                show_plain(message, *args, **kwargs)
                 return
             notes[scene].append(str(message))
-            shown(UserWarning(f"{scene}: {message}"), *details, **more)
+            show_plain(UserWarning(f"{scene}: {message}"), *args, **kwargs)
 
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show

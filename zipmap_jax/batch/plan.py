@@ -1,4 +1,4 @@
-"""Which scenes share a program: from the headers of their files, before anything is decoded."""
+"""Groups of scenes that share a program, planned from file headers before decoding."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class BatchOptions:
-    """What `reconstruct` takes, and how many scenes go together.
+    """Options of a batch.
 
     Attributes:
-      read: how the images are read, with a size.
-      compute: resources of a group of scenes.
-      conf_threshold: as in `write_all`.
-      batch_size: number of scenes worked on together, at most.
+      read: options of reading the images, with a size.
+      compute: resources for a group of scenes.
+      conf_threshold: as for `write_all`.
+      batch_size: maximum number of scenes per program.
     """
 
     read: ReadOptions
@@ -41,12 +41,12 @@ class BatchOptions:
 
 @dataclasses.dataclass(frozen=True)
 class PlannedScene:
-    """A scene whose headers were read.
+    """A scene with its plan.
 
     Attributes:
       scene: the scene.
-      workload: its views, and how many are worked on at a time.
-      bucket: the program for it alone.
+      workload: its views and chunk.
+      bucket: shapes of the program for this scene alone.
     """
 
     scene: SceneInput
@@ -56,17 +56,17 @@ class PlannedScene:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Scenes that are read, run and written together; the bucket is that of all of them."""
+    """Scenes that are read and computed together, and the bucket of their program."""
 
     members: tuple[PlannedScene, ...]
     bucket: Bucket
 
 
 def sources_of(scene: SceneInput, options: BatchOptions) -> list[ImageSource]:
-    """The frames of a scene, before anything is decoded.
+    """The frames of a scene, not yet decoded.
 
     Raises:
-      UserError: the scene has none.
+      UserError: the scene has no frames.
     """
     return list_sources(str(scene.path), options.read)
 
@@ -77,12 +77,12 @@ def plan_scenes(
     options: BatchOptions,
     progress: Progress | None = None,
 ) -> list[PlannedScene | Exception]:
-    """For each scene its program, or why it cannot be done.
+    """The plan of each scene, or the error that prevents it.
 
     Args:
       model: the model.
-      scenes: to be planned.
-      options: see there.
+      scenes: scenes to plan.
+      options: options of the batch.
       progress: called as `progress("planning", done, total)`.
     """
     free = free_before_loading(free_memory(), model.params)
@@ -90,13 +90,13 @@ def plan_scenes(
     def plan(scene: SceneInput) -> PlannedScene | Exception:
         try:
             return _plan(model, scene, options, free)
-        except Exception as error:  # whatever a file can do to a decoder: the others go on
+        except Exception as error:  # decoders can raise anything; the other scenes go on
             return error
 
     plans = []
     with ThreadPoolExecutor(8) as pool:
-        for done, found in enumerate(pool.map(plan, scenes), start=1):
-            plans.append(found)
+        for done, planned in enumerate(pool.map(plan, scenes), start=1):
+            plans.append(planned)
             if progress:
                 progress("planning", done, len(scenes))
     return plans
@@ -109,20 +109,19 @@ def _plan(model: LoadedModel, scene: SceneInput, options: BatchOptions, free: Fr
 
 
 def group(
-    planned: Sequence[PlannedScene], batch_size: int, already: Sequence[tuple[int, int, int]] = ()
+    planned: Sequence[PlannedScene], batch_size: int, finished: Sequence[tuple[int, int, int]] = ()
 ) -> list[Group]:
-    """Scenes of one bucket, up to `batch_size` together, largest buckets first.
+    """Groups of up to `batch_size` scenes of one bucket, largest buckets first.
 
-    Every group of a bucket runs the same program, the last one filled up, so that the numbers do
-    not depend on who shares a batch. To that end scenes that an earlier run finished count when a
-    bucket has fewer scenes than a batch.
+    All groups of a bucket run the same program, the last one padded, so results do not depend on
+    the other scenes of a group. The scenes per program therefore include those of earlier runs.
 
     Args:
-      planned: scenes that are to be done.
-      batch_size: most scenes together.
-      already: views, height and width of the programs of finished scenes.
+      planned: scenes to group.
+      batch_size: maximum number of scenes per group.
+      finished: views, height and width of the programs of finished scenes.
     """
-    counts = Counter(already)
+    counts = Counter(finished)
     counts.update(key_of(item.bucket) for item in planned)
     groups = []
     order = sorted(planned, key=lambda item: (_order(item.bucket), item.scene.name))
@@ -136,10 +135,10 @@ def group(
 
 
 def key_of(bucket: Bucket) -> tuple[int, int, int]:
-    """What scenes must share to go together."""
+    """Views, height and width of a bucket, equal for all scenes of a group."""
     return bucket.views, bucket.height, bucket.width
 
 
 def _order(bucket: Bucket) -> tuple[int, ...]:
-    # Large ones first: if memory does not suffice, that shows soon.
+    # Large buckets first, so that a lack of memory shows early.
     return -bucket.views, -bucket.height, -bucket.width, bucket.chunk or 0

@@ -1,7 +1,7 @@
-"""The work itself: while one group of scenes is computed, the next is read and the last written.
+"""Pipelined batch reconstruction: one group is computed, the next read and the last written.
 
-At most one group is read ahead. Writing costs more than all else where an accelerator computes, and
-mostly outside Python's lock, so scenes are written by several threads.
+At most one group is read ahead. With an accelerator, writing takes the longest, mostly outside
+Python's global lock, so several threads write.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zipmap_jax.batch.journal import Journal, Record
-from zipmap_jax.batch.notes import about, collected
+from zipmap_jax.batch.notes import attribute_warnings, collect_warnings
 from zipmap_jax.batch.plan import (
     BatchOptions,
     Group,
@@ -48,21 +48,21 @@ if TYPE_CHECKING:
     from zipmap_jax.inference.compile import Program
 
 WRITERS = min(8, max(2, (os.cpu_count() or 1) // 2))
-"""Most scenes that are written at a time."""
-Ended = Callable[[Record, int, int], None]
-"""Called as `ended(record, number, total)` when a scene is done or has failed."""
+"""Maximum number of scenes written at the same time."""
+OnRecord = Callable[[Record, int, int], None]
+"""Called as `on_record(record, number, total)` when a scene is done or has failed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LoadedScene:
-    """A scene whose images were read.
+    """A scene with its images.
 
     Attributes:
       planned: the scene.
-      builder: holds the images at their original size.
-      images: the same at network size.
-      pixel_maps: the map from each network image to its original.
-      seconds: that has been spent on it.
+      builder: scene under construction, with the images at their original size.
+      images: network images.
+      pixel_maps: maps from network pixels to original pixels.
+      seconds: time spent on the scene so far.
     """
 
     planned: PlannedScene
@@ -78,37 +78,36 @@ def run_batch(
     journal: Journal,
     options: BatchOptions,
     *,
-    ended: Ended | None = None,
+    on_record: OnRecord | None = None,
     on_program: Callable[[Program], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Record]:
-    """Reconstruct scenes into folders of their own; those that are finished are left as they are.
+    """Reconstruct each scene into its own folder, except for finished ones.
 
-    A scene that cannot be done is recorded and the others go on; one that failed in an earlier run
-    is tried again.
+    A failure is recorded and the other scenes go on; failed scenes of earlier runs are repeated.
 
     Args:
-      model: from `zipmap_jax.load`.
-      scenes: this process's.
-      journal: open; says where to write and what is finished.
-      options: see there.
-      ended: told of each scene.
-      on_program: told of each program.
+      model: model from `zipmap_jax.load`.
+      scenes: scenes of this process.
+      journal: open journal of the output folder.
+      options: options of the batch.
+      on_record: called with each record, its number and the number of scenes.
+      on_program: called with each new program.
       progress: called as `progress("planning", done, total)`.
 
     Returns:
-      The records of the scenes that this call ended.
+      The records written by this call.
 
     Raises:
       OutputError: the disk is full.
     """
-    with collected() as notes:
-        batch = _Batch(model, journal, options, notes, ended, on_program, len(scenes))
+    with collect_warnings() as notes:
+        batch = _Batch(model, journal, options, notes, on_record, on_program, len(scenes))
         return batch.run(batch.groups(scenes, progress))
 
 
 class _Batch:
-    """One call of `run_batch`: what its three threads share."""
+    """State of one call of `run_batch`, shared by its threads."""
 
     def __init__(
         self,
@@ -116,12 +115,12 @@ class _Batch:
         journal: Journal,
         options: BatchOptions,
         notes: dict[str, list[str]],
-        ended: Ended | None,
+        on_record: OnRecord | None,
         on_program: Callable[[Program], None] | None,
         total: int,
     ) -> None:
         self.model, self.journal, self.options = model, journal, options
-        self.notes, self.ended, self.on_program = notes, ended, on_program
+        self.notes, self.on_record, self.on_program = notes, on_record, on_program
         self.total, self.count = total, 0
         self.records: list[Record] = []
         self.programs: set[Bucket] = set()
@@ -135,20 +134,20 @@ class _Batch:
         try:
             ahead = [reader.submit(self._read_group, item) for item in groups[:1]]
             for i, item in enumerate(groups):
-                found = ahead.pop().result()
+                loaded = ahead.pop().result()
                 ahead = [reader.submit(self._read_group, later) for later in groups[i + 1 : i + 2]]
-                writing = _settled(writing, writers)
-                results = self._compute(item, found)
+                writing = _wait(writing, writers)
+                results = self._compute(item, loaded)
                 writing += [writer.submit(self._write, *result) for result in results]
-            _settled(writing, 0)
+            _wait(writing, 0)
         finally:
-            # What is computed is written even if an interrupt comes.
+            # Computed scenes are written even after an interrupt.
             reader.shutdown(cancel_futures=True)
             writer.shutdown()
         return self.records
 
     def _writers(self, groups: Sequence[Group]) -> int:
-        """Scenes to write at a time: each holds its images, as do those being read and computed."""
+        """Number of writers for which the images of all scenes in progress fit into memory."""
         largest = max((host_bytes(p.workload) for item in groups for p in item.members), default=0)
         _, free = free_memory()
         if free is None or not largest:
@@ -156,39 +155,39 @@ class _Batch:
         return max(1, min(WRITERS, free // largest - 2 * self.options.batch_size))
 
     def groups(self, scenes: Sequence[SceneInput], progress: Progress | None) -> list[Group]:
-        """What is left to do; what is finished or cannot be done is recorded."""
-        before = self.journal.read()
-        waiting, already = [], []
+        """Groups of the scenes left to do; finished and impossible scenes are recorded."""
+        records = self.journal.read()
+        waiting, buckets = [], []
         for scene in scenes:
-            record = before.get(scene.name)
+            record = records.get(scene.name)
             try:
                 finished = self.journal.finished(scene.name)
             except UserError as error:
-                self._failed(scene.name, error)
+                self._fail(scene.name, error)
                 continue
             if not finished:
                 waiting.append(scene)
                 continue
             self.count += 1
             if record is None or record.status != "done":
-                # The process was killed between the last two steps.
+                # The process was killed between publishing and recording.
                 views = _views_of(self.journal.out / scene.name)
                 self.journal.write(Record(scene.name, "done", views))
             elif record.bucket:
-                already.append(record.bucket)
+                buckets.append(record.bucket)
         planned = []
         plans = plan_scenes(self.model, waiting, self.options, progress)
         for scene, plan in zip(waiting, plans, strict=True):
             if isinstance(plan, Exception):
-                self._failed(scene.name, plan)
+                self._fail(scene.name, plan)
             else:
                 planned.append(plan)
-        return group(planned, self.options.batch_size, already)
+        return group(planned, self.options.batch_size, buckets)
 
     def _read_group(self, item: Group) -> list[LoadedScene]:
-        """In the reader's thread."""
-        found = [self._read(planned) for planned in item.members]
-        return [read for read in found if read is not None]
+        """Read the scenes of a group, in the reader's thread."""
+        scenes = [self._read(planned) for planned in item.members]
+        return [scene for scene in scenes if scene is not None]
 
     def _read(self, planned: PlannedScene) -> LoadedScene | None:
         began = time.monotonic()
@@ -197,54 +196,54 @@ class _Batch:
         _, free = free_memory()
         store = SceneStore(results_in_memory(free), self.journal.working)
         builder = SceneBuilder(store, model=name)
-        with about(scene.name):
+        with attribute_warnings(scene.name):
             try:
                 sources = sources_of(scene, self.options)
                 images, pixel_maps = read_views(self.model, sources, read, builder)
-            except Exception as error:  # whatever a file can do to a decoder: the others go on
+            except Exception as error:  # decoders can raise anything; the other scenes go on
                 store.close()
-                self._failed(scene.name, error, time.monotonic() - began)
+                self._fail(scene.name, error, time.monotonic() - began)
                 return None
         return LoadedScene(planned, builder, images, pixel_maps, time.monotonic() - began)
 
     def _compute(
-        self, item: Group, found: Sequence[LoadedScene]
+        self, item: Group, scenes: Sequence[LoadedScene]
     ) -> list[tuple[LoadedScene, Prediction, Bucket]]:
-        """Predictions of a group; images that were left out may have changed a scene's shape."""
+        """Predictions of a group; unreadable images may have changed the bucket of a scene."""
         results: list[tuple[LoadedScene, Prediction, Bucket]] = []
         parts: dict[Bucket, list[LoadedScene]] = {}
-        for read in found:
-            parts.setdefault(self._bucket(item, read), []).append(read)
+        for loaded in scenes:
+            parts.setdefault(self._bucket(item, loaded), []).append(loaded)
         for bucket, members in parts.items():
-            began, before = time.monotonic(), self.compiling
+            began, compiling_before = time.monotonic(), self.compiling
             try:
                 predictions = predict_scenes(
                     self.model,
-                    [read.images for read in members],
+                    [loaded.images for loaded in members],
                     bucket,
                     self._advice(members[0].planned, bucket),
                     progress=self._clock,
                     on_program=self._announce,
                 )
-            except Exception as error:  # such as memory that ran out: the others go on
-                for read in members:
-                    read.builder.store.close()
-                    self._failed(read.planned.scene.name, error, read.seconds, bucket)
+            except Exception as error:  # for example out of memory; the other scenes go on
+                for loaded in members:
+                    loaded.builder.store.close()
+                    self._fail(loaded.planned.scene.name, error, loaded.seconds, bucket)
                 continue
-            compiling = self.compiling - before  # not a cost of these scenes
-            spent = (time.monotonic() - began - compiling) / len(members)
-            for read, prediction in zip(members, predictions, strict=True):
-                longer = dataclasses.replace(read, seconds=read.seconds + spent)
-                results.append((longer, prediction, bucket))
+            compiling = self.compiling - compiling_before  # not a cost of these scenes
+            share = (time.monotonic() - began - compiling) / len(members)
+            for loaded, prediction in zip(members, predictions, strict=True):
+                computed = dataclasses.replace(loaded, seconds=loaded.seconds + share)
+                results.append((computed, prediction, bucket))
         return results
 
-    def _bucket(self, item: Group, read: LoadedScene) -> Bucket:
-        height, width = read.images.shape[1:3]
+    def _bucket(self, item: Group, loaded: LoadedScene) -> Bucket:
+        height, width = loaded.images.shape[1:3]
         if (height, width) == (item.bucket.height, item.bucket.width):
-            return item.bucket  # with fewer views than planned as well
+            return item.bucket  # also for fewer views than planned
         scenes = item.bucket.scenes
         return bucket_of(
-            len(read.images),
+            len(loaded.images),
             (height, width),
             chunk=item.bucket.chunk,
             scenes=scenes,
@@ -263,21 +262,21 @@ class _Batch:
             self.since = now
 
     def _announce(self, program: Program) -> None:
-        known = bucket_of_call(self.model.model, program.bucket)
-        if known in self.programs:
+        bucket = bucket_of_call(self.model.model, program.bucket)
+        if bucket in self.programs:
             return
-        self.programs.add(known)
+        self.programs.add(bucket)
         if self.on_program:
             self.on_program(program)
 
-    def _write(self, read: LoadedScene, prediction: Prediction, bucket: Bucket) -> None:
-        """In a writer's thread. A full disk stops the run, other failures only the scene."""
-        name, began = read.planned.scene.name, time.monotonic()
+    def _write(self, loaded: LoadedScene, prediction: Prediction, bucket: Bucket) -> None:
+        """Write a scene, in a writer's thread; only a full disk stops the run."""
+        name, began = loaded.planned.scene.name, time.monotonic()
         folder = self.journal.working / name
-        with about(name):
+        with attribute_warnings(name):
             try:
-                read.builder.add_predictions(prediction, read.pixel_maps)
-                scene = read.builder.scene()
+                loaded.builder.add_predictions(prediction, loaded.pixel_maps)
+                scene = loaded.builder.scene()
                 write_all(scene, folder, conf_threshold=self.options.conf_threshold)
                 self.journal.publish(name)
             except Exception as error:
@@ -285,32 +284,30 @@ class _Batch:
                 if _disk_full(error):
                     raise
                 if not self._done_elsewhere(name):
-                    seconds = read.seconds + time.monotonic() - began
-                    self._failed(name, error, seconds, bucket)
+                    seconds = loaded.seconds + time.monotonic() - began
+                    self._fail(name, error, seconds, bucket)
                 return
             finally:
-                read.builder.store.close()
-        seconds = read.seconds + time.monotonic() - began
-        record = Record(name, "done", len(read.builder), round(seconds, 3), bucket=key_of(bucket))
-        self._end(record)
+                loaded.builder.store.close()
+        seconds = loaded.seconds + time.monotonic() - began
+        views = len(loaded.builder)
+        self._end(Record(name, "done", views, round(seconds, 3), bucket=key_of(bucket)))
 
     def _done_elsewhere(self, name: str) -> bool:
-        """Whether another process was quicker, as when two were given the same scenes."""
+        """Whether another process with the same scenes has finished this one."""
         try:
             return self.journal.finished(name)
         except UserError:
             return False
 
-    def _failed(
+    def _fail(
         self, name: str, error: BaseException, seconds: float = 0.0, bucket: Bucket | None = None
     ) -> None:
         sentence = explain(error)
         if sentence is None:
             if os.environ.get("ZIPMAP_DEBUG") == "1":
                 raise error
-            sentence = (
-                f"{type(error).__name__}: {error} (ZIPMAP_DEBUG=1 stops here and shows where)"
-            )
+            sentence = f"{type(error).__name__}: {error} (ZIPMAP_DEBUG=1 shows the traceback)"
         key = key_of(bucket) if bucket else None
         self._end(Record(name, "failed", None, round(seconds, 3), sentence, bucket=key))
 
@@ -320,13 +317,13 @@ class _Batch:
         with self.lock:
             self.records.append(record)
             self.count += 1
-            if self.ended:
-                self.ended(record, self.count, self.total)
+            if self.on_record:
+                self.on_record(record, self.count, self.total)
 
 
-def _settled(writing: list[Future[None]], most: int) -> list[Future[None]]:
-    """Wait until at most so many are unfinished; raises what one of them raised."""
-    while len(writing) > most:
+def _wait(writing: list[Future[None]], max_pending: int) -> list[Future[None]]:
+    """Wait until at most `max_pending` writes are pending, and raise their errors."""
+    while len(writing) > max_pending:
         writing.pop(0).result()
     return writing
 

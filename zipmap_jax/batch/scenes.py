@@ -1,4 +1,4 @@
-"""What is to be done: the scenes of a folder, and this process's share of them."""
+"""The scenes of a folder, and the share of one process."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class SceneInput:
     """One scene to reconstruct.
 
     Attributes:
-      name: of its output folder.
-      path: a folder of images, or a video.
+      name: name of the output folder.
+      path: folder of images, or video.
     """
 
     name: str
@@ -30,15 +30,15 @@ class SceneInput:
 
 
 def list_scenes(folder: Path, out: Path) -> list[SceneInput]:
-    """Every folder and video in a folder, by name; hidden ones and `out` itself are left out.
+    """Folders and videos in a folder, sorted by name, except for hidden ones and `out`.
 
     Raises:
-      UserError: no such folder, no scene in it, or two scenes of one name.
+      UserError: the folder does not exist, has no scenes, or two scenes of one name.
     """
     folder = folder.expanduser()
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: give a folder of folders of images, or of videos")
-    found: dict[str, SceneInput] = {}
+    scenes: dict[str, SceneInput] = {}
     photos = 0
     for path in sorted(folder.iterdir()):
         is_video = path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
@@ -48,47 +48,48 @@ def list_scenes(folder: Path, out: Path) -> list[SceneInput]:
         if path.resolve() == out.resolve():
             continue
         scene = SceneInput(path.stem if is_video else path.name, path)
-        if scene.name in found:
+        if scene.name in scenes:
             raise UserError(
-                f"{found[scene.name].path} and {path} would both be written to "
+                f"{scenes[scene.name].path} and {path} would both be written to "
                 f"{out / scene.name}: rename one of them"
             )
-        found[scene.name] = scene
-    if not found:
+        scenes[scene.name] = scene
+    if not scenes:
         remedy = "use zipmap run for a single scene" if photos else "check the path"
         raise UserError(f"{folder} holds no folders of images and no videos: {remedy}")
     if photos:
         warnings.warn(
-            f"{photos} images that lie in {folder} itself are left out: a scene is a folder",
+            f"{photos} images directly in {folder} are left out: a scene is a folder",
             stacklevel=2,
         )
-    return list(found.values())
+    return list(scenes.values())
 
 
 def share(scenes: Sequence[SceneInput], process: int, processes: int) -> list[SceneInput]:
-    """Every `processes`-th scene: those of one process."""
+    """The scenes of one process: every `processes`-th one."""
     return list(scenes[process::processes])
 
 
 def which_process(text: str | None, environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
-    """This process's number, from 0, and how many there are.
+    """Index of this process, from 0, and number of processes.
 
     Args:
-      text: "i/n"; None = the variables that training reads too (see `VARIABLES`), else "0/1".
-      environment: where the variables are looked up.
+      text: "i/n"; None = the variables `VARIABLES`, which training also reads, else "0/1".
+      environment: environment variables.
 
     Raises:
-      UserError: not two such numbers.
+      UserError: the text is no such pair of numbers.
     """
-    given = "--process"
+    source = "--process"
     if text is None:
         values = [environment.get(name, "") for name in VARIABLES]
         if not any(values):
             return 0, 1
-        text, given = "/".join(values), " and ".join(VARIABLES)
+        text, source = "/".join(values), " and ".join(VARIABLES)
     match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
     if not match or int(match[1]) >= int(match[2]):
         raise UserError(
-            f"{given} must give a number from 0 and how many there are, like 0/4 to 3/4, got {text}"
+            f"{source} must be an index from 0 and a number of processes, like 0/4, got {text}: "
+            "correct it"
         )
     return int(match[1]), int(match[2])

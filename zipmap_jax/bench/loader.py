@@ -1,4 +1,4 @@
-"""How fast a loader is, and whether the device would wait for it."""
+"""Speed of a data loader, and the idle time of a device that it feeds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class LoaderSpeed:
-    """Images read in a time.
+    """Speed of a data loader.
 
     Attributes:
-      images: views of all batches.
-      seconds: time that every batch kept its reader waiting.
-      workers: processes that read; the main process counts if there are none.
+      images: number of views in all batches.
+      seconds: waiting time for each batch.
+      workers: number of reading processes, at least 1.
     """
 
     images: int
@@ -44,13 +44,13 @@ class LoaderSpeed:
         """Mean time between two batches."""
         return sum(self.seconds) / len(self.seconds)
 
-    def waiting(self, wanted: float) -> float:
-        """Share of its time that a device of `wanted` images per second would stand idle."""
-        return max(0.0, 1.0 - self.images_per_second / wanted)
+    def idle_share(self, device_rate: float) -> float:
+        """Share of time that a device of `device_rate` images per second would wait."""
+        return max(0.0, 1.0 - self.images_per_second / device_rate)
 
-    def workers_for(self, wanted: float) -> int:
-        """Workers that feed such a device, if each adds as much as those measured."""
-        return math.ceil(wanted / self.per_worker)
+    def workers_for(self, device_rate: float) -> int:
+        """Workers needed for `device_rate` images per second, assuming linear scaling."""
+        return math.ceil(device_rate / self.per_worker)
 
 
 def measure(
@@ -60,39 +60,38 @@ def measure(
     workers: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> LoaderSpeed:
-    """Take batches as fast as they come.
+    """Time the reading of batches.
 
     Args:
-      batches: of a loader.
-      count: batches whose time counts; several times the number of workers, which deliver in turn.
-      warm_up: batches before the clock starts: those that were read ahead while processes started
-        and programs compiled.
-      workers: processes that read.
-      clock: seconds.
+      batches: batches of a loader.
+      count: number of timed batches; several times the number of workers, which take turns.
+      warm_up: number of batches before the clock starts, such as those read ahead during startup.
+      workers: number of reading processes.
+      clock: function that returns seconds.
 
     Raises:
-      UserError: there are not enough batches.
+      UserError: the loader has fewer batches.
     """
     for _ in itertools.islice(batches, warm_up):
         pass
     images, seconds = 0, []
-    before = clock()
+    last = clock()
     for batch in itertools.islice(batches, count):
         now = clock()
         scenes, views = batch["images"].shape[:2]
         images += scenes * views
-        seconds.append(now - before)
-        before = now
+        seconds.append(now - last)
+        last = now
     if len(seconds) < count:
         raise UserError(
-            f"measuring {count} batches after {warm_up} needs as many, there were "
-            f"{len(seconds)} left: ask for fewer"
+            f"after {warm_up} batches the loader has only {len(seconds)} of the {count} batches "
+            "to measure: ask for fewer"
         )
     return LoaderSpeed(images, tuple(seconds), max(workers, 1))
 
 
-def as_dict(speed: LoaderSpeed, wanted: float | None = None) -> dict[str, Any]:
-    """Numbers of a measurement by name; with the device's `wanted` images per second, a verdict."""
+def as_dict(speed: LoaderSpeed, device_rate: float | None = None) -> dict[str, Any]:
+    """The measurement by name, compared with a device's images per second if given."""
     out: dict[str, Any] = {
         "images_per_second": speed.images_per_second,
         "images_per_second_and_worker": speed.per_worker,
@@ -102,11 +101,11 @@ def as_dict(speed: LoaderSpeed, wanted: float | None = None) -> dict[str, Any]:
         "seconds_per_batch": speed.batch_seconds,
         "slowest_batch_seconds": max(speed.seconds),
     }
-    if wanted is not None:
+    if device_rate is not None:
         out |= {
-            "device_images_per_second": wanted,
-            "starves": speed.images_per_second < wanted,
-            "idle_share": speed.waiting(wanted),
-            "workers_needed": speed.workers_for(wanted),
+            "device_images_per_second": device_rate,
+            "starves": speed.images_per_second < device_rate,
+            "idle_share": speed.idle_share(device_rate),
+            "workers_needed": speed.workers_for(device_rate),
         }
     return out

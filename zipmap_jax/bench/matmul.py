@@ -1,4 +1,4 @@
-"""What the device reaches in a plain matrix product: the roof that a model is held against."""
+"""Peak rate of matrix products on the device, the reference for a model's rate."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _CHAIN = 4
 
 @dataclasses.dataclass(frozen=True)
 class MatmulPeak:
-    """The fastest of several runs of a chain of square products of random matrices.
+    """The fastest run of a chain of products of square random matrices.
 
     Attributes:
-      flops: per second.
-      side: rows and columns.
-      dtype: of the operands.
-      precision: of `jax.lax`.
+      flops: floating-point operations per second.
+      side: number of rows and of columns.
+      dtype: dtype of the operands.
+      precision: `jax.lax` precision of the products.
     """
 
     flops: float
@@ -33,14 +33,14 @@ class MatmulPeak:
 
 
 def matmul_peak(dtype: Any, precision: str, side: int | None = None) -> MatmulPeak:
-    """Measure it on the default device, with random numbers: zeros draw less power and run faster.
+    """Measure the rate on the default device; zeros instead of random numbers would run faster.
 
     Args:
-      dtype, precision: as of the model's products.
-      side: of the matrices; None = 8192, or 1024 on the CPU.
+      dtype, precision: dtype and precision of the model's products.
+      side: side of the matrices; None = 8192, or 1024 on the CPU.
     """
     side = side or (_CPU_SIDE if jax.default_backend() == "cpu" else _ACCELERATOR_SIDE)
-    # Entries of variance 1 / side keep the size of what is multiplied.
+    # Entries of variance 1 / side keep the magnitude of the product.
     keys = jax.random.split(jax.random.key(0))
     a, b = (jax.random.normal(key, (side, side)).astype(dtype) for key in keys)
     b = b * jnp.asarray(side**-0.5, dtype)

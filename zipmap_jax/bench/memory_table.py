@@ -1,4 +1,4 @@
-"""Memory of a reconstruction against the number of views, as compilers plan it."""
+"""Memory of a reconstruction against the number of views, as planned by the compiler."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Target = Literal["here", "h200"]
 
 @dataclasses.dataclass(frozen=True)
 class MemoryConfig:
-    """What to compile: see `Task`; `target` is this machine's device or an H200."""
+    """Reconstructions to compile, see `Task`, for this machine's device or for an H200."""
 
     preset: str = "large"
     views: tuple[int, ...] = (1, 25, 100, 750)
@@ -46,15 +46,15 @@ class MemoryConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MemoryRow:
-    """One compiled reconstruction.
+    """Memory of one compiled reconstruction.
 
     Attributes:
-      views, chunk: of the call.
-      program: bytes at the peak, of the largest of its programs; None if they did not compile,
-        `missing` says why.
-      planned: bytes that `zipmap_jax.inference.memory` expects before anything is compiled.
-      compile_seconds: what compilation took.
-      phases: bytes while each of its programs runs.
+      views, chunk: number of views, and views per chunk.
+      program: bytes of the largest program; None if compilation failed.
+      planned: bytes estimated by `zipmap_jax.inference.memory`.
+      compile_seconds: compilation time.
+      missing: reason why compilation failed.
+      phases: bytes on the device while each program runs.
     """
 
     views: int
@@ -68,7 +68,7 @@ class MemoryRow:
 
 @dataclasses.dataclass(frozen=True)
 class MemoryResult:
-    """Rows so far, and what they were compiled for; for an H200 also the kernels of a layer."""
+    """Rows so far and their target; for an H200 also the kernels of a layer."""
 
     config: MemoryConfig
     target: dict[str, Any]
@@ -78,14 +78,14 @@ class MemoryResult:
     kernels: CompiledKernels | None = None
 
     def bytes_per_view(self) -> float | None:
-        """Slope of the bytes against the views of all rows of several chunks."""
+        """Slope of bytes against views over the rows with several chunks."""
         rows = [row for row in self.rows if row.program and row.chunk and row.views > row.chunk]
         totals = [float(row.program.total) for row in rows if row.program]
         line = fit_line([row.views for row in rows], totals)
         return line.slope if line else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """All values, for JSON."""
         return {
             "config": dataclasses.asdict(self.config),
             "target": self.target,
@@ -100,14 +100,14 @@ class MemoryResult:
 def memory_table(
     config: MemoryConfig, on_result: Callable[[MemoryResult], None] = lambda result: None
 ) -> MemoryResult:
-    """Compile the programs of each number of views, run none of them.
+    """Compile the programs for each number of views without running them.
 
     Args:
-      config: what to compile.
-      on_result: called after every row with all that is known so far.
+      config: reconstructions to compile.
+      on_result: called with the result so far after every row.
 
     Raises:
-      UserError: the configuration makes no sense, or the compiler of the target is missing.
+      UserError: the configuration is invalid, or the compiler of the target is missing.
     """
     tasks = _tasks(config, POLICIES[config.dtype])
     sharding = h200.h200_sharding() if config.target == "h200" else None
@@ -127,7 +127,7 @@ def memory_table(
 
 
 def _with_kernels(result: MemoryResult, shape: tuple[int, int, int]) -> MemoryResult:
-    """Add registers and spills of the kernels, or a note why they are unknown."""
+    """Add registers and spills of the kernels, or a note with the reason why they are unknown."""
     try:
         return dataclasses.replace(result, kernels=compiled_kernels(*shape))
     except RuntimeError as error:
@@ -147,7 +147,7 @@ def _tasks(config: MemoryConfig, policy: Policy) -> list[Task]:
         mixer=config.mixer,
     )
     if config.streaming and config.heads == ("camera",):
-        raise UserError("a stream is one program, of cameras and depth: leave out --heads camera")
+        raise UserError("a stream is one program of cameras and depth: leave out --heads camera")
 
     def chunk(views: int) -> int | None:
         if config.streaming and config.chunk is None:
@@ -161,29 +161,28 @@ def _tasks(config: MemoryConfig, policy: Policy) -> list[Task]:
 
 
 def _attention(policy: Policy, target: Target) -> tuple[Policy, tuple[str, ...]]:
-    """What "auto" means on the target, which cannot be tried, and what to say of it."""
+    """The policy with the attention that "auto" selects on the target, and notes about it."""
     if target == "here":
         return policy, ()
     if policy.compute != jax.numpy.bfloat16:
         return dataclasses.replace(policy, attention="xla"), ()
     if h200.has_cudnn():
         return dataclasses.replace(policy, attention="cudnn"), ()
-    note = "cuDNN is not installed here: attention is XLA's, which needs more memory."
+    note = "cuDNN is not installed: attention is XLA's, which needs more memory."
     return dataclasses.replace(policy, attention="xla"), (note,)
 
 
 def _target(target: Target) -> dict[str, Any]:
-    device = "NVIDIA H200, compiled for and not run" if target == "h200" else _here()
-    return {"device": device, "jax": jax.__version__, "date": time.strftime("%Y-%m-%d")}
-
-
-def _here() -> str:
-    device = jax.devices()[0]
-    return f"{device.device_kind} ({device.platform})"
+    if target == "h200":
+        name = "NVIDIA H200, compiled for and not run"
+    else:
+        device = jax.devices()[0]
+        name = f"{device.device_kind} ({device.platform})"
+    return {"device": name, "jax": jax.__version__, "date": time.strftime("%Y-%m-%d")}
 
 
 def _row(task: Task, compiled: Task, sharding: Any) -> MemoryRow:
-    """Shapes and the plan do not ask for cuDNN; the program does."""
+    """Compile one reconstruction; only `compiled`, unlike `task`, may need cuDNN."""
     params, start = task.shapes[0], time.perf_counter()
     sizes, platform = [task.size] * task.views, "cuda" if sharding else None
     workload = workload_of(task.model, params, sizes, task.size, task.chunk, platform)
@@ -205,38 +204,40 @@ def _phases(task: Task, params: Any, sharding: Any) -> dict[str, ProgramMemory]:
     bucket, points = Bucket(task.padded, *task.size, chunk=task.chunk), "points" in task.heads
     if task.kind == "streaming":
         call = bucket_of_call(task.model, bucket)
-        memory, images = _of_call(task.model, call, points, sharding)
-        return {"stream": _beside_another(memory, images) if call.views < bucket.views else memory}
+        stream, images = _stream_memory(task.model, call, points, sharding)
+        return {"stream": _with_transfers(stream, images) if call.views < bucket.views else stream}
     phases = phases_of(task.model, params, bucket, points=points)
     if task.heads == ("camera",):
         del phases["decode"]
-    found = {name: _while_it_runs(phase, params, sharding) for name, phase in phases.items()}
+    memory = {name: _with_all_weights(phase, params, sharding) for name, phase in phases.items()}
     if bucket.chunks > 1:
         images = tree_bytes(phases["encode"].arguments[1])
-        found["encode"] = _beside_another(found["encode"], images, outputs=1)
-        if "decode" in found:
-            found["decode"] = _beside_another(found["decode"], 0)
-    return found
+        memory["encode"] = _with_transfers(memory["encode"], images, outputs=1)
+        if "decode" in memory:
+            memory["decode"] = _with_transfers(memory["decode"], 0)
+    return memory
 
 
 @functools.lru_cache(maxsize=1)
-def _of_call(model: Model, call: Bucket, points: bool, sharding: Any) -> tuple[ProgramMemory, int]:
-    """Of a call of a stream, and bytes of its images; the same for all streams that are longer."""
+def _stream_memory(
+    model: Model, call: Bucket, points: bool, sharding: Any
+) -> tuple[ProgramMemory, int]:
+    """Memory of one call of a stream, of any length, and bytes of the call's images."""
     params = in_stored_formats(jax.eval_shape(model.init, jax.random.key(0)), model)
     outputs = (*OUTPUTS, "local_points") if points else OUTPUTS
     phase = stream_phase(model, params, call, outputs=outputs)
-    return _while_it_runs(phase, params, sharding), tree_bytes(phase.arguments[1].images)
+    return _with_all_weights(phase, params, sharding), tree_bytes(phase.arguments[1].images)
 
 
-def _while_it_runs(phase: Phase, params: Any, sharding: Any) -> ProgramMemory:
-    """All weights lie there, also those that the program does not take."""
+def _with_all_weights(phase: Phase, params: Any, sharding: Any) -> ProgramMemory:
+    """Memory while a program runs, including weights that are not its arguments."""
     shapes = (params, *phase.arguments)
     memory = program_memory(h200.compile_for(sharding, phase.jitted, shapes))
     return _summed(tree_bytes(shapes), memory.outputs, memory.temporaries)
 
 
-def _beside_another(memory: ProgramMemory, images: int, outputs: int = 2) -> ProgramMemory:
-    """While images of the next chunk are coming, or predictions of the last one are going."""
+def _with_transfers(memory: ProgramMemory, images: int, outputs: int = 2) -> ProgramMemory:
+    """Memory with the images of the next chunk and the predictions of the last one."""
     return _summed(memory.arguments + images, outputs * memory.outputs, memory.temporaries)
 
 
@@ -245,7 +246,7 @@ def _summed(arguments: int, outputs: int, temporaries: int) -> ProgramMemory:
 
 
 def markdown(result: MemoryResult) -> str:
-    """The table, ready to be committed."""
+    """The table as a document."""
     config, (height, width) = result.config, result.config.size
     rows = sorted(result.rows, key=lambda row: row.views)
     digits = 2 if max((row.planned for row in rows), default=0) >= 1e9 else 4

@@ -1,4 +1,4 @@
-"""Seconds against views on logarithmic axes, drawn by matplotlib."""
+"""Plot of seconds against views on logarithmic axes, by matplotlib."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from zipmap_jax.bench.published import published
 from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from zipmap_jax.bench.series import Result
+    from zipmap_jax.bench.series import RuntimeResult
 
 
-def plot(result: Result) -> str:
-    """SVG of all series with two points, and of the published curves, dashed.
+def plot(result: RuntimeResult) -> str:
+    """SVG of all series with at least two points, and of the published curves, dashed.
 
     Raises:
       UserError: matplotlib is not installed.
@@ -22,7 +22,7 @@ def plot(result: Result) -> str:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UserError('the picture needs matplotlib: pip install "zipmap-jax[plot]"') from error
+        raise UserError('the plot needs matplotlib: pip install "zipmap-jax[plot]"') from error
 
     config = result.config
     figure = Figure(figsize=(8, 5), layout="constrained")

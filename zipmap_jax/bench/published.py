@@ -1,9 +1,9 @@
-"""Published seconds of a forward call, to be read beside ours and not as if they were ours.
+"""Published seconds of a forward call, on other hardware than ours.
 
 One H100 SXM5 (80 GB), PyTorch 2.7.1, bf16 autocast (CUT3R and TTT3R: fp32), batch 1, images of
-zeros; 392x518 pixels (CUT3R and TTT3R: 384x512). ZipMap ran with its camera and depth heads only.
+zeros; 392x518 pixels (CUT3R and TTT3R: 384x512). ZipMap with its camera and depth heads only.
 
-Source: ZipMap paper, Table 7; views 100, 300 and 400 are read off its figure.
+Source: ZipMap paper, Table 7; 100, 300 and 400 views are read from its figure.
 """
 
 from __future__ import annotations
@@ -31,5 +31,5 @@ SECONDS: Mapping[str, Mapping[int, float]] = {
 
 
 def published(preset: str, size: tuple[int, int]) -> Mapping[str, Mapping[int, float]]:
-    """Seconds by method and number of views; empty for another size of model or image."""
+    """Seconds by method and number of views; empty for other models or image sizes."""
     return SECONDS if (preset, size) == (PRESET, SIZE) else {}

@@ -1,8 +1,7 @@
-"""Seconds and memory of a reconstruction as users run it, from host images to host predictions.
+"""Seconds and memory of whole reconstructions, from host images to host predictions.
 
-Three programs follow each other (`zipmap_jax.inference.offline_program`), with the chunk and the
-padding that `reconstruct` would choose. `zipmap_jax.bench.runtime` times another thing: one program
-over images that lie on the device already.
+The programs (`zipmap_jax.inference.offline_program`), the chunk and the padding are those of
+`reconstruct`. `zipmap_jax.bench.runtime` times one program over images on the device instead.
 """
 
 from __future__ import annotations
@@ -33,27 +32,26 @@ from zipmap_jax.structs import Views
 
 VIEWS = (25, 750, 1500, 5000)
 _CALLS = 2
-_DIFFERENT = 8
-"""Images; the others repeat them."""
+_DISTINCT_IMAGES = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Reconstruction:
-    """One number of views; everything after `missing` is None where it was not measured.
+    """Measurement for one number of views; fields after `missing` are None if not measured.
 
     Attributes:
-      views: of the scene.
-      program_views: of the program, which is filled up to these.
-      chunk: views worked on at a time; None = all.
-      planned_bytes: on the device, of the program, as `device_bytes` expects.
-      fits: whether that and what the host needs is free, by the same estimate.
-      missing: why there is no measurement; empty when there is one.
-      compile_seconds: to trace and compile the three programs.
-      first_seconds: of the first call.
-      seconds: median of the calls after it; None if there was no time for one.
-      calls: how many these were.
-      peak_bytes: high-water mark of the device's allocator; None where an earlier, larger call of
-        the process had set it already, and on the CPU.
+      views: number of views of the scene.
+      program_views: number of views of the program, including padding.
+      chunk: views per chunk; None = all.
+      planned_bytes: estimated bytes on the device.
+      fits: whether the estimates for device and host fit into free memory.
+      missing: reason why the measurement is missing; empty if it exists.
+      compile_seconds: time to trace and compile the programs.
+      first_seconds: time of the first call.
+      seconds: median time of the later calls; None if there was no time for one.
+      calls: number of later calls.
+      peak_bytes: peak of the device's allocator; None on the CPU, and where a larger earlier call
+        of the process set the peak.
     """
 
     views: int
@@ -69,34 +67,27 @@ class Reconstruction:
     peak_bytes: int | None = None
 
 
-def numbers_of_views(asked: Sequence[int]) -> tuple[int, ...]:
-    """Those of `VIEWS` that are asked for; of a rehearsal, which has none of them, the first four.
-
-    Args:
-      asked: numbers of views in any order.
-
-    Returns:
-      At most four of them, rising.
-    """
-    return tuple(v for v in VIEWS if v in asked) or tuple(sorted(set(asked))[:4])
+def numbers_of_views(requested: Sequence[int]) -> tuple[int, ...]:
+    """The requested numbers of `VIEWS` or, if there are none, the four smallest requested ones."""
+    return tuple(v for v in VIEWS if v in requested) or tuple(sorted(set(requested))[:4])
 
 
 def reconstructions(
     model: Model, size: tuple[int, int], views: Sequence[int], left: Callable[[], float]
 ) -> Iterator[Reconstruction]:
-    """Measure reconstructions of random images by random weights.
+    """Measure reconstructions of random images with random weights.
 
-    Where one does not fit, larger ones are not tried. The first is tried whatever it may take;
-    another only if there is time to compile and call it once.
+    After a reconstruction that does not fit, larger ones are skipped. All but the first are also
+    skipped if the time left does not suffice to compile and call them once.
 
     Args:
-      model: without a window.
+      model: model without windows.
       size: (height, width) of the network images.
-      views: numbers of views, rising: the mark of the allocator never falls.
-      left: seconds left.
+      views: numbers of views, ascending, as the peak of the allocator never falls.
+      left: function that returns the seconds left.
     """
     params = random_params(model) if views else None
-    before, too_many = None, 0
+    last, too_many = None, 0
     for count in views:
         bucket, estimate = _plan(model, params, count, size)
         row = Reconstruction(
@@ -105,13 +96,13 @@ def reconstructions(
         if too_many:
             reason = f"does not fit: {too_many} views do not"
         elif estimate.hopeless:
-            # Here a lack of memory would end the process without a word.
+            # Without this check, a lack of memory would kill the process.
             reason, too_many = f"does not fit: {estimate.text.split(';')[0]}", count
-        elif _seconds_needed(row, before) >= left():
+        elif _seconds_needed(row, last) >= left():
             reason = OUT_OF_TIME
         else:
             try:
-                before = row = _measured(row, model, params, bucket, left)
+                last = row = _measured(row, model, params, bucket, left)
                 reason = ""
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
@@ -123,7 +114,7 @@ def reconstructions(
 def _plan(
     model: Model, params: Any, views: int, size: tuple[int, int]
 ) -> tuple[Bucket, MemoryEstimate]:
-    """The program that `reconstruct` chooses, and what it expects of it."""
+    """The bucket that `reconstruct` chooses, and its memory estimate."""
     free = free_before_loading(free_memory(), params)
     work = workload_of(model, params, [size] * views, size)
     work = dataclasses.replace(work, chunk=chunk_for(work, 1, free))
@@ -132,17 +123,17 @@ def _plan(
     return bucket, filled if filled.fits else estimate_memory(work, *free)
 
 
-def _seconds_needed(row: Reconstruction, before: Reconstruction | None) -> float:
-    """To compile as long as before, and for one call."""
-    if before is None or before.compile_seconds is None or before.first_seconds is None:
+def _seconds_needed(row: Reconstruction, last: Reconstruction | None) -> float:
+    """Estimated seconds to compile and call once, from the last measurement."""
+    if last is None or last.compile_seconds is None or last.first_seconds is None:
         return 0.0
-    return before.compile_seconds + before.first_seconds * row.program_views / before.program_views
+    return last.compile_seconds + last.first_seconds * row.program_views / last.program_views
 
 
 def _measured(
     row: Reconstruction, model: Model, params: Any, bucket: Bucket, left: Callable[[], float]
 ) -> Reconstruction:
-    mark = allocator_peak()
+    earlier_peak = allocator_peak()
     program = compiled_update(model, params, bucket)
     views = random_views(bucket, row.views)
     seconds = [_call(program, params, views)]
@@ -156,7 +147,7 @@ def _measured(
         first_seconds=first,
         seconds=statistics.median(later) if later else None,
         calls=len(later),
-        peak_bytes=None if peak == mark else peak,
+        peak_bytes=None if peak == earlier_peak else peak,
     )
 
 
@@ -168,10 +159,11 @@ def _call(program: Program, params: Any, views: Views) -> float:
 
 
 def random_views(bucket: Bucket, views: int) -> Views:
-    """A few random images again and again on the host, then black ones that fill the bucket."""
+    """A few random images, repeated, on the host; padded with black images to the bucket."""
     shape = (bucket.height, bucket.width, 3)
-    few = np.random.default_rng(0).integers(0, 256, (min(views, _DIFFERENT), *shape), np.uint8)
+    size = (min(views, _DISTINCT_IMAGES), *shape)
+    distinct = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     images = np.zeros((1, bucket.views, *shape), np.uint8)
     for i in range(views):
-        images[0, i] = few[i % len(few)]
+        images[0, i] = distinct[i % len(distinct)]
     return Views(images, np.arange(bucket.views)[None] < views)  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""A measurement as files: JSON for programs, Markdown and a picture for readers."""
+"""Files of a runtime measurement: JSON, Markdown and a plot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zipmap_jax.bench.runtime import RuntimeRow
-    from zipmap_jax.bench.series import Result
+    from zipmap_jax.bench.series import RuntimeResult
 
 _COLUMNS = (
     "views",
@@ -31,8 +31,8 @@ _COLUMNS = (
 )
 
 
-def write_result(result: Result, folder: Path, name: str = "runtime") -> None:
-    """Write `name`.json and .md, and .svg where matplotlib is installed, replacing earlier ones."""
+def write_result(result: RuntimeResult, folder: Path, name: str = "runtime") -> None:
+    """Write or replace `name`.json and .md, and .svg if matplotlib is installed."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{name}.json", result.as_dict())
     write_text(folder / f"{name}.md", markdown(result))
@@ -42,8 +42,8 @@ def write_result(result: Result, folder: Path, name: str = "runtime") -> None:
         warnings.warn(f"{name}.svg is not written: {error}", stacklevel=2)
 
 
-def markdown(result: Result) -> str:
-    """Tables, fits and the published seconds, ready to be committed."""
+def markdown(result: RuntimeResult) -> str:
+    """Tables, fits and the published seconds as a document."""
     config = result.config
     height, width = config.size
     lines = [
@@ -65,12 +65,12 @@ def markdown(result: Result) -> str:
                 "",
                 f"seconds = {line.intercept:.4g} + {line.slope:.4g} views, R² {line.r2:.4f}",
             ]
-        if grown := result.growth(name):
+        if growth := result.growth(name):
             lines += [
                 "",
-                f"From {grown.few} to {grown.many} views the compiled program grows by "
-                f"{grown.program / 1e6:.3f} MB a view, the memory plan by "
-                f"{grown.planned / 1e6:.3f} MB.",
+                f"From {growth.few} to {growth.many} views the compiled program grows by "
+                f"{growth.program / 1e6:.3f} MB a view, the memory plan by "
+                f"{growth.planned / 1e6:.3f} MB.",
             ]
     if ratios := result.ratios("attention", "fast_weights"):
         text = ", ".join(f"{ratio:.2f} at {views} views" for views, ratio in ratios.items())
@@ -79,7 +79,7 @@ def markdown(result: Result) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(name: str, result: Result) -> list[str]:
+def _table(name: str, result: RuntimeResult) -> list[str]:
     header = f"| {' | '.join(_COLUMNS)} |"
     rows = sorted((r for r in result.rows if r.series == name), key=lambda row: row.views)
     return [header, "|" + "---|" * len(_COLUMNS), *map(_line, rows)]
@@ -110,10 +110,10 @@ def _number(value: float | None, form: str, factor: float = 1.0) -> str:
     return "" if value is None else form.format(value * factor)
 
 
-def _published(result: Result) -> list[str]:
-    """Published seconds where we have measured ours, at the published size only."""
+def _published(result: RuntimeResult) -> list[str]:
+    """Lines with the published seconds; empty for other models or image sizes."""
     table = published(result.config.preset, result.config.size)
-    ours = {row.views: row.seconds for row in result.measured("fast_weights")}
+    measured = {row.views: row.seconds for row in result.measured("fast_weights")}
     views = sorted({v for seconds in table.values() for v in seconds})
     if not table:
         return []
@@ -124,7 +124,7 @@ def _published(result: Result) -> list[str]:
         f"| method | {' | '.join(map(str, views))} |",
         "|" + "---|" * (len(views) + 1),
     ]
-    for method, seconds in {"this run": ours, **table}.items():
+    for method, seconds in {"this run": measured, **table}.items():
         cells = (f"{seconds[v]:.4g}" if seconds.get(v) else "" for v in views)
         lines.append(f"| {method} | {' | '.join(cells)} |")
     return lines

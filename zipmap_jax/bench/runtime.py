@@ -1,9 +1,8 @@
 """Seconds, memory and arithmetic of a forward call against the number of views.
 
-The protocol is that of the published table (batch 1, all heads that are on, images on the device
-already, nothing after the call), with three differences: images and weights are random instead of
-zero, which a GPU computes faster than it should; the median is reported with its spread; the time
-to compile stands apart.
+The protocol is that of the published table (batch 1, all active heads, images on the device,
+nothing after the call), with three differences: images and weights are random, as GPUs compute
+faster on zeros; the median is reported with its range; compilation time is separate.
 """
 
 from __future__ import annotations
@@ -35,22 +34,22 @@ OUT_OF_TIME = "not measured: no time left"
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeRow:
-    """One measured call; everything after `missing` is None where it was not measured.
+    """Measurement of one call; fields after `missing` are None if not measured.
 
     Attributes:
-      series: what was measured, such as "fast_weights", "attention", "streaming", "torch".
-      views: of the call.
-      chunk: views worked on at a time.
-      missing: why there is no measurement, such as "does not fit"; empty when there is one.
-      seconds, fastest, slowest, repeats: median and range of how many calls.
-      compile_seconds: to lower and compile.
-      peak_bytes: high-water mark of the device's allocator; None where an earlier, larger call
-        of the process had set it already, and on the CPU.
+      series: kind of call, such as "fast_weights", "attention", "streaming", "torch".
+      views: number of views of the call.
+      chunk: views per chunk.
+      missing: reason why the measurement is missing, such as "does not fit"; empty if it exists.
+      seconds, fastest, slowest, repeats: median, range and number of calls.
+      compile_seconds: time to trace, lower and compile.
+      peak_bytes: peak of the device's allocator; None on the CPU, and where a larger earlier call
+        of the process set the peak.
       program: bytes planned by the compiler.
-      planned_bytes: expected before anything is compiled, of an offline call.
-      tflop: arithmetic of the call, in 1e12 operations.
-      tflops: per second.
-      share_of_peak: of the matrix product's rate in the same run.
+      planned_bytes: bytes estimated before compilation, for offline calls.
+      tflop: operations of the call, in 1e12.
+      tflops: operations per second, in 1e12.
+      share_of_peak: rate relative to that of a matrix product in the same run.
     """
 
     series: str
@@ -72,12 +71,12 @@ class RuntimeRow:
 
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """How much time a measurement may take.
+    """Time limits of a measurement.
 
     Attributes:
-      repeats, warm_up: calls.
-      row_seconds: after which no further call of a row starts.
-      left: seconds left for everything; rows that would take longer are not started.
+      repeats, warm_up: number of timed calls, and of calls before them.
+      row_seconds: seconds after which no further call of a row starts.
+      left: function that returns the seconds left; rows that would take longer are skipped.
     """
 
     repeats: int = 10
@@ -87,7 +86,7 @@ class Effort:
 
 
 def even_chunk(views: int, largest: int = 16) -> int | None:
-    """Views at a time such that all chunks are alike and none exceeds `largest`; None = all."""
+    """Views per chunk for even chunks of at most `largest` views; None = all."""
     chunks = math.ceil(views / largest)
     return None if chunks == 1 else math.ceil(views / chunks)
 
@@ -95,21 +94,19 @@ def even_chunk(views: int, largest: int = 16) -> int | None:
 def measure(
     series: str, tasks: list[Task], peak: MatmulPeak | None = None, effort: Effort | None = None
 ) -> Iterator[RuntimeRow]:
-    """Measure calls of one model, in the order given.
-
-    Where one does not fit, larger ones are not tried.
+    """Measure calls of one model in order; after a call that does not fit, larger ones are skipped.
 
     Args:
       series: name of the rows.
-      tasks: alike but for views and chunk.
-      peak: what the arithmetic is held against.
-      effort: repeats and time.
+      tasks: calls that differ in views and chunk only.
+      peak: matrix product to compare the rate with.
+      effort: time limits.
     """
     effort = effort or Effort()
-    params, before, too_many = None, None, math.inf
+    params, last, too_many = None, None, math.inf
     for task in tasks:
         row = RuntimeRow(series, task.views, task.chunk)
-        reason = _no_time(task, before, effort)
+        reason = _no_time(task, last, effort)
         if not reason and task.views >= too_many:
             reason = f"does not fit: {too_many} views do not"
         if not reason and (reason := _no_memory(task)):
@@ -117,7 +114,7 @@ def measure(
         if not reason:
             try:
                 params = random_params(task.model) if params is None else params
-                before = row = _measured(row, task, params, peak, effort)
+                last = row = _measured(row, task, params, peak, effort)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -129,7 +126,7 @@ def measure(
 def _measured(
     row: RuntimeRow, task: Task, params: Any, peak: MatmulPeak | None, effort: Effort
 ) -> RuntimeRow:
-    mark = allocator_peak()
+    earlier_peak = allocator_peak()
     start = time.perf_counter()
     compiled = task.trace().lower().compile()
     compile_seconds = time.perf_counter() - start
@@ -141,7 +138,7 @@ def _measured(
     return dataclasses.replace(
         row,
         compile_seconds=compile_seconds,
-        peak_bytes=None if peak_bytes == mark else peak_bytes,
+        peak_bytes=None if peak_bytes == earlier_peak else peak_bytes,
         program=program_memory(compiled),
         planned_bytes=planned_bytes(task) if task.kind == "offline" else None,
     )
@@ -150,7 +147,7 @@ def _measured(
 def with_timing(
     row: RuntimeRow, timing: Timing, flops: float | None = None, peak: MatmulPeak | None = None
 ) -> RuntimeRow:
-    """The row with its seconds and, where the operations are known, their rate."""
+    """The row with its seconds and, if `flops` is given, its rate."""
     row = dataclasses.replace(
         row,
         seconds=timing.median,
@@ -166,39 +163,37 @@ def with_timing(
 
 
 def _call(task: Task, compiled: Any, params: Any) -> Callable[[], Any]:
-    """One forward; a streaming model goes on from the state it has reached."""
+    """One forward call; a streaming model continues from its last state."""
     inputs = random_inputs(task)
     if task.kind == "offline":
         return lambda: compiled(params, inputs)
     state = jax.jit(task.model.init_state)(params)
     if task.kind == "query":
         return lambda: compiled(params, state, inputs)
-    held = [state]
+    current = [state]
 
     def step() -> Any:
-        held[0], outputs = compiled(params, held[0], inputs)
-        return held[0], outputs
+        current[0], outputs = compiled(params, current[0], inputs)
+        return current[0], outputs
 
     return step
 
 
 def allocator_peak() -> int | None:
-    """Most bytes the default device has held since the process began; None on the CPU."""
+    """Peak bytes on the default device since the process started; None on the CPU."""
     stats = jax.devices()[0].memory_stats() if jax.default_backend() != "cpu" else None
     return int(stats["peak_bytes_in_use"]) if stats and "peak_bytes_in_use" in stats else None
 
 
 def planned_bytes(task: Task) -> int:
-    """Bytes on the device that an offline call is expected to take."""
+    """Estimated bytes on the device for an offline call."""
     return device_bytes(_workload(task))
 
 
 def _no_memory(task: Task) -> str:
-    """Where a lack of memory would end the process without a word, the estimate decides."""
+    """Reason if the estimate rules out a call that would get the process killed, else empty."""
     estimate = estimate_memory(_workload(task), *free_memory())
-    if not estimate.hopeless:
-        return ""
-    return f"does not fit: {estimate.text.split(';')[0]}"
+    return f"does not fit: {estimate.text.split(';')[0]}" if estimate.hopeless else ""
 
 
 def _workload(task: Task) -> Workload:
@@ -207,16 +202,16 @@ def _workload(task: Task) -> Workload:
     return dataclasses.replace(work, whole=True)
 
 
-def _no_time(task: Task, before: RuntimeRow | None, effort: Effort) -> str:
-    """Time for one warm-up and one repeat, and to compile as long as before."""
-    if before is None or before.seconds is None or before.compile_seconds is None:
+def _no_time(task: Task, last: RuntimeRow | None, effort: Effort) -> str:
+    """Reason if the time left does not suffice to compile and call twice, else empty."""
+    if last is None or last.seconds is None or last.compile_seconds is None:
         return "" if effort.left() > 0 else OUT_OF_TIME
-    once = before.seconds * task.views / before.views
-    need = before.compile_seconds + 2 * once
-    return "" if need < effort.left() else OUT_OF_TIME
+    call = last.seconds * task.views / last.views
+    needed = last.compile_seconds + 2 * call
+    return "" if needed < effort.left() else OUT_OF_TIME
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first, for a row."""
+    """First line of an error's message, at most 200 characters."""
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0][:200]

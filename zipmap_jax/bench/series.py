@@ -1,4 +1,4 @@
-"""The result of `zipmap bench runtime`: which series to measure, and all that is known of them."""
+"""Configuration, measurement and result of `zipmap bench runtime`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -23,16 +23,16 @@ from zipmap_jax.nn.config import POLICIES
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeConfig:
-    """What to measure.
+    """Calls to measure.
 
     Attributes:
-      preset, size, heads: as of `Task`.
-      views: of the offline calls, in the order of measurement; empty = none.
-      mixers: of the offline calls.
+      preset, size, heads: as for `Task`.
+      views: numbers of views of the offline calls, in this order; empty = none.
+      mixers: mixers of the offline calls.
       streaming: measure one streamed frame.
       query: measure one queried view.
       dtype: "fp32" or "bf16".
-      chunk: views at a time; None = even chunks of at most 16.
+      chunk: views per chunk; None = even chunks of at most 16.
     """
 
     preset: str = "large"
@@ -46,7 +46,7 @@ class RuntimeConfig:
     chunk: int | None = None
 
     def series(self) -> dict[str, list[Task]]:
-        """The calls, by the name of their series."""
+        """The calls by series."""
         policy = POLICIES[self.dtype]
         base = Task(self.preset, policy, self.size, heads=self.heads)
         out: dict[str, list[Task]] = {}
@@ -69,7 +69,7 @@ class Line:
     """`seconds = intercept + slope * views`.
 
     Attributes:
-      r2: share of the variance of the seconds that the line explains.
+      r2: coefficient of determination.
     """
 
     intercept: float
@@ -78,7 +78,7 @@ class Line:
 
 
 def fit_line(views: Sequence[int], seconds: Sequence[float]) -> Line | None:
-    """Least squares; None for fewer than three different numbers of views."""
+    """Least-squares line; None for fewer than three different numbers of views."""
     from scipy.stats import linregress
 
     if len(set(views)) < 3:
@@ -94,9 +94,8 @@ class MemoryGrowth:
     """Bytes that each view adds to a call.
 
     Attributes:
-      few, many: views of the two calls that were compared.
-      program: by the compiler.
-      planned: by `zipmap_jax.models.memory`.
+      few, many: numbers of views of the two compared calls.
+      program, planned: bytes per view in the compiled programs and in the estimates.
     """
 
     few: int
@@ -106,15 +105,15 @@ class MemoryGrowth:
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
-    """A finished or growing measurement.
+class RuntimeResult:
+    """A complete or partial measurement.
 
     Attributes:
-      config: what was asked for.
+      config: calls to measure.
       machine: device and versions.
-      peak: matrix product of the same run.
-      rows: in the order of measurement.
-      notes: what a reader must know.
+      peak: rate of a matrix product in the same run.
+      rows: rows in the order of measurement.
+      notes: remarks for the reader.
     """
 
     config: RuntimeConfig
@@ -124,27 +123,27 @@ class Result:
     notes: tuple[str, ...] = ()
 
     def line(self, series: str) -> Line | None:
-        """Seconds against views of a series."""
+        """Line through the seconds of a series."""
         rows = self.measured(series)
         return fit_line([row.views for row in rows], [row.seconds or 0.0 for row in rows])
 
     def measured(self, series: str) -> list[RuntimeRow]:
-        """Rows of a series that have seconds, by number of views."""
+        """Measured rows of a series, sorted by number of views."""
         rows = (row for row in self.rows if row.series == series and row.seconds is not None)
         return sorted(rows, key=lambda row: row.views)
 
     def growth(self, series: str) -> MemoryGrowth | None:
-        """Bytes that a view adds, between the two largest calls with chunks of one size."""
-        known = [
+        """Bytes per view between the two largest neighbouring calls with equal chunks."""
+        calls = [
             (row.views, row.program.total, row.planned_bytes, row.chunk)
             for row in self.measured(series)
             if row.program and row.planned_bytes
         ]
-        pairs = itertools.pairwise(reversed(known))
-        alike = next(((few, many) for many, few in pairs if few[3] == many[3]), None)
-        if alike is None:
+        pairs = itertools.pairwise(reversed(calls))
+        pair = next(((few, many) for many, few in pairs if few[3] == many[3]), None)
+        if pair is None:
             return None
-        few, many = alike
+        few, many = pair
         views = many[0] - few[0]
         return MemoryGrowth(few[0], many[0], (many[1] - few[1]) / views, (many[2] - few[2]) / views)
 
@@ -154,16 +153,16 @@ class Result:
         return list(dict.fromkeys(row.series for row in self.rows))
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """All values, for JSON."""
         lines = {name: line for name in self.names if (line := self.line(name))}
-        growth = {name: found for name in self.names if (found := self.growth(name))}
+        growths = {name: growth for name in self.names if (growth := self.growth(name))}
         return {
             "config": dataclasses.asdict(self.config),
             "machine": self.machine,
             "matmul_peak": dataclasses.asdict(self.peak) if self.peak else None,
             "rows": [dataclasses.asdict(row) for row in self.rows],
             "fits": {name: dataclasses.asdict(line) for name, line in lines.items()},
-            "bytes_per_view": {name: dataclasses.asdict(found) for name, found in growth.items()},
+            "bytes_per_view": {name: dataclasses.asdict(g) for name, g in growths.items()},
             "attention_over_fast_weights": self.ratios("attention", "fast_weights"),
             "published_seconds": published(self.config.preset, self.config.size),
             "notes": self.notes,
@@ -193,7 +192,7 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Name of the CPU and how many cores this process may use."""
+    """Name of the CPU and its number of cores."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
@@ -205,37 +204,25 @@ def _processor() -> str:
 def run(
     config: RuntimeConfig,
     effort: Effort,
-    on_result: Callable[[Result], None],
+    on_result: Callable[[RuntimeResult], None],
     rows: Sequence[RuntimeRow] = (),
     notes: Sequence[str] = (),
-) -> Result:
-    """Measure every series, handing on the result after each row, so that nothing is lost.
+) -> RuntimeResult:
+    """Measure every series.
 
     Args:
-      config: what to measure.
-      effort: repeats and time.
-      on_result: called with all that is known so far.
-      rows, notes: known before, such as those of a PyTorch model.
+      config: calls to measure.
+      effort: time limits.
+      on_result: called with the result so far, before the first row and after each row.
+      rows, notes: earlier rows and notes, such as those of a PyTorch model.
     """
-    series = config.series()  # mistakes show before anything is measured
+    series = config.series()  # invalid configurations raise before the first measurement
     policy = POLICIES[config.dtype]
-    result = Result(
-        config,
-        machine(),
-        matmul_peak(policy.compute, policy.precision),
-        tuple(rows),
-        tuple(notes),
-    )
+    peak = matmul_peak(policy.compute, policy.precision)
+    result = RuntimeResult(config, machine(), peak, tuple(rows), tuple(notes))
     on_result(result)
-    for row in _rows(series, result.peak, effort):
-        result = dataclasses.replace(result, rows=(*result.rows, row))
-        on_result(result)
+    for name, tasks in series.items():
+        for row in measure(name, tasks, peak, effort):
+            result = dataclasses.replace(result, rows=(*result.rows, row))
+            on_result(result)
     return result
-
-
-def _rows(
-    series: dict[str, list[Task]], peak: MatmulPeak | None, effort: Effort
-) -> Iterator[RuntimeRow]:
-    return itertools.chain.from_iterable(
-        measure(name, tasks, peak, effort) for name, tasks in series.items()
-    )

@@ -1,4 +1,4 @@
-"""The forward calls that are measured: offline, one streamed frame, one queried view."""
+"""Measured forward calls: offline, one streamed frame, one queried view."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Task:
       preset: "large", "small" or "tiny".
       policy: number formats.
       size: (height, width) of the images.
-      views: of the call; a call of the streaming model or a query that is measured has 1.
-      kind: "offline" is one update over all views, "streaming" one frame into a state that is
-        carried on, "query" one view read from a state.
-      heads: which of `HEADS` are computed; a query has its own.
-      mixer: of the global blocks.
-      chunk: views worked on at a time; None = all.
+      views: number of views of the call; measured streaming calls and queries have 1.
+      kind: "offline" is one update over all views, "streaming" one frame added to a carried state,
+        "query" one view read from a state.
+      heads: computed heads, of `HEADS`; queries have their own.
+      mixer: mixer of the global blocks.
+      chunk: views per chunk; None = all.
     """
 
     preset: str
@@ -69,12 +69,12 @@ class Task:
         patch = self.model.preparation.patch
         if any(side < patch or side % patch for side in self.size):
             raise UserError(
-                f"images of {self.size[0]}x{self.size[1]} are not made of patches: make height and "
-                f"width multiples of {patch}"
+                f"images of {self.size[0]}x{self.size[1]} do not divide into patches: make height "
+                f"and width multiples of {patch}"
             )
         if self.views < 1:
             raise UserError(
-                f"there must be at least 1 view, got {self.views}: give --views 1 or more"
+                f"a call needs at least 1 view, got {self.views}: give --views 1 or more"
             )
 
     @property
@@ -84,7 +84,7 @@ class Task:
 
     @property
     def padded(self) -> int:
-        """Views of the call, filled up to whole chunks."""
+        """Number of views, padded to whole chunks."""
         chunk = self.chunk or self.views
         return math.ceil(self.views / chunk) * chunk
 
@@ -92,23 +92,23 @@ class Task:
     def function(self) -> Callable[..., Any]:
         """The call: `(params, images)`, or `(params, state, images or rays)`.
 
-        Heads that are not asked for are not returned, so the compiler leaves them out.
+        Only the outputs of active heads are returned, so the compiler removes the other heads.
         """
         model, chunk = self.model, self.chunk
 
-        def chosen(prediction: Prediction) -> Any:
+        def active(prediction: Prediction) -> Any:
             return {name: _HEADS[name](prediction) for name in self.heads}
 
         def offline(params: Any, images: jax.Array) -> Any:
             state = model.init_state(params, images.shape[0])
-            # Filled up to whole chunks, as `reconstruct` does.
+            # Padded to whole chunks, as in `reconstruct`.
             valid = jnp.arange(self.padded)[None] < self.views
             views = Views(images, valid if self.padded > self.views else None)
-            return chosen(model.update(params, state, views, chunk=chunk)[1])
+            return active(model.update(params, state, views, chunk=chunk)[1])
 
         def streaming(params: Any, state: State, images: jax.Array) -> Any:
             state, prediction = model.update(params, state, Views(images))
-            return state, chosen(prediction)
+            return state, active(prediction)
 
         def query(params: Any, state: State, rays: jax.Array) -> Any:
             return model.read(params, state, rays)
@@ -127,14 +127,14 @@ class Task:
         return params, jax.eval_shape(self.model.init_state, params), images
 
     def trace(self) -> Any:
-        """`jax.stages.Traced` of the call; a streamed state is given away."""
+        """`jax.stages.Traced` of the call; the state of a stream is donated."""
         donated = (1,) if self.kind == "streaming" else ()
         return jax.jit(self.function, donate_argnums=donated).trace(*self.shapes)
 
     def flops(self) -> float:
-        """Products and convolutions of the call, without what chunks that do not divide add."""
+        """Operations of products and convolutions in the call, without padded views."""
         jaxpr = dataclasses.replace(self, chunk=None).trace().jaxpr.jaxpr
-        # As the compiler does: what no output needs is not computed.
+        # Dead code does not count, as the compiler removes it.
         needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
         return flops_of(SimpleNamespace(jaxpr=needed))
 

@@ -42,14 +42,14 @@ def timed(
     limit: float = float("inf"),
     clock: Callable[[], float] = time.perf_counter,
 ) -> Timing:
-    """Time a call to the moment its results are ready.
+    """Time a call until its results are ready.
 
     Args:
-      call: makes one forward; what it returns is waited for.
-      repeats: calls that count.
-      warm_up: calls before them, which do not.
-      limit: seconds after which no further call starts; at least one of each kind is made.
-      clock: seconds.
+      call: function to time, including the wait for its results.
+      repeats: number of timed calls.
+      warm_up: number of calls before them.
+      limit: seconds after which no further call starts, except for the first of each kind.
+      clock: function that returns seconds.
     """
     start = clock()
     for number in range(warm_up):
@@ -57,7 +57,7 @@ def timed(
             jax.block_until_ready(call())
     seconds: list[float] = []
     while len(seconds) < repeats and (not seconds or clock() - start < limit):
-        before = clock()
+        call_start = clock()
         jax.block_until_ready(call())
-        seconds.append(clock() - before)
+        seconds.append(clock() - call_start)
     return Timing(tuple(seconds))

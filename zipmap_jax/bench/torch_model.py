@@ -1,4 +1,4 @@
-"""Times a PyTorch model that the user brings, by the same protocol."""
+"""Timing of a user's PyTorch model with the protocol of `zipmap_jax.bench.runtime`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SERIES = "torch"
 
 
 def load_factory(name: str) -> Callable[[], Any]:
-    """The function that `MODULE:FACTORY` names.
+    """The function of the name `MODULE:FACTORY`.
 
     Raises:
-      UserError: there is no such module or function.
+      UserError: the module or the function does not exist.
     """
     module, colon, factory = name.partition(":")
     if not (module and colon and factory):
@@ -44,14 +44,14 @@ def measure_torch(
 ) -> Iterator[RuntimeRow]:
     """Time `FACTORY()(images)` for images [1, views, 3, height, width] in [0, 1].
 
-    Run it before JAX touches a GPU: JAX takes most of the memory and keeps it.
+    It must run before JAX uses a GPU, as JAX reserves most of the memory.
 
     Args:
-      name: "MODULE:FACTORY"; the factory takes nothing and returns a module or a function.
-      views: numbers of views, rising.
-      size: (height, width).
-      dtype: "bf16" = autocast around the call, weights as they are; "fp32" = none.
-      repeats, row_seconds: as of `runtime.Effort`.
+      name: "MODULE:FACTORY"; the factory has no arguments and returns a module or a function.
+      views: numbers of views.
+      size: (height, width) of the images.
+      dtype: "bf16" = autocast around the call, with unchanged weights; "fp32" = none.
+      repeats, row_seconds: as for `runtime.Effort`.
 
     Raises:
       UserError: torch or the model is missing.

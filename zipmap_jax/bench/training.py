@@ -1,4 +1,4 @@
-"""Training steps per second of a configuration, shape of batch by shape of batch."""
+"""Training steps per second of a configuration, for each batch shape."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ _SECONDS = 10.0
 
 
 def training_rates(
-    name: str, left: Callable[[], float], steps: int = _STEPS, known: Container[str] = ()
+    name: str, left: Callable[[], float], steps: int = _STEPS, skip: Container[str] = ()
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Steps per second for each shape of batch, drawing the scenes included.
+    """Steps per second for each batch shape, including the rendering of the scenes.
 
     Args:
-      name: of a configuration whose scenes are drawn on the device.
-      left: seconds left; a shape that has none is reported as such.
-      steps: of each shape at most; fewer when they take long.
-      known: shapes that are left out.
+      name: configuration whose scenes are rendered on the device.
+      left: function that returns the seconds left; without any, shapes are reported as missing.
+      steps: maximum number of steps per shape; slow steps reduce it.
+      skip: shapes to skip.
     """
     config = load(name)
     for bucket in config.data.buckets:
         shape = f"{bucket.batch} x {bucket.views} views of {bucket.height}x{bucket.width}"
-        if shape in known:
+        if shape in skip:
             continue
         if left() <= 0:
             yield shape, {"missing": "no time left"}
             continue
-        # Open from beginning to end, so that every step has this shape.
-        alone = dataclasses.replace(bucket, start=0.0, end=1.0, weight=1.0)
-        data = dataclasses.replace(config.data, buckets=(alone,))
+        # Active from start to end, so that every step has this shape.
+        always_active = dataclasses.replace(bucket, start=0.0, end=1.0, weight=1.0)
+        data = dataclasses.replace(config.data, buckets=(always_active,))
         yield shape, _rate(dataclasses.replace(config, data=data), steps)
 
 

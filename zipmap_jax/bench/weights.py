@@ -1,4 +1,4 @@
-"""Random weights in no time: nobody judges what a model says whose speed is measured."""
+"""Fast random weights for measurements that do not depend on the predictions."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ import numpy as np
 
 from zipmap_jax.models.api import Model, in_stored_formats
 
-_NUMBERS = 2**20 - 3  # odd, so that rows of a matrix begin at different places
+_NUMBERS = 2**20 - 3  # odd, so that rows of a matrix start at different offsets
 
 
 def random_params(model: Model) -> Any:
-    """Parameters on the default device, of the size of trained ones, in the formats of inference.
+    """Parameters on the default device, of trained magnitude, in the formats of inference.
 
-    `model.init` draws what to train from, by a program that takes longer to compile than the model
-    itself. Here a few normal numbers are dealt out again and again.
+    They repeat a block of normal numbers, as `model.init` compiles longer than the model itself.
     """
     normal = np.random.default_rng(0).standard_normal(_NUMBERS, np.float32)
     shapes = in_stored_formats(jax.eval_shape(model.init, jax.random.key(0)), model)
 
-    def drawn(path: tuple[Any, ...], leaf: Any) -> jax.Array:
+    def repeated(path: tuple[Any, ...], leaf: Any) -> jax.Array:
         offset, scale = _offset_and_scale(path[-1].key, leaf.shape)
         block = np.float32(offset) + np.float32(scale) * normal
         return jax.device_put(np.resize(block, leaf.shape).astype(leaf.dtype))
 
-    return jax.tree_util.tree_map_with_path(drawn, shapes)
+    return jax.tree_util.tree_map_with_path(repeated, shapes)
 
 
 def _offset_and_scale(name: str, shape: tuple[int, ...]) -> tuple[float, float]:

@@ -1,1 +1,1 @@
-"""The command line: thin verbs over the Python interface, one file each."""
+"""The command line `zipmap`: one module per verb, each a thin layer over the Python interface."""

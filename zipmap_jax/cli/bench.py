@@ -1,4 +1,4 @@
-"""`zipmap bench`: speed and memory of programs, one subcommand each."""
+"""`zipmap bench`: speed of data loading and models, memory of programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Bench:
     """Measure speed, memory and the data loader.
 
     Attributes:
-      what: what to measure.
+      what: quantity to measure.
     """
 
     what: OmitSubcommandPrefixes[What]

@@ -1,4 +1,4 @@
-"""`zipmap bench loader`: how fast training data is read."""
+"""`zipmap bench loader`: speed of reading training data."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ STARVES = 1
 class BenchLoader:
     """Measure the data loader: images per second, in all and per worker.
 
-    Give a training configuration, or a source and a batch shape. With --images-per-second, exit 1
-    if the device would wait.
+    The input is a training configuration, or a source and a batch shape. With --images-per-second,
+    the exit code is 1 if the device would wait.
 
     Attributes:
-      config: Python file of a training run, whose mixture, shapes and processes are measured.
+      config: Python file of a training run, with its mixture, shapes and processes.
       source: data set to measure without a configuration.
-      root: its folder.
-      views: of a scene.
-      height: of the images, in pixels.
-      width: of the images, in pixels.
-      batch: scenes of a batch.
-      workers: processes that read, 0 = threads of this one [the configuration's, or 0].
-      threads: reading threads of a process [the configuration's, or 2].
-      batches: batches to measure.
-      images_per_second: what the device consumes.
+      root: folder of the data set.
+      views: views per scene.
+      height: height of the images in pixels.
+      width: width of the images in pixels.
+      batch: scenes per batch.
+      workers: reading processes, 0 = threads of this process [the configuration's, or 0].
+      threads: reading threads per process [the configuration's, or 2].
+      batches: number of batches to measure.
+      images_per_second: images per second that the device consumes.
       json: print one JSON object instead of text.
     """
 
@@ -62,7 +62,7 @@ class BenchLoader:
             )
         config = self._configuration()
         data = config.data
-        # Each worker and each place of the queue may hold a batch before the clock starts.
+        # Each worker and each slot of the queue may hold a batch before the clock starts.
         warm_up = max(data.workers, 1) + data.prefetch
         with open_loader(data, config.steps, config.seed) as batches:
             speed = measure(batches, self.batches, warm_up, data.workers)
@@ -72,17 +72,17 @@ class BenchLoader:
         return STARVES if facts.get("starves") else 0
 
     def _configuration(self) -> TrainConfig:
-        """The run to measure, with the command line's processes."""
+        """The configuration to measure, with the workers and threads of the command line."""
         from zipmap_jax.train.config.registry import load
 
-        config = load(self.config) if self.config else self._made_up()
-        given = {"workers": self.workers, "threads": self.threads}
-        changes = {name: value for name, value in given.items() if value is not None}
+        config = load(self.config) if self.config else self._default_configuration()
+        options = {"workers": self.workers, "threads": self.threads}
+        changes = {name: value for name, value in options.items() if value is not None}
         data = dataclasses.replace(config.data, **changes)
         return dataclasses.replace(config, data=data)
 
-    def _made_up(self) -> TrainConfig:
-        """A run on one source and one shape."""
+    def _default_configuration(self) -> TrainConfig:
+        """A configuration of one source and one shape."""
         from zipmap_jax.data.config import BatchShape, DataConfig, SourceConfig
         from zipmap_jax.models.presets import preset
         from zipmap_jax.train.config.schema import TrainConfig
@@ -102,11 +102,11 @@ def _as_text(facts: dict[str, Any]) -> list[str]:
     ]
     lines += [f"{name}: {n} draws repeated" for name, n in facts["failures"].items() if n]
     if "starves" in facts:
-        wanted = facts["device_images_per_second"]
+        rate = facts["device_images_per_second"]
         lines.append(
-            f"a device of {wanted:g} images/s would wait {facts['idle_share']:.0%} of its time: "
+            f"a device of {rate:g} images/s would wait {facts['idle_share']:.0%} of its time: "
             f"about {facts['workers_needed']} workers would feed it"
             if facts["starves"]
-            else f"enough for a device of {wanted:g} images/s"
+            else f"enough for a device of {rate:g} images/s"
         )
     return lines

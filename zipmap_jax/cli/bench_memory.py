@@ -1,17 +1,14 @@
-"""`zipmap bench memory`: bytes of a reconstruction against the number of views."""
+"""`zipmap bench memory`: memory of a reconstruction against the number of views."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from tyro.conf import arg
-
-from zipmap_jax.cli.loading import Precision
-from zipmap_jax.cli.numbers import parse_size, parse_views
-from zipmap_jax.errors import UserError
+from zipmap_jax.cli.loading import Precision, number_format
+from zipmap_jax.cli.numbers import check_counts, parse_size, parse_views
+from zipmap_jax.cli.options import EvenChunk, Folder
 
 if TYPE_CHECKING:
     from zipmap_jax.bench.memory_table import MemoryResult
@@ -19,20 +16,19 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class BenchMemory:
-    """Compile reconstructions of more and more views and tell the memory that each would take.
+    """Compile reconstructions for several numbers of views and report their memory.
 
-    Nothing is run, so it works for sizes that this machine could not hold; with --target h200, for
-    a GPU that it does not have.
+    Nothing is run, so sizes can exceed this machine's memory, and --target h200 needs no GPU.
 
     Attributes:
       preset: large, small or tiny.
       views: numbers of views, such as 1,25,100.
-      size: of the images, HEIGHTxWIDTH.
-      heads: which heads are on, of camera,depth,points.
-      mixer: of the global blocks.
-      streaming: of the streaming model, which takes one chunk of views after the other.
+      size: size of the images, HEIGHTxWIDTH.
+      heads: active heads, of camera,depth,points.
+      mixer: mixer of the global blocks.
+      streaming: compile the streaming model, which processes views chunk by chunk.
       dtype: number format; auto is fp32 on the CPU and bf16 elsewhere.
-      chunk: views worked on at once.
+      chunk: views per chunk.
       target: compile for this machine's device or for an H200.
       out: folder for memory.json and memory.md, written after every row.
       json: print one JSON object instead of the table.
@@ -45,13 +41,9 @@ class BenchMemory:
     mixer: Literal["fast_weights", "attention"] = "fast_weights"
     streaming: bool = False
     dtype: Precision = "auto"
-    chunk: Annotated[
-        int | None, arg(metavar="N", help_behavior_hint="(default: even chunks of at most 16)")
-    ] = None
+    chunk: EvenChunk = None
     target: Literal["here", "h200"] = "here"
-    out: Annotated[
-        Path | None, arg(aliases=("-o",), metavar="DIR", help_behavior_hint="(default: none)")
-    ] = None
+    out: Folder = None
     json: bool = False
 
     def __call__(self) -> int:
@@ -60,15 +52,11 @@ class BenchMemory:
         from zipmap_jax.bench.memory_table import MemoryConfig, markdown, memory_table
         from zipmap_jax.files import dumps, write_json, write_text
 
-        if self.chunk is not None and self.chunk < 1:
-            raise UserError(f"--chunk must be at least 1 view, got {self.chunk}: leave it out")
-        dtype = self.dtype
+        check_counts(chunk=self.chunk)
         if self.target == "h200":
-            # The compiler's plugin would look for the GPU that is not there.
+            # The compiler's plugin would look for a GPU.
             jax.config.update("jax_platforms", "cpu")
-        if dtype == "auto":
-            here = self.target == "here" and jax.default_backend() == "cpu"
-            dtype = "fp32" if here else "bf16"
+        bf16 = (self.target, self.dtype) == ("h200", "auto")
         config = MemoryConfig(
             self.preset,
             parse_views(self.views),
@@ -76,12 +64,12 @@ class BenchMemory:
             tuple(self.heads.split(",")),
             self.mixer,
             self.streaming,
-            dtype,
+            "bf16" if bf16 else number_format(self.dtype),
             self.chunk,
             self.target,
         )
 
-        def grown(result: MemoryResult) -> None:
+        def on_result(result: MemoryResult) -> None:
             row = result.rows[-1]
             size = f"{row.program.total / 1e9:.2f} GB" if row.program else row.missing
             print(f"{row.views} views: {size}", file=sys.stderr, flush=True)
@@ -90,6 +78,6 @@ class BenchMemory:
                 write_json(self.out / "memory.json", result.as_dict())
                 write_text(self.out / "memory.md", markdown(result))
 
-        result = memory_table(config, grown)
+        result = memory_table(config, on_result)
         print(dumps(result.as_dict()) if self.json else markdown(result), end="")
         return 0

@@ -1,34 +1,34 @@
-"""`zipmap compile`: compiles ahead of time what later runs will need."""
+"""`zipmap compile`: compiles the programs of later runs ahead of time."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import arg
 
 from zipmap_jax.cli.loading import Precision, policy_for
-from zipmap_jax.cli.numbers import parse_ratio
+from zipmap_jax.cli.numbers import check_counts, parse_ratio
+from zipmap_jax.cli.options import Chunk, Mode, Size
 from zipmap_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class Compile:
-    """Compile programs into the cache, so that later runs of these shapes start at once.
+    """Compile programs into the cache, so that later runs of these shapes start without compiling.
 
-    Numbers of views are rounded up as `zipmap run` rounds them. The weights must be there, but
-    only their shapes are read.
+    Numbers of views are rounded up as by zipmap run. Only the shapes of the weights are read.
 
     Attributes:
       model: "tiny" (embedded; also tiny-streaming, tiny-query), a converted folder, or
         hf://owner/repo/file@revision.
       views: numbers of views, separated by commas.
-      ratio: shapes of the pictures, width:height, separated by commas.
-      size: working width in pixels.
-      mode: crop tall pictures to a square, or pad every picture to one.
-      batch_size: scenes at once, as in `zipmap batch`.
-      chunk: views worked on at once.
+      ratio: aspect ratios of the pictures, width:height, separated by commas.
+      size: width of the network images in pixels.
+      mode: crop tall pictures to a square, or pad every picture to a square.
+      batch_size: scenes per program, as in zipmap batch.
+      chunk: views per chunk.
       precision: number format; auto is fp32 on the CPU and bf16 elsewhere.
       json: print one JSON object instead of text.
     """
@@ -36,14 +36,10 @@ class Compile:
     model: str = "tiny"
     views: Annotated[str, arg(metavar="N,N,...")] = "8,16"
     ratio: Annotated[str, arg(metavar="W:H,W:H,...")] = "4:3"
-    size: Annotated[
-        int | None, arg(metavar="N", help_behavior_hint="(default: the model's own)")
-    ] = None
-    mode: Literal["crop", "pad"] = "crop"
+    size: Size = None
+    mode: Mode = "crop"
     batch_size: Annotated[int, arg(metavar="N")] = 1
-    chunk: Annotated[
-        int | None, arg(metavar="N", help_behavior_hint="(default: what free memory allows)")
-    ] = None
+    chunk: Chunk = None
     precision: Precision = "auto"
     json: bool = False
 
@@ -51,44 +47,42 @@ class Compile:
         from zipmap_jax.inference.compile import enable_compilation_cache
         from zipmap_jax.inference.warm_cache import buckets_for, shapes_of_model, warm
 
-        views = [_whole("--views", text) for text in self.views.split(",")]
+        views = [_integer("--views", text) for text in self.views.split(",")]
         ratios = [parse_ratio(text) for text in self.ratio.split(",")]
-        for name, value in (("--batch-size", self.batch_size), ("--chunk", self.chunk)):
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}: leave it out")
+        check_counts(batch_size=self.batch_size, chunk=self.chunk)
         cache = enable_compilation_cache()
         if cache is None:
             raise UserError(
-                "there is no place to keep programs: unset ZIPMAP_NO_CACHE, or set "
-                "JAX_COMPILATION_CACHE_DIR to a folder that can be written"
+                "there is no folder for compiled programs: unset ZIPMAP_NO_CACHE, or set "
+                "JAX_COMPILATION_CACHE_DIR to a writable folder"
             )
-        model, params, own = shapes_of_model(self.model, policy_for(self.precision))
+        model, params, default_size = shapes_of_model(self.model, policy_for(self.precision))
         buckets = buckets_for(
             model,
             params,
             views,
             ratios,
-            size=own if self.size is None else self.size,
+            size=default_size if self.size is None else self.size,
             mode=self.mode,
             chunk=self.chunk,
             scenes=self.batch_size,
         )
         rows = []
-        for done in warm(model, params, buckets):
-            rows.append(dataclasses.asdict(done))
+        for result in warm(model, params, buckets):
+            rows.append(dataclasses.asdict(result))
             if not self.json:
-                verb = "was there already, read" if done.known else "compiled"
-                note = "" if done.kept else " (parts are too quick to be worth keeping)"
+                verb = "read from the cache" if result.known else "compiled"
+                note = "" if result.kept else " (parts compile too quickly to be cached)"
                 print(
-                    f"{done.bucket.text}: {verb} in {done.first:.1f} s, "
-                    f"a second start {done.again:.1f} s{note}",
+                    f"{result.bucket.text}: {verb} in {result.first:.1f} s, "
+                    f"a second start {result.again:.1f} s{note}",
                     flush=True,
                 )
         print(json.dumps({"programs": rows, "cache": str(cache)}) if self.json else cache)
         return 0
 
 
-def _whole(name: str, text: str) -> int:
+def _integer(name: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:

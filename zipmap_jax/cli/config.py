@@ -1,4 +1,4 @@
-"""`zipmap config`: the configurations of training runs, as they resolve."""
+"""`zipmap config`: lists and shows training configurations."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from zipmap_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """List training configurations, or show one with every value it resolves to.
+    """List training configurations, or show one with all its values.
 
-    Any value can be changed on the way: zipmap config show stage1_static --optim.lr 3e-4
+    Flags change values: zipmap config show stage1_static --optim.lr 3e-4
 
     Attributes:
-      action: "list" names the configurations, "show" prints one.
-      name: of a configuration, or a Python file with get_config(); for "show".
+      action: "list" prints the names, "show" prints one configuration.
+      name: configuration to show, or a Python file with get_config().
       json: print one JSON object instead of text.
       overrides: flags of the configuration.
     """
@@ -38,12 +38,12 @@ class Config:
             raise UserError("`zipmap config list` takes no name and no values: did you mean show?")
         from zipmap_jax.train.config.registry import available
 
-        found = available()
+        summaries = available()
         if self.json:
-            print(json.dumps(found))
+            print(json.dumps(summaries))
         else:
-            width = max(map(len, found))
-            print("\n".join(f"{name:<{width}}  {about}" for name, about in found.items()))
+            width = max(map(len, summaries))
+            print("\n".join(f"{name:<{width}}  {text}" for name, text in summaries.items()))
         return 0
 
     def _show(self) -> int:
@@ -58,10 +58,9 @@ class Config:
 
 
 def split_overrides(args: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Arguments of this verb, and the flags of the configuration with their values.
+    """Split the arguments of this verb from the configuration's flags and their values.
 
-    The action and the name may follow a flag with one value; after them, every word up to the next
-    flag is a value.
+    Before the action and the name, a flag has one value; after them, all words up to the next flag.
     """
     own: list[str] = []
     overrides: list[str] = []

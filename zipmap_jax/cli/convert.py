@@ -1,4 +1,4 @@
-"""`zipmap convert`: a PyTorch checkpoint in, a checkpoint folder out, or back."""
+"""`zipmap convert`: converts PyTorch checkpoints to checkpoint folders and back."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from zipmap_jax.cli.options import Out
+
 
 @dataclasses.dataclass(frozen=True)
 class Convert:
@@ -17,20 +19,20 @@ class Convert:
     Attributes:
       checkpoint: .pt or .safetensors file; with --to torch a converted folder or "tiny".
       out: folder to write; with --to torch the .pt file.
-      to: direction.
-      variant: what the checkpoint is, where its tensors leave that open.
-      ema: take the averaged weights.
-      lpips: CHECKPOINT is torchvision's VGG-16, and this the lpips package's vgg.pth: make the
+      to: format to write.
+      variant: variant of the model, for checkpoints whose tensors do not determine it.
+      ema: convert the averaged weights.
+      lpips: vgg.pth of the lpips package, to convert torchvision's VGG-16 in CHECKPOINT to the
         weights of the perceptual loss.
-      share_with: CHECKPOINT is a converted folder: copy it without the tensors that it shares with
-        this folder, which it then needs in its place.
+      share_with: folder that stays in its place and provides tensors, left out of the copy of the
+        converted folder CHECKPOINT.
       dtype: number format of the result.
       force: replace OUT if it exists.
       json: print one JSON object instead of text.
     """
 
     checkpoint: Annotated[Positional[Path], arg(metavar="CHECKPOINT", help_behavior_hint="")]
-    out: Annotated[Path, arg(aliases=("-o",), metavar="OUT", help_behavior_hint="(required)")]
+    out: Out
     to: Literal["zipmap", "torch"] = "zipmap"
     variant: Annotated[
         Literal["offline", "ref_view", "streaming", "state_query"] | None,

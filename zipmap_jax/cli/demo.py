@@ -1,4 +1,4 @@
-"""`zipmap demo`: reconstructs a rendered scene and compares the result with the truth."""
+"""`zipmap demo`: reconstructs a rendered scene and compares it with the truth."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ HEIGHT, WIDTH = 168, 224
 METRICS = ("AbsRel", "delta<1.25", "RRA@30", "RTA@30", "AUC@30")
 MODEL = "tiny"
 SCENE = 18
-"""A cluttered room seen from around it, where standing still is no answer; the others differ."""
+"""A cluttered room with cameras around it, so that the trivial prediction is poor."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """Reconstruct a rendered scene that the embedded model has never seen, and show its errors.
+    """Reconstruct a rendered scene outside the embedded model's training, and show the errors.
 
     Attributes:
       out: folder to write; must not exist.
       scene: number of the scene.
-      views: number of pictures taken of it.
+      views: number of pictures of the scene.
       precision: number format; auto is fp32 on the CPU and bf16 elsewhere.
       force: replace OUT if it exists.
       json: print one JSON object instead of text.
@@ -63,17 +63,17 @@ class Demo:
         with progress() as report:
             truth = render(self.scene, self.views, report)
             scene = reconstruct(model, truth["images"], progress=report, on_estimate=print_estimate)
-            found = Comparison().with_scene(np.stack(scene.depth), scene.w2c, truth).numbers()
+            numbers = Comparison().with_scene(np.stack(scene.depth), scene.w2c, truth).numbers()
             errors = {
-                answer: {name: row[name] for name in METRICS} for answer, row in found.items()
+                method: {name: row[name] for name in METRICS} for method, row in numbers.items()
             }
             pairs = "\n".join(
                 f"{name} {value:.3f}, trivial {errors['trivial'][name]:.3f}"
                 for name, value in errors["model"].items()
             )
             notes = (
-                f"Held-out procedural scene {self.scene}; the trivial answer is a constant depth "
-                f"and the same pose for every view.\n\n{pairs}"
+                f"Held-out procedural scene {self.scene}; the trivial prediction is a constant "
+                f"depth and the same pose for every view.\n\n{pairs}"
             )
             write_all(scene, self.out, force=self.force, notes=notes, progress=report)
         facts: dict[str, Any] = {
@@ -90,9 +90,9 @@ class Demo:
 
 
 def check_request(scene: int, views: int) -> None:
-    """Refuse scenes that do not exist and views that leave nothing to compare."""
+    """Raise UserError for scenes that do not exist and for fewer than two views."""
     if not 0 <= scene < 2**32:
-        raise UserError(f"--scene counts from 0 to {2**32 - 1}, got {scene}: leave it out")
+        raise UserError(f"--scene must be from 0 to {2**32 - 1}, got {scene}: leave it out")
     if views < 2:
         raise UserError(f"--views must be at least 2 to compare poses, got {views}: leave it out")
 

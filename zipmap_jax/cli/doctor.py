@@ -1,4 +1,4 @@
-"""`zipmap doctor`: what is installed, what JAX sees, and what is missing, without ever failing."""
+"""`zipmap doctor`: reports versions, devices and missing packages, and never fails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "log": ("tensorboardX",),
     "plot": ("matplotlib",),
 }
-"""Extra of the distribution, and the modules it brings."""
+"""Modules of each extra of the distribution."""
 
 GIB = 2**30
 
@@ -50,11 +50,8 @@ class Doctor:
     json: bool = False
 
     def __call__(self) -> int:
-        found = {name: _safely(look) for name, look in CHECKS.items()}
-        if self.json:
-            print(json.dumps(found))
-        else:
-            print("\n".join(_as_text(found)))
+        report = {name: _run(check) for name, check in CHECKS.items()}
+        print(json.dumps(report) if self.json else "\n".join(_as_text(report)))
         return 0
 
 
@@ -70,14 +67,14 @@ def versions() -> dict[str, str]:
 
 
 def devices() -> list[str]:
-    """The devices JAX computes on, the default one first."""
+    """Devices of JAX, the default one first."""
     import jax
 
     return [f"{d.platform} {d.id}: {d.device_kind}" for d in jax.devices()]
 
 
 def extras() -> dict[str, str]:
-    """Each extra, installed or how to install it."""
+    """State of each extra: "installed", or the command that installs it."""
     out = {}
     for extra, modules in EXTRAS.items():
         missing = [name for name in modules if util.find_spec(name) is None]
@@ -97,7 +94,7 @@ def weights() -> dict[str, str]:
 
 
 def memory() -> dict[str, str]:
-    """Free memory of the host and of every accelerator, free disk space here."""
+    """Free memory of the host and of every accelerator, and free disk space."""
     import jax
 
     from zipmap_jax.inference.memory import free_memory
@@ -112,7 +109,7 @@ def memory() -> dict[str, str]:
 
 
 def compile_cache() -> str:
-    """Where the other verbs keep compiled programs between runs."""
+    """Folder in which the other verbs cache compiled programs."""
     from zipmap_jax.inference.compile import enable_compilation_cache
 
     return str(enable_compilation_cache() or "off")
@@ -128,10 +125,10 @@ CHECKS: dict[str, Callable[[], Any]] = {
 }
 
 
-def _safely(look: Callable[[], Any]) -> Any:
-    # A broken installation is what this command is for: report it, whatever it raises.
+def _run(check: Callable[[], Any]) -> Any:
+    # The command is for broken installations, so every error is reported.
     try:
-        return look()
+        return check()
     except Exception as error:
         return f"failed: {type(error).__name__}: {error}"
 
@@ -140,12 +137,12 @@ def _gib(size: int | None) -> str:
     return "unknown" if size is None else f"{size / GIB:.1f} GiB free"
 
 
-def _as_text(found: dict[str, Any]) -> list[str]:
+def _as_text(report: dict[str, Any]) -> list[str]:
     lines = []
-    for name, value in found.items():
+    for name, value in report.items():
         lines.append(name)
         if isinstance(value, dict):
-            lines += [f"  {key:<20} {text}" for key, text in value.items()] or ["  none found"]
+            lines += [f"  {key:<20} {text}" for key, text in value.items()] or ["  none"]
         else:
             lines += [f"  {text}" for text in ([value] if isinstance(value, str) else value)]
     return lines

@@ -1,17 +1,17 @@
-"""`zipmap export-program`: a reconstruction as a file that runs without this package's models."""
+"""`zipmap export-program`: writes a reconstruction program that needs no model code."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import time
-from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import arg
 
 from zipmap_jax.cli.loading import Precision, load_model
 from zipmap_jax.cli.numbers import parse_size
+from zipmap_jax.cli.options import Out
 from zipmap_jax.errors import UserError
 
 
@@ -19,25 +19,25 @@ from zipmap_jax.errors import UserError
 class ExportProgram:
     """Export a reconstruction as one JAX program: images in; cameras, depth and points out.
 
-    Two files are written: OUT, and beside it the weights, which programs of other shapes share.
-    Load them with zipmap_jax.load_program(OUT). Needs the extra "export".
+    The weights are written to a second file, which programs of other shapes share.
+    zipmap_jax.load_program(OUT) loads both. Needs the extra "export".
 
     Attributes:
       out: file to write.
-      views: most images that the program takes; fewer are padded, which is exact.
-      scenes: that it works on together; more than 1 add a leading axis to images and outputs.
+      views: maximum number of images; fewer are padded, which is exact.
+      scenes: scenes per call; more than 1 add a leading axis to images and outputs.
       size: height x width of the images in pixels.
       model: "tiny" (embedded; also tiny-streaming, tiny-query), a converted folder, or
         hf://owner/repo/file@revision.
       input: number format of the images, 0 to 255 or 0 to 1.
-      platforms: that it can run on, separated by commas.
-      chunk: views worked on at once.
+      platforms: platforms of the program, separated by commas.
+      chunk: views per chunk.
       precision: number format; auto is bf16 if the platforms are accelerators, else fp32.
       force: replace OUT if it exists.
       json: print one JSON object instead of text.
     """
 
-    out: Annotated[Path, arg(aliases=("-o",), metavar="OUT", help_behavior_hint="(required)")]
+    out: Out
     views: Annotated[int, arg(metavar="N", help_behavior_hint="(required)")]
     size: Annotated[str, arg(metavar="HxW", help_behavior_hint="(required)")]
     scenes: Annotated[int, arg(metavar="N")] = 1
@@ -83,8 +83,8 @@ class ExportProgram:
         print(f"program: {self.out.stat().st_size / 1e6:.1f} MB, for {', '.join(platforms)}")
         print(f"weights: {weights}, {weights.stat().st_size / 1e6:.1f} MB")
         of_each = f"{self.scenes} scenes of up to " if self.scenes > 1 else ""
-        print(f"takes: up to {of_each}{self.views} {self.input} images of {size[0]}x{size[1]}")
-        print(f"gives: {', '.join(facts['outputs'])}")
+        print(f"inputs: up to {of_each}{self.views} {self.input} images of {size[0]}x{size[1]}")
+        print(f"outputs: {', '.join(facts['outputs'])}")
         print(f"seconds: {seconds}")
         print(self.out)
         return 0

@@ -1,4 +1,4 @@
-"""A model by name, in the number format that suits the machine."""
+"""Loading of a model by name, in the number format for the machine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 def load_model(name: str, precision: Precision) -> LoadedModel:
-    """The model called `name`; also starts to keep compiled programs on disk.
+    """Load a model and enable the compilation cache.
 
     Args:
       name: "tiny", a converted folder, or hf://owner/repo/file@revision.
-      precision: see `policy_for`.
+      precision: see `number_format`.
 
     Raises:
-      UserError: there is no such model.
+      UserError: the model does not exist.
     """
     from zipmap_jax.convert.hub import load
     from zipmap_jax.inference.compile import enable_compilation_cache
@@ -29,11 +29,16 @@ def load_model(name: str, precision: Precision) -> LoadedModel:
 
 
 def policy_for(precision: Precision) -> Policy:
-    """Number formats; "auto" is fp32 on the CPU, where bf16 is slow, and bf16 elsewhere."""
-    import jax
-
+    """The number formats of a precision, see `number_format`."""
     from zipmap_jax.nn.config import POLICIES
 
-    if precision == "auto":
-        precision = "fp32" if jax.default_backend() == "cpu" else "bf16"
-    return POLICIES[precision]
+    return POLICIES[number_format(precision)]
+
+
+def number_format(precision: Precision) -> Literal["fp32", "bf16"]:
+    """The precision; "auto" is fp32 on the CPU, where bf16 is slow, and bf16 elsewhere."""
+    if precision != "auto":
+        return precision
+    import jax
+
+    return "fp32" if jax.default_backend() == "cpu" else "bf16"

@@ -1,8 +1,7 @@
 """Entry point of `zipmap`: parses the command line and runs one verb.
 
-Exit codes: 0 done; 1 a comparison found a difference, a device would starve, a scene of a batch
-failed, or the program has a defect; 2 a user error; 130 interrupted by Ctrl-C or SIGTERM; 141 the
-reader of the output left.
+Exit codes: 0 success; 1 a tensor beyond its tolerance, a device that would wait, a failed scene of
+a batch, or a defect; 2 a user error; 130 Ctrl-C or SIGTERM; 141 a closed output pipe.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-      argv: arguments after the program's name; None = those of the process.
+      argv: arguments after the program's name; None = `sys.argv`.
 
     Returns:
       The exit code.
@@ -65,7 +64,7 @@ def _run(args: list[str]) -> int:
     if args == ["--version"]:
         print(f"zipmap-jax {zipmap_jax.__version__}")
         return 0
-    # Leaves of a configuration are flags that only the named configuration knows.
+    # The flags of a configuration depend on its name, so tyro does not parse them here.
     args, overrides = split_overrides(args) if args[:1] == ["config"] else (args, ())
     verb = tyro.cli(
         Verb,  # pyright: ignore[reportArgumentType]  a union is a type form
@@ -83,7 +82,7 @@ def _run(args: list[str]) -> int:
 
 @contextlib.contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let a polite `kill` clean up as Ctrl-C does, so that no half-written folder stays behind."""
+    """Treat SIGTERM like Ctrl-C, so that no unfinished folder remains."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

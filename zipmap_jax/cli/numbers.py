@@ -1,4 +1,4 @@
-"""Lists of numbers and image sizes as they are typed."""
+"""Parsing and validation of numbers, image sizes and aspect ratios."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from zipmap_jax.errors import UserError
 
 
 def parse_views(text: str) -> tuple[int, ...]:
-    """Numbers of views from "5,10,25", in this order; empty text is none.
+    """Numbers of views from "5,10,25"; none from an empty text.
 
     Raises:
-      UserError: not a list of positive whole numbers.
+      UserError: the text is no list of positive whole numbers.
     """
     try:
         views = tuple(int(part) for part in text.split(",")) if text else ()
@@ -24,7 +24,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """(height, width) from "392x518".
 
     Raises:
-      UserError: not two positive whole numbers.
+      UserError: the text is no pair of positive whole numbers.
     """
     sides = _pair(text.lower(), "x")
     if sides is None:
@@ -36,12 +36,20 @@ def parse_ratio(text: str) -> tuple[int, int]:
     """(width, height) from "4:3".
 
     Raises:
-      UserError: not two positive whole numbers.
+      UserError: the text is no pair of positive whole numbers.
     """
     sides = _pair(text, ":")
     if sides is None:
-        raise UserError(f"--ratio takes shapes like 4:3,3:4,16:9, got {text!r}")
+        raise UserError(f"--ratio takes aspect ratios like 4:3,3:4,16:9, got {text!r}")
     return sides
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raise UserError for options below 1; None = not given."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} must be at least 1, got {value}: leave it out")
 
 
 def _pair(text: str, mark: str) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""What a verb says when its folder is written."""
+"""The final output of verbs that write a folder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 PAGE = "scene.html"
-"""What to open first."""
+"""File to open first."""
 
 
 def announce(out: Path, facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print what was done: one JSON object, or one line a fact and the path to open last."""
+    """Print the facts as one JSON object, or as lines followed by the path to open."""
     page = out / PAGE
     if as_json:
         print(json.dumps({**facts, "out": str(out), "open": str(page)}))

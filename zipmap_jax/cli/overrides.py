@@ -1,8 +1,8 @@
 """Flags that change a training configuration, parsed by tyro.
 
-Flags follow the dataclasses: `--optim.lr 3e-4`. An element of a tuple of records is named by its
-index, or by its `name` where all have one (`--data.mixture.scannet.root`). Records, tuples of
-records and optional records can be replaced as a whole, by JSON or by `none`.
+Flags follow the dataclasses: `--optim.lr 3e-4`. Elements of a tuple of records are addressed by
+index, or by `name` where all have one (`--data.mixture.scannet.root`). JSON or `none` replaces a
+record, an optional record or a tuple of records.
 """
 
 from __future__ import annotations
@@ -52,16 +52,15 @@ def flag_values(words: Iterable[str]) -> dict[str, list[str]]:
 def apply(config: _T, values: Values, flags: Iterable[str] = ()) -> _T:
     """The configuration with the values of some flags.
 
-    Plain values of all flags are set at once, so that values which only fit together can be
-    changed together.
+    All plain values are set together, so values that depend on each other can change together.
 
     Args:
       config: a dataclass.
       values: texts by flag.
-      flags: other flags, which a typo may have meant.
+      flags: other flags to suggest for a typo.
 
     Raises:
-      UserError: a flag does not exist (the nearest one is named), or a text has the wrong type.
+      UserError: a flag does not exist (the error names the nearest), or a text has the wrong type.
     """
     words: list[str] = []
     for name in sorted(values, key=lambda name: name.count(".")):
@@ -84,10 +83,10 @@ def apply(config: _T, values: Values, flags: Iterable[str] = ()) -> _T:
 
 
 def parse(cls: type[_T], default: _T, words: Sequence[str]) -> _T:
-    """A dataclass from words that tyro understands.
+    """A dataclass from words in tyro's syntax.
 
     Raises:
-      UserError: tyro rejects a word; its message is one sentence.
+      UserError: tyro rejects a word; the message is tyro's.
     """
     messages = io.StringIO()
     try:
@@ -101,7 +100,7 @@ def parse(cls: type[_T], default: _T, words: Sequence[str]) -> _T:
     except SystemExit as error:
         if not error.code:
             raise
-        # The message precedes the first inner rule of the box that tyro draws.
+        # The message precedes the first inner line of tyro's box.
         text = re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯]", " ", messages.getvalue())
         parts = re.split("─{5,}", text)
         sentence = " ".join(parts[min(1, len(parts) - 1)].split())
@@ -110,7 +109,7 @@ def parse(cls: type[_T], default: _T, words: Sequence[str]) -> _T:
 
 
 def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every flag of a configuration with its value, in the order of the fields."""
+    """Flags and values of a configuration, in the order of the fields."""
     for name, value in _children(node).items():
         if _children(value):
             yield from leaves(value, f"{prefix}{name}.")
@@ -119,7 +118,7 @@ def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def flag_names(config: Any) -> list[str]:
-    """Names that `apply` accepts: leaves, and the records above them."""
+    """Flags that `apply` accepts: leaves and the records that contain them."""
     paths = [name.split(".") for name, _ in leaves(config)]
     return sorted({".".join(path[:depth]) for path in paths for depth in range(1, len(path) + 1)})
 
@@ -142,7 +141,7 @@ def _shown(value: Any) -> str:
 
 
 def _children(node: Any) -> dict[str, Any]:
-    """Fields of a record, or elements of a tuple of records by their names or numbers."""
+    """Fields of a record, or elements of a tuple of records by name or index."""
     if dataclasses.is_dataclass(node):
         return {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
     if isinstance(node, tuple) and node and dataclasses.is_dataclass(node[0]):
@@ -153,10 +152,10 @@ def _children(node: Any) -> dict[str, Any]:
 
 
 def _resolve(config: _T, parts: Sequence[str]) -> tuple[_T, list[str], Any]:
-    """The configuration, with optional records on the way made; a flag's path by index; its type.
+    """The configuration with the optional records of a flag created; the flag's path; its type.
 
     Raises:
-      LookupError: there is no such flag.
+      LookupError: the flag does not exist.
     """
     path: list[str] = []
     node, hint = config, type(config)
@@ -178,7 +177,7 @@ def _resolve(config: _T, parts: Sequence[str]) -> tuple[_T, list[str], Any]:
 
 
 def _with(node: Any, path: Sequence[str], value: Any) -> Any:
-    """A configuration with another value at a path."""
+    """The configuration with another value at a path."""
     if not path:
         return value
     head, rest = path[0], path[1:]
@@ -208,7 +207,7 @@ def _json(name: str, texts: Sequence[str]) -> Any:
 
 
 def _texts(hint: Any, name: str, texts: Sequence[str]) -> list[str]:
-    """The texts of a flag as tyro reads them."""
+    """The texts of a flag in tyro's syntax."""
     inner, optional = without_none(hint)
     if optional and len(texts) == 1 and texts[0].lower() in _NONE:
         return ["None"]

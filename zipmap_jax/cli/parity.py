@@ -1,4 +1,4 @@
-"""`zipmap parity`: compares this port with tensors recorded from a PyTorch model."""
+"""`zipmap parity`: compares this package with tensors recorded from a PyTorch model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ DIFFERENT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """Compare this port with recorded tensors; exit 1 if one is beyond its tolerance.
+    """Compare this package with recorded tensors; exit 1 if one is beyond its tolerance.
 
     Attributes:
-      files: recorded arrays in the format of docs/parity.md.
+      files: recorded tensors in the format of docs/parity.md.
       json: print one JSON object instead of a line per tensor.
     """
 
@@ -55,7 +55,7 @@ class Parity:
 
 def _as_json(row: TensorComparison) -> dict[str, Any]:
     fields = dataclasses.asdict(row)
-    # JSON knows no NaN or infinity.
+    # JSON has no NaN or infinity.
     finite = {k: str(v) if v in _NOT_JSON or v != v else v for k, v in fields.items()}
     return {**finite, "ok": row.ok}
 

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: bars on a terminal, plain lines elsewhere, time left."""
+"""Progress on stderr with the time left: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from zipmap_jax.structs import Progress
 
 PLAIN_LINE_EVERY = 10.0
-"""Seconds between two plain lines of one stage; its first and last line are always printed."""
+"""Seconds between two plain lines of a stage, except for its first and last line."""
 
 
 @contextlib.contextmanager
 def progress() -> Iterator[Progress]:
-    """A callable `(stage, done, total)` that shows the stages of some work as they advance."""
+    """A callable `(stage, done, total)` that displays progress."""
     if sys.stderr.isatty():
         with _bars() as report:
             yield report
@@ -52,7 +52,7 @@ def _bars() -> Iterator[Progress]:
 
 
 class PlainLines:
-    """Prints a stage's first and last step, and one line now and then between them."""
+    """Prints the first and last step of a stage, and a line every `PLAIN_LINE_EVERY` seconds."""
 
     def __init__(self) -> None:
         self._started: dict[str, float] = {}

@@ -16,31 +16,31 @@ from zipmap_jax.train.config.registry import load
 from zipmap_jax.train.config.schema import TrainConfig
 
 EXAMPLE = "debug"
-"""Configuration whose values `--help` shows when none is named."""
+"""Configuration that `--help` shows by default."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """Options of a command line besides the configuration.
+    """Options of `train.py` besides the configuration.
 
     Attributes:
       config: name in configs/, or Python file with get_config().
-      workdir: checkpoints and metrics of the run.
+      workdir: folder for checkpoints and metrics.
       batch_scale: factor on the batch of every bucket.
-      dry_run: print what would run where, and stop.
-      devices: number to plan for with --dry-run; None = those of this machine, or 64 if they are
+      dry_run: print the plan of the run, and stop.
+      devices: number of devices for --dry-run; None = those of this machine, or 64 if they are
         too few.
-      compile_for: with --dry-run, compile the largest steps for such a device and print their
+      compile_for: with --dry-run, compile the largest steps for this device and print their
         memory.
       export: folder for the newest checkpoint's weights; nothing is trained.
-      export_weights: which weights to export.
+      export_weights: weights to export.
       export_dtype: number format of exported weights.
-      export_scenes: held-out scenes for the numbers of the card.
+      export_scenes: held-out scenes for the metrics of the card.
       force: let --export overwrite.
       coordinator: HOST:PORT of process 0 of a run of several processes.
-      processes: their number.
-      process: number of this one, from 0.
-      distributed: get all three from SLURM, Open MPI or the cloud.
+      processes: number of processes.
+      process: index of this process, from 0.
+      distributed: detect coordinator and processes from SLURM, Open MPI or the cloud.
     """
 
     config: str
@@ -60,21 +60,21 @@ class RunOptions:
     distributed: bool = False
 
     def __post_init__(self) -> None:
-        least = dict(batch_scale=1) | (dict(devices=1) if self.devices is not None else {})
-        require_at_least(self, "the command line", **least)
+        minima = dict(batch_scale=1) | (dict(devices=1) if self.devices is not None else {})
+        require_at_least(self, "the command line", **minima)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Flags:
     """Train ZipMap.
 
-    Every value of the configuration is a flag, shown with its value in the named configuration.
-    A flag that takes True or False means True where it stands alone. Tuples take their elements
-    one after the other (--optim.lr-groups PATTERN RATE PATTERN RATE), separated by commas, or as
-    JSON. Elements of data.buckets and data.mixture are named by index or by name
-    (--data.mixture.scannet.root DIR); only the first of each is listed here. JSON replaces both
-    as a whole (--data.mixture '[{"name": "procedural"}]'). --data.crop none and --data.jitter none
-    switch augmentation off.
+    Every value of the configuration is a flag; its default is the value in the configuration.
+    A boolean flag without a value is True. Tuples take their elements as words
+    (--optim.lr-groups PATTERN RATE PATTERN RATE), separated by commas, or as JSON. Elements of
+    data.buckets and data.mixture are addressed by index or name (--data.mixture.scannet.root DIR);
+    only the first of each is listed here. JSON replaces a whole tuple
+    (--data.mixture '[{"name": "procedural"}]'). --data.crop none and --data.jitter none disable
+    augmentation.
     """
 
     options: Annotated[RunOptions, arg(name="")]
@@ -85,16 +85,13 @@ OPTIONS = tuple(field.name for field in dataclasses.fields(RunOptions))
 
 
 def parse_command_line(argv: Sequence[str] | None = None) -> tuple[RunOptions, TrainConfig]:
-    """Options and configuration of a run.
+    """Options of a run, and the named configuration with the values of the flags.
 
     Args:
-      argv: arguments after the program's name; None = those of the process.
-
-    Returns:
-      The options, and the named configuration with the values of the flags.
+      argv: arguments after the program's name; None = `sys.argv`.
 
     Raises:
-      UserError: a flag does not exist, a value has the wrong type, no such configuration exists.
+      UserError: a flag or the configuration does not exist, or a value has the wrong type.
       SystemExit: after `--help`.
     """
     words = sys.argv[1:] if argv is None else argv
@@ -112,7 +109,7 @@ def parse_command_line(argv: Sequence[str] | None = None) -> tuple[RunOptions, T
 
 
 def print_help(name: str) -> None:
-    """Print all flags with the values of a configuration, and exit."""
+    """Print all flags with the values of the configuration, and exit."""
     config = load(name)
     data = config.data
     shown = dataclasses.replace(data, buckets=data.buckets[:1], mixture=data.mixture[:1])

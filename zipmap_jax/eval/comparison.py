@@ -1,4 +1,4 @@
-"""Depth and pose errors of a model, side by side with those of the trivial answer."""
+"""Depth and pose errors of a model and of the trivial prediction."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """Errors of one kind of answer, pooled over the scenes seen so far.
+    """Errors of one method, pooled over scenes.
 
     Attributes:
-      depth: all depth of a scene is scaled by one ratio of medians; scenes weigh by their pixels.
-      poses: compared pair by pair, without alignment.
+      depth: depth metrics after median scaling per scene; scenes are weighted by their pixels.
+      poses: pairwise pose metrics, without alignment.
     """
 
     depth: DepthMetric = dataclasses.field(default_factory=DepthMetric)
@@ -33,11 +33,11 @@ class Method:
         depth: Float[np.ndarray, "v h w"],
         w2c: Float[np.ndarray, "v 4 4"],
         truth: Mapping[str, np.ndarray],
-        seen: Bool[np.ndarray, "v h w"],
+        valid: Bool[np.ndarray, "v h w"],
     ) -> Method:
-        """These errors and those of one more scene."""
+        """The errors with those of one more scene."""
         return Method(
-            self.depth.merge(DepthMetric.from_depth(depth, truth["depth"], seen, "median")),
+            self.depth.merge(DepthMetric.from_depth(depth, truth["depth"], valid, "median")),
             self.poses.merge(PairwisePoseMetric.from_poses(w2c, truth["w2c"])),
         )
 
@@ -49,10 +49,10 @@ class Method:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A model and the trivial answer, on the same scenes.
+    """Errors of a model and of the trivial prediction on the same scenes.
 
-    The trivial answer is a constant depth (the true median of the scene, after scaling) and the
-    same pose for every view, whose baselines of length zero are 90 degrees off.
+    The trivial prediction is a constant depth (after scaling, the true median of the scene) and one
+    pose for all views, whose zero baselines count as 90 degrees.
     """
 
     model: Method = dataclasses.field(default_factory=Method)
@@ -67,17 +67,17 @@ class Comparison:
         """This comparison with one more scene.
 
         Args:
-          depth: answered, in any unit; pixels where it is not finite do not count.
-          w2c: answered poses, in any world frame.
+          depth: predicted depth in any unit; pixels that are not finite do not count.
+          w2c: predicted poses in any world frame.
           truth: `depth` and `valid` [v, h, w] and `w2c` [v, 4, 4] of the same views.
         """
-        seen = truth["valid"] & np.isfinite(depth)
+        valid = truth["valid"] & np.isfinite(depth)
         constant, still = np.ones_like(depth), np.broadcast_to(np.eye(4), w2c.shape)
         return Comparison(
-            self.model.with_scene(depth, w2c, truth, seen),
-            self.trivial.with_scene(constant, still, truth, seen),
+            self.model.with_scene(depth, w2c, truth, valid),
+            self.trivial.with_scene(constant, still, truth, valid),
         )
 
     def numbers(self) -> Numbers:
-        """The metrics of both answers."""
+        """The metrics of both methods."""
         return {"model": self.model.numbers(), "trivial": self.trivial.numbers()}

@@ -1,4 +1,4 @@
-"""Errors of views rendered from a zipped scene, beside those of the trivial answer."""
+"""Errors of views rendered from a zipped scene, for a model and the trivial prediction."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class RenderedComparison:
-    """A model and the trivial answer: the mean colour of the zipped views, at one depth."""
+    """Errors of a model and of the mean colour of the zipped views at a constant depth."""
 
     model: RenderedMethod = dataclasses.field(default_factory=RenderedMethod)
     trivial: RenderedMethod = dataclasses.field(default_factory=RenderedMethod)
@@ -34,7 +34,7 @@ class RenderedComparison:
     def with_batch(
         self, model: ZipMap, params: Any, batch: Mapping[str, np.ndarray]
     ) -> RenderedComparison:
-        """This comparison with more scenes, see `render_half`."""
+        """This comparison with the scenes of a batch, see `render_half`."""
         zipped, rendered = halves(batch)
         prediction = jax.device_get(render_half(model, params, batch))
         out = self
@@ -48,12 +48,12 @@ class RenderedComparison:
         return out
 
     def numbers(self) -> Numbers:
-        """The metrics of both answers."""
+        """The metrics of both methods."""
         return {"model": self.model.numbers(), "trivial": self.trivial.numbers()}
 
 
 def halves(batch: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The even views of each scene, which are zipped, and the odd ones, which are rendered."""
+    """The even views of each scene, to zip, and the odd views, to render."""
     even, odd = (
         {name: take_views(array, name, slice(i, None, 2)) for name, array in batch.items()}
         for i in (0, 1)
@@ -64,14 +64,8 @@ def halves(batch: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 def render_half(model: ZipMap, params: Any, batch: Mapping[str, Any]) -> Prediction:
     """The odd views of each scene, rendered after zipping the even ones."""
     zipped, rendered = halves(batch)
-    return render(
-        model,
-        params,
-        zipped["images"],
-        zipped["w2c"],
-        rendered["w2c"],
-        rendered["intrinsics"],
-    )
+    cameras = (zipped["w2c"], rendered["w2c"], rendered["intrinsics"])
+    return render(model, params, zipped["images"], *cameras)
 
 
 @functools.partial(jax.jit, static_argnames="model")
@@ -83,7 +77,7 @@ def render(
     query_w2c: Float[Array, "b q 4 4"],
     intrinsics: Float[Array, "b q 3 3"],
 ) -> Prediction:
-    """Zip some views of each scene and render others of the same size from their cameras."""
+    """Zip some views of each scene and render other views of the same size."""
     state = model.init_state(params, images.shape[0])
     state, _ = model.update(params, state, Views(images))
     _, cameras, _ = query_frame(w2c, query_w2c)

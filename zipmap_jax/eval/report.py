@@ -30,15 +30,15 @@ MEANING: dict[str, str] = {
 
 
 def table(numbers: Mapping[str, Mapping[str, float]], names: Iterable[str] | None = None) -> str:
-    """Metrics as lines of text: name, one column per answer, meaning.
+    """Metrics as lines of text: name, one column per method, meaning.
 
     Args:
-      numbers: metrics by the name of the answer.
-      names: metrics to show; None = all there are.
+      numbers: metrics by method.
+      names: metrics to show; None = all.
     """
     meaning = MEANING | RENDERED
     names = next(iter(numbers.values())) if names is None else names
-    lines = [f"{'metric':<12}" + "".join(f"{answer:>9}" for answer in numbers) + "  meaning"]
+    lines = [f"{'metric':<12}" + "".join(f"{method:>9}" for method in numbers) + "  meaning"]
     for name in names:
         values = "".join(f"{row[name]:>9.3f}" for row in numbers.values())
         lines.append(f"{name:<12}{values}  {meaning[name]}")

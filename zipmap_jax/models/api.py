@@ -1,7 +1,7 @@
-"""The protocol of every model: all that inference, batches, sessions, evaluation and export use.
+"""The model protocol, the only interface that inference, batches, evaluation and export use.
 
 A model is hashable and holds no arrays; every method is a pure function of explicit pytrees. The
-state of a scene is an opaque pytree: only the model that made it reads it.
+state of a scene is an opaque pytree that only its model reads.
 
     state = model.init_state(params, batch)
     state, prediction = model.update(params, state, Views(images))
@@ -33,17 +33,17 @@ _T = TypeVar("_T")
 Params = Any
 """Parameters of a model: a nested dictionary of arrays, or of their shapes."""
 State = Any
-"""What a model remembers of a batch of scenes: a pytree that only the model reads."""
+"""State of a batch of scenes: an opaque pytree of the model."""
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
 
 class Preparation(Protocol):
-    """How pictures become network images, and where those lie on the originals."""
+    """Conversion of pictures to network images, and the maps back to the original pixels."""
 
     @property
     def patch(self) -> int:
-        """Network images have sides that are multiples of it."""
+        """Divisor of both sides of network images, in pixels."""
         ...
 
     def resized_shape(self, original: Size, size: int, mode: str) -> Size:
@@ -52,47 +52,47 @@ class Preparation(Protocol):
         Args:
           original: size of the picture.
           size: network image size.
-          mode: how the picture is fitted, such as "crop" or "pad".
+          mode: method of fitting the picture, such as "crop" or "pad".
 
         Raises:
-          UserError: the size or the mode is impossible, or the picture does not suit the network.
+          UserError: the size or the mode is invalid, or the picture does not fit the network.
         """
         ...
 
     def network_shape(self, originals: list[Size], size: int, mode: str) -> Size:
-        """Size that network images of pictures of these sizes have together."""
+        """Common size of the network images of pictures of these sizes."""
         ...
 
     def fit(
         self, image: UInt8[np.ndarray, "h w 3"], size: int, mode: str
     ) -> tuple[UInt8[np.ndarray, "h2 w2 3"], PixelMap]:
-        """One network image, not yet padded to the size of others."""
+        """A network image before padding, and its map to the original pixels."""
         ...
 
     def pad(
         self, image: UInt8[np.ndarray, "h w 3"], pixel_map: PixelMap, shape: Size
     ) -> tuple[UInt8[np.ndarray, "h2 w2 3"], PixelMap]:
-        """The network image padded to `shape`."""
+        """The network image padded to `shape`, and its map."""
         ...
 
     def normalise(self, images: Shaped[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
-        """uint8 network images in the value range of the model; runs on the device."""
+        """Network images in the value range of the model; runs on the device."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """What the memory of a reconstruction depends on.
+    """Inputs of the memory estimate of a reconstruction.
 
     Attributes:
       model: the model.
-      parameter_bytes: size of its weights on the device.
+      parameter_bytes: bytes of the weights on the device.
       original_sizes: (height, width) of every original image.
-      network_size: (height, width) at which the network works.
-      chunk: views worked on at a time; None = all.
-      devices: that share the views.
-      in_place: whether the compiler keeps one copy of a token stream while it loops over chunks
-        within a loop over layers, as it does for GPUs; on the CPU it keeps two.
+      network_size: (height, width) of the network images.
+      chunk: views per chunk; None = all.
+      devices: number of devices that share the views.
+      in_place: whether nested loops over layers and chunks keep one copy of the token stream, as
+        on GPUs; on the CPU the compiler keeps two.
       whole: whether one program holds all images and predictions on the device, as
         `Model.update` in a plain `jax.jit` does.
     """
@@ -112,7 +112,7 @@ class Workload:
 
     @property
     def share(self) -> int:
-        """Views of a device."""
+        """Views per device."""
         return math.ceil(self.views / self.devices)
 
     @property
@@ -122,7 +122,7 @@ class Workload:
 
     @property
     def live_chunk(self) -> int:
-        """Views that a device works on at a time."""
+        """Views per chunk on each device."""
         return self.plan.live_chunk
 
 
@@ -131,7 +131,7 @@ class MemoryPlan(Protocol):
 
     @property
     def live_chunk(self) -> int:
-        """Views worked on at a time."""
+        """Views per chunk."""
         ...
 
     @property
@@ -146,7 +146,7 @@ class MemoryPlan(Protocol):
 
 
 class Model(Protocol):
-    """A model of images to cameras and geometry. Implementations are frozen dataclasses."""
+    """A model from images to cameras and geometry, implemented as a frozen dataclass."""
 
     @property
     def policy(self) -> Policy:
@@ -160,40 +160,40 @@ class Model(Protocol):
 
     @property
     def default_size(self) -> int:
-        """Network image size in pixels when a card names none."""
+        """Network image size in pixels, for cards that name none."""
         ...
 
     @property
     def preparation(self) -> Preparation:
-        """How pictures become network images and back."""
+        """Conversion between pictures and network images."""
         ...
 
     @property
     def streams(self) -> bool:
-        """Whether views may come in any number of updates, with the result of a single one."""
+        """Whether several updates give the result of one update over all their views."""
         ...
 
     @property
     def phased(self) -> bool:
-        """Whether `update` also comes in parts; see `PhasedModel`."""
+        """Whether the model is a `PhasedModel`."""
         ...
 
     @property
     def shares_views(self) -> bool:
-        """Whether devices may share the views of a scene; see `PhasedModel.sharded`."""
+        """Whether the views of a scene can be sharded over devices; see `PhasedModel.sharded`."""
         ...
 
     @property
     def query_channels(self) -> int:
-        """Channels of a pixel of the query that `read` takes; 0 = the state cannot be read."""
+        """Channels per pixel of the queries of `read`; 0 = the model cannot be queried."""
         ...
 
     def views_per_call(self, chunk: int) -> int:
-        """Views of one call of a model that `streams`: as many as fit into a chunk, or more."""
+        """Views per call of a streaming model: those of a chunk, or its minimum if that is more."""
         ...
 
     def stored_format(self, name: str) -> Any:
-        """Number format in which the parameter `name` ("a/b/c") is kept for inference."""
+        """Number format of the parameter `name` ("a/b/c") in inference."""
         ...
 
     @property
@@ -202,11 +202,11 @@ class Model(Protocol):
         ...
 
     def portable(self) -> Model:
-        """The same model without operations that exist on one platform only."""
+        """The same model without platform-specific operations."""
         ...
 
     def memory(self, workload: Workload) -> MemoryPlan:
-        """Bytes on each device, by part, before anything is compiled."""
+        """Estimated bytes on each device, by part."""
         ...
 
     def init(self, key: Any) -> Params:
@@ -226,42 +226,37 @@ class Model(Protocol):
         chunk: int | None = None,
         start: State | None = None,
     ) -> tuple[State, Prediction]:
-        """Take views into the state and predict their cameras and geometry.
+        """Add views to the state and predict their cameras and geometry.
 
         Args:
           params: parameters.
-          state: from `init_state` or an earlier `update`; of as many scenes as there are images of,
-            or of one, from which all of them start.
+          state: from `init_state` or an earlier `update`: one state per scene, or one for all.
           views: images and flags.
-          chunk: views worked on at once; bounds memory and does not change the result. None = all.
-          start: state that the stream began with, for models whose update refers to it. None =
-            `state`.
+          chunk: views per chunk, which bounds memory without changing the result. None = all.
+          start: first state of the stream, for models whose update refers to it. None = `state`.
 
         Returns:
           The new state, and the prediction at the size of the images.
         """
         ...
 
-    def read(self, params: Params, state: State, query: Any, *, chunk: int | None = None) -> Any:
-        """Predict views that were not seen; the state stays as it is.
+    def read(
+        self, params: Params, state: State, query: Any, *, chunk: int | None = None
+    ) -> Prediction:
+        """Predict unseen views from the state, which does not change.
 
         Args:
-          params: parameters.
-          state: of the scenes that are asked about.
-          query: rays, in the form that the model takes.
-          chunk: as for `update`.
-
-        Returns:
-          A `Prediction`.
+          params, state, chunk: as for `update`.
+          query: rays in the model's own format.
         """
         ...
 
 
 class PhasedModel(Protocol):
-    """A model whose `update` over all views comes in three parts.
+    """A model whose `update` over all views has three phases.
 
-    `encode` and `decode` work on a chunk of views, so images and predictions of all views never lie
-    on the device together; `mix` works on the tokens of all views.
+    `encode` and `decode` process one chunk of views, so the device never holds the images and
+    predictions of all views; `mix` processes the tokens of all views.
     """
 
     def sharded(self, axis: str) -> PhasedModel:
@@ -277,19 +272,18 @@ class PhasedModel(Protocol):
     def mix(
         self, params: Params, state: State, tokens: Array, valid: Bool[Array, "b v"], size: Size
     ) -> tuple[State, Any, tuple[Array, Array], Array]:
-        """All views together.
+        """Update the state with the tokens of all views.
 
         Args:
-          params: parameters.
-          state: as of `Model.update`.
-          tokens: from `encode`, with a leading axis of chunks.
+          params, state: as for `Model.update`.
+          tokens: tokens from `encode`, with a leading axis of chunks.
           valid: False for padded views.
-          size: of the images.
+          size: (height, width) of the images.
 
         Returns:
           The new state; features for `decode`, with a leading axis of chunks; the cameras, w2c
-          [b, v, 4, 4] and intrinsics [b, v, 3, 3] in fp32; and an array of the shape of `tokens`
-          that may take their memory.
+          [b, v, 4, 4] and intrinsics [b, v, 3, 3] in fp32; an array that can reuse the memory of
+          `tokens`.
         """
         ...
 
@@ -301,15 +295,7 @@ class PhasedModel(Protocol):
 
 
 def in_stored_formats(params: _T, model: Model) -> _T:
-    """Parameters in the number formats in which the model keeps them for inference.
-
-    Args:
-      params: arrays, or their shapes.
-      model: whose parameters they are.
-
-    Returns:
-      The same tree.
-    """
+    """Parameters, or their shapes, in the number formats of the model's inference."""
 
     def convert(path: Any, leaf: Any) -> Any:
         dtype = model.stored_format("/".join(key.key for key in path))

@@ -1,8 +1,7 @@
-"""The quadratic twin of the backbone: global blocks that are softmax attention over all views.
+"""Backbone with softmax attention over all views in its global blocks, as in VGGT.
 
-What ZipMap's fast weights replace. Its purpose is comparison: the same data and steps tell what
-linear time costs in accuracy. Blocks are those of VGGT: queries and keys are normalised and rotated
-by the token's place in its own view, as in a frame block, so nothing tells the order of the views.
+It measures what the linear time of fast weights costs in accuracy. Queries and keys are normalised
+and rotated by the token's position within its view, so the order of the views has no effect.
 
 References: J. Wang et al., VGGT: Visual geometry grounded transformer (2025).
 """
@@ -30,11 +29,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class AttentionBackbone(Backbone):
-    """Global blocks are attention, hence without a state that could be carried on or read.
+    """Backbone with attention in its global blocks, and therefore without state.
 
-    Frame blocks go chunk by chunk, global blocks over all tokens of a scene at once: their memory
-    grows with the square of the number of views where the scores are materialised (everywhere but
-    with cuDNN).
+    Frame blocks process chunks, global blocks all tokens of a scene. Where attention scores are
+    materialised (everywhere but with cuDNN), memory grows with the square of the number of views.
     """
 
     masks_padding: ClassVar[bool] = True
@@ -46,7 +44,7 @@ class AttentionBackbone(Backbone):
 
     @property
     def layers(self) -> tuple[int, int, int, int]:
-        """Those of the fast weights that it replaces, but without layers."""
+        """Sizes of the fast weights that attention replaces, with zero layers."""
         fast = self.config.fast
         d = self.config.width // fast.heads
         return 0, fast.heads, d, fast.hidden_multiple * d
@@ -59,7 +57,7 @@ class AttentionBackbone(Backbone):
         return FastWeights(wide, tall, wide)
 
     def mixing_bytes(self, views: int, tokens: int) -> tuple[int, int]:
-        """Attention among the tokens of all views: scores of some heads, and hidden units."""
+        """Zero, and bytes of attention among all tokens: scores of some heads, hidden units."""
         c, scene = self.config, views * tokens
         scores = bytes_of_scores(c.heads, scene**2 * 4)
         return 0, 2 * (scores + scene * c.mlp_ratio * c.width * 4)
@@ -75,35 +73,33 @@ class AttentionBackbone(Backbone):
         padded: bool = True,
         windows: int = 1,
     ) -> tuple[FastWeights, Float[Array, "n 4 b c p d2"], Float[Array, "n b c p d"]]:
-        """Run all layers; the fast weights, of zero layers, are returned as they are."""
+        """See `Backbone.zip_views`; the fast weights have no layers and are returned unchanged."""
         del norms, windows
-        seen = None
+        valid_tokens = None
         if padded:
-            of_scene = jnp.moveaxis(valid, 1, 0).reshape(valid.shape[1], -1)
-            seen = jnp.repeat(of_scene, x.shape[3], axis=-1)
+            scenes_first = jnp.moveaxis(valid, 1, 0).reshape(valid.shape[1], -1)
+            valid_tokens = jnp.repeat(scenes_first, x.shape[3], axis=-1)
 
         def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], None]:
             stream, taps = carry
             block, tap = xs
             frame = map_chunks(lambda chunk: self._frame(block, chunk, grid), stream)
-            y = self._mix(block, frame, seen, grid)
+            y = self._mix(block, frame, valid_tokens, grid)
             features = self._features(frame, y)
             return (y, lax.dynamic_update_index_in_dim(taps, features, tap, 1)), None
 
-        blocks = (params["frame_blocks"], params["global_blocks"])
-        body = self._recomputed(layer)
-        (x, taps), _ = lax.scan(body, (x, self._empty_taps(x)), (blocks, self._tap_indices))
+        (x, taps), _ = self._scan(layer, params, x)
         return weights, taps, x
 
     def read_views(
         self, params: Any, weights: FastWeights, x: Array, grid: tuple[int, int]
     ) -> Array:
-        """Raise UserError: there is no state to read."""
+        """Raise UserError, as attention has no state."""
         del params, weights, x, grid
-        raise UserError("attention has no state that could be read: load a state_query checkpoint")
+        raise UserError("attention has no state to read: load a state_query checkpoint")
 
     def patch_queries_and_keys(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
-        """Queries and keys of tokens in one global block before each head rotates its own."""
+        """Queries and keys of tokens in one global block, before the rotary embedding."""
         qkv = block["attn"]["qkv"]
         y = apply(layer_norm(1e-5), block["norm1"], x)
         y = jnp.matmul(y, qkv["kernel"], precision=self.policy.precision)
@@ -115,13 +111,13 @@ class AttentionBackbone(Backbone):
         self,
         block: Any,
         x: Float[Array, "n b c p d"],
-        seen: Bool[Array, "b t"] | None,
+        valid: Bool[Array, "b t"] | None,
         grid: tuple[int, int],
     ) -> Float[Array, "n b c p d"]:
-        """The global block, on all tokens of a scene as one sequence."""
+        """Run the global block on all tokens of a scene as one sequence."""
         chunks, b, c, _, d = x.shape
         cos, sin = (jnp.tile(table, (chunks * c, 1)) for table in self._rope(grid))
 
         scene = jnp.moveaxis(x, 1, 0)
-        y = apply(self.global_block, block[1], scene.reshape(b, -1, d), (cos, sin), seen)
+        y = apply(self.global_block, block[1], scene.reshape(b, -1, d), (cos, sin), valid)
         return jnp.moveaxis(y.reshape(scene.shape), 0, 1)

@@ -1,7 +1,7 @@
-"""What the backbones share: frame blocks, tapped features and the layout of the token stream.
+"""Base class of the backbones: frame blocks, tapped features and the layout of the token stream.
 
-The stream lies as `[n, b, c, p, d]`: n chunks of c views for each of b scenes, p tokens a view.
-Loops run over chunks, in place, so temporaries never exceed one chunk.
+The stream has the axes `[n, b, c, p, d]`: n chunks of c views for each of b scenes, p tokens per
+view. Loops run over chunks in place, so temporaries never exceed one chunk.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from zipmap_jax.models.shared_views import SharedViews
 from zipmap_jax.nn.blocks import TransformerBlock, init_stacked
@@ -28,15 +29,12 @@ if TYPE_CHECKING:
     from zipmap_jax.models.config import ZipMapConfig
     from zipmap_jax.nn.config import Policy
 
-_T = TypeVar("_T")
-
-
 # Above this size, attention computes its scores one head at a time (zipmap_jax.nn.attention).
 _SCORE_BYTES = 512 * 2**20
 
 
 def bytes_of_scores(heads: int, scores: int) -> int:
-    """Bytes of the attention scores that are held together, given those of one head."""
+    """Peak bytes of the attention scores, given the bytes of one head's."""
     return min(heads * scores, max(scores, _SCORE_BYTES))
 
 
@@ -44,13 +42,13 @@ def bytes_of_scores(heads: int, scores: int) -> int:
 class Backbone(abc.ABC):
     """Pure functions of stacked block parameters: frame blocks alternate with global blocks.
 
-    Frame blocks attend within a view. Global blocks mix the views of a scene; how they do it is the
-    subclass's business.
+    Frame blocks attend within a view. Global blocks, defined by a subclass, mix the views of a
+    scene.
 
     Attributes:
-      config, policy: of the model.
+      config, policy: architecture and number formats of the model.
       remat: recompute each layer in the backward pass instead of keeping its activations.
-      views_axis: mesh axis over which the views of the stream are split; see `ZipMap`.
+      views_axis: mesh axis that splits the views of the stream; see `Network`.
     """
 
     config: ZipMapConfig
@@ -59,9 +57,9 @@ class Backbone(abc.ABC):
     views_axis: str | None = None
 
     masks_padding: ClassVar[bool] = False
-    """Whether views that fill up the last chunk must be masked out."""
+    """Whether padded views of the last chunk must be masked."""
     shares_views: ClassVar[bool] = True
-    """Whether devices may share the views of a scene."""
+    """Whether the views of a scene can be sharded over devices."""
 
     @property
     @abc.abstractmethod
@@ -93,17 +91,18 @@ class Backbone(abc.ABC):
 
         Args:
           params: tree with `frame_blocks` and `global_blocks`.
-          weights: fast weights of all layers, leading layer axis; of all scenes, or one for all.
-          norms: column norms to restore, of the same axes.
+          weights: fast weights with a leading layer axis, one per scene or one for all.
+          norms: column norms to restore, with the axes of `weights`.
           x: token stream.
           valid: False for padded views.
           grid: (rows, columns) of patches.
           padded: whether `valid` may be False anywhere.
-          windows: number of windows that the views make.
+          windows: number of windows in the views; more than one needs a single chunk and one set
+            of weights per scene.
 
         Returns:
           The new fast weights; for each tapped layer the outputs of its frame block and its global
-          block, concatenated, chunks leading, so that heads run over chunks without a copy; and the
+          block, concatenated, chunks leading, so that heads run over chunks without a copy; the
           stream after the last layer.
         """
 
@@ -115,7 +114,7 @@ class Backbone(abc.ABC):
         x: Float[Array, "n b c p d"],
         grid: tuple[int, int],
     ) -> Float[Array, "n 4 b c p d2"]:
-        """Run all layers over one chunk (n = 1), reading the fast weights and leaving them."""
+        """Run all layers over one chunk (n = 1) with constant fast weights."""
 
     @abc.abstractmethod
     def patch_queries_and_keys(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
@@ -123,7 +122,7 @@ class Backbone(abc.ABC):
 
     @abc.abstractmethod
     def mixing_bytes(self, views: int, tokens: int) -> tuple[int, int]:
-        """Bytes of the fast weights' step, and of temporaries that grow with all views."""
+        """Bytes of a fast-weight step, and of temporaries that grow with the number of views."""
 
     @property
     def frame_block(self) -> TransformerBlock:
@@ -154,7 +153,7 @@ class Backbone(abc.ABC):
 
     @property
     def _tap_indices(self) -> Array:
-        """Tap buffer each layer writes to: that of the next tap, which itself writes last."""
+        """Tap buffer of each layer: that of the next tapped layer, which overwrites it last."""
         layers = np.arange(self.config.depth)
         return jnp.asarray(np.searchsorted(self.config.taps, layers))
 
@@ -164,12 +163,13 @@ class Backbone(abc.ABC):
     def _features(self, frame: Array, y: Array) -> Array:
         return jnp.concatenate([frame, y], -1).astype(self.policy.taps)
 
-    def _recomputed(self, layer: Callable[..., _T]) -> Callable[..., _T]:
-        """A layer of which the backward pass keeps only the input, if asked for.
-
-        The layer as a whole: weights and gradients of every scene take more memory than tokens.
-        """
-        return jax.checkpoint(layer, prevent_cse=False) if self.remat else layer
+    def _scan(self, layer: Callable[..., Any], params: Any, x: Array, *per_layer: Any) -> Any:
+        """Scan `layer((stream, taps), (blocks, *per_layer, tap))` over all layers."""
+        if self.remat:
+            # Whole layers: weights and gradients of every scene take more memory than tokens.
+            layer = jax.checkpoint(layer, prevent_cse=False)
+        blocks = (params["frame_blocks"], params["global_blocks"])
+        return lax.scan(layer, (x, self._empty_taps(x)), (blocks, *per_layer, self._tap_indices))
 
     def _frame(self, block: Any, x: Float[Array, "b c p d"], grid: tuple[int, int]) -> Array:
         images = x.reshape(-1, *x.shape[2:])

@@ -1,4 +1,4 @@
-"""The camera head of a model: from the camera tokens of all views to their poses."""
+"""The camera head: from the camera tokens of all views to their poses."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Cameras:
-    """Pure functions of the parameters of the head.
+    """Pure functions of the camera head's parameters.
 
     Attributes:
-      config, policy: of the model.
-      devices: that share the views.
+      config, policy: architecture and number formats of the model.
+      devices: collectives over the devices that share the views.
     """
 
     config: ZipMapConfig
@@ -29,7 +29,7 @@ class Cameras:
 
     @property
     def name(self) -> str:
-        """Of the head among the parameters."""
+        """Key of the head in the parameters."""
         return "camera_mlp_head" if self.config.camera.kind == "mlp" else "camera_head"
 
     @property
@@ -40,16 +40,16 @@ class Cameras:
         return IterativeCameraHead(self.config.camera, width, self.policy)
 
     def init(self, key: Array) -> dict[str, Any]:
-        """Random parameters, under their name."""
+        """Random parameters under the key `name`."""
         return {self.name: self.head.init(key)}
 
     def __call__(
         self, params: Any, tokens: Float[Array, "b v d2"], mask: Bool[Array, "b v"]
     ) -> Float[Array, "i b v 9"]:
-        """Pose encodings of this device's views, after each iteration.
+        """Pose encodings after each iteration, for this device's camera tokens.
 
         Args:
-          params: of the model.
+          params: parameters of the model.
           tokens: camera tokens of this device's views.
           mask: False for padded views.
         """

@@ -1,4 +1,4 @@
-"""Model configurations: plain frozen dataclasses, hashable, so they can be static under jit."""
+"""Model configurations: frozen dataclasses, hashable, so they can be static under `jax.jit`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Mixer = Literal["fast_weights", "attention"]
 
 @dataclasses.dataclass(frozen=True)
 class ZipMapConfig:
-    """A whole model. `width` (C) is the embedder's; `2 C` channels reach the heads.
+    """A whole model. `width` (C) is the embedder's; the heads receive `2 C` channels.
 
     Attributes:
-      preset, variant: names under which the configuration is known.
+      preset, variant: names of the size and of the variant.
       depth: number of frame blocks = number of global blocks.
       heads: attention heads of the frame blocks, and of global blocks that are attention.
       taps: layers whose features feed the dense heads; the last also feeds the camera head.
@@ -30,9 +30,8 @@ class ZipMapConfig:
         each `update` as the reference view.
       window: views zipped per fast-weight step; None = all views at once (offline).
       ray_channels: channels of a queried ray; 0 = the model cannot be queried.
-      special_tokens: camera token plus register tokens of each view.
-      mixer: how global blocks mix views: "fast_weights" in time linear in their number, or softmax
-        "attention" among all tokens of a scene, as in VGGT: quadratic, and without a memory.
+      mixer: operation that mixes views: "fast_weights", in time linear in their number, or
+        "attention" over all tokens of a scene as in VGGT, in quadratic time and without state.
     """
 
     preset: str = "large"
@@ -81,14 +80,16 @@ class ZipMapConfig:
                 f"unknown variant {self.variant!r}: choose one of {', '.join(get_args(Variant))}"
             )
         if self.window is not None and self.window < 1:
-            raise UserError(f"window must be at least 1 view, got {self.window}: None = all views")
+            raise UserError(
+                f"window must be at least 1 view, got {self.window}: use None for all views"
+            )
         if self.mixer not in get_args(Mixer):
             raise UserError(
                 f"unknown mixer {self.mixer!r}: choose one of {', '.join(get_args(Mixer))}"
             )
         if self.mixer == "attention" and (self.window is not None or self.ray_channels):
             raise UserError(
-                "attention has no state to carry from window to window or to be queried, got "
+                "attention has no state for windows or queries, got "
                 f"window={self.window} and ray_channels={self.ray_channels}: leave both out, or "
                 "choose mixer fast_weights"
             )
@@ -103,34 +104,33 @@ class ZipMapConfig:
 
     @property
     def special_tokens(self) -> int:
+        """Camera token and register tokens per view."""
         return 1 + self.registers
 
     @property
     def streams(self) -> bool:
-        """Whether views may come in any number of updates, for the answer of a single one.
+        """Whether several updates give the result of one update over all their views.
 
-        Offline models see all views of an update together. So do those that zip one window after
-        the other but mark the first view of an update, or have a camera head that compares views.
+        This needs windows, no reference view, and a camera head that does not compare views.
         """
-        alone = self.affine_invariant and self.camera.kind == "mlp"
-        return self.window is not None and alone
+        independent = self.affine_invariant and self.camera.kind == "mlp"
+        return self.window is not None and independent
 
-    def per_call(self, chunk: int) -> int:
-        """Views of a call of a model that `streams`: the whole windows of a chunk, at least one."""
+    def views_per_call(self, chunk: int) -> int:
+        """Views per call of a streaming model: the whole windows of a chunk, at least one."""
         return _whole_windows(chunk, self.window or chunk)
 
-    def at_once(self, count: int, chunk: int | None) -> tuple[int, int]:
-        """How many of `count` views go through the network together, and in chunks of how many.
+    def span_and_chunk(self, count: int, chunk: int | None) -> tuple[int, int]:
+        """Views per pass through the network, and views per chunk, for `count` views.
 
-        Offline that is all of them, in chunks. Of a streaming model it is as many whole windows as
-        a chunk holds, fewer if the views are then shared more evenly; or one, in chunks.
+        Offline models pass all views at once, in chunks. Streaming models pass the whole windows
+        that fit into a chunk, fewer if that makes the spans more even, or one window in chunks.
         """
         window = min(self.window or count, count)
         chunk = min(chunk or count, count)
-        most = _whole_windows(chunk, window)
-        parts = -(-count // most)
-        together = -(-count // (parts * window)) * window
-        return together, min(chunk, together)
+        spans = -(-count // _whole_windows(chunk, window))
+        span = -(-count // (spans * window)) * window
+        return span, min(chunk, span)
 
 
 def _whole_windows(chunk: int, window: int) -> int:

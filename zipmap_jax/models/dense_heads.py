@@ -1,4 +1,4 @@
-"""The dense heads of a model: from tapped features to depth, local points or a rendered view."""
+"""The dense heads: from tapped features to depth, local points or a rendered view."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zipmap_jax.nn.loops import map_chunks
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
-# (output channels, value activation, confidence activation) of each.
+# Output channels, value activation and confidence activation of each head.
 HEADS: dict[str, tuple[int, str, str | None]] = {
     "depth_head": (2, "exp", "expp1"),
     "local_point_head": (3, "xy_exp", None),
@@ -28,18 +28,14 @@ HEADS: dict[str, tuple[int, str, str | None]] = {
 
 @dataclasses.dataclass(frozen=True)
 class DenseHeads:
-    """Pure functions of the parameters of the heads that a model has.
-
-    Attributes:
-      config, policy, remat: of the model.
-    """
+    """Pure functions of the parameters of the dense heads; attributes as in `Network`."""
 
     config: ZipMapConfig
     policy: Policy
     remat: bool = False
 
     def init(self, name: str, key: Array) -> Any:
-        """Random parameters of a head."""
+        """Random parameters of the head `name`."""
         taps = [jnp.zeros((1, 1, 2 * self.config.width))] * 4
         return self._head(name).init(key, taps, (1, 1))["params"]
 
@@ -49,29 +45,29 @@ class DenseHeads:
         taps: Float[Array, "n 4 b c p d"],
         grid: tuple[int, int],
         names: tuple[str, ...],
-        most: int | None = None,
+        max_images: int | None = None,
     ) -> tuple[tuple[Array, Array | None], ...]:
         """Activated (values, confidence) of each head, [n, b, c, h, w, ...].
 
         Args:
-          params: of the model.
+          params: parameters of the model.
           taps: tapped features of n chunks of c views for each of b scenes.
           grid: (rows, columns) of patches.
-          names: of the heads.
-          most: images worked on at once, if a chunk of one scene has no more: chunks of several
-            scenes then take turns. None = a chunk of all scenes.
+          names: names of the heads.
+          max_images: images per run of the heads, but at least a chunk of one scene; None = a
+            chunk of all scenes.
         """
 
-        def some(x: Float[Array, "4 b c t d"]) -> Any:
+        def run_heads(x: Float[Array, "4 b c t d"]) -> Any:
             head = jax.checkpoint(self._run, static_argnums=(0, 3)) if self.remat else self._run
             return tuple(head(name, params[name], x, grid) for name in names)
 
         def one_chunk(x: Float[Array, "4 b c p d"]) -> Any:
             x = x[..., self.config.special_tokens :, :]
             scenes, views = x.shape[1:3]
-            turns = _turns(scenes, views, most)
-            parts = jnp.moveaxis(x.reshape(4, turns, -1, *x.shape[2:]), 1, 0)
-            outputs = map_chunks(some, parts)
+            runs = _runs(scenes, views, max_images)
+            parts = jnp.moveaxis(x.reshape(4, runs, -1, *x.shape[2:]), 1, 0)
+            outputs = map_chunks(run_heads, parts)
             return jax.tree.map(lambda y: y.reshape(scenes, *y.shape[2:]), outputs)
 
         return map_chunks(one_chunk, taps)
@@ -99,9 +95,9 @@ class DenseHeads:
         )
 
 
-def _turns(scenes: int, views: int, most: int | None) -> int:
-    """In how many equal parts scenes are taken, so that one has no more than `most` images."""
-    if most is None:
+def _runs(scenes: int, views: int, max_images: int | None) -> int:
+    """Number of equal parts of the scenes with at most `max_images` images each."""
+    if max_images is None:
         return 1
-    at_once = max(1, most // views)
-    return next(n for n in range(-(-scenes // at_once), scenes + 1) if scenes % n == 0)
+    max_scenes = max(1, max_images // views)
+    return next(n for n in range(-(-scenes // max_scenes), scenes + 1) if scenes % n == 0)

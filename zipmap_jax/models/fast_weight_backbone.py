@@ -1,4 +1,4 @@
-"""The backbone of ZipMap: global blocks are fast weights that take one gradient step per window.
+"""ZipMap's backbone: global blocks with fast weights that take one gradient step per window.
 
 The views of a window share one fast-weight step per layer, whatever the chunking: the gradient is a
 sum. A window is all views of a call to `zip_views`, or (streaming) some views of a chunk. A view's
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class FastWeightBackbone(Backbone):
-    """See the module docstring; the layout of the stream is that of `Backbone`."""
+    """Backbone with fast weights in its global blocks."""
 
     @property
     def global_block(self) -> nn.Module:
@@ -40,7 +40,7 @@ class FastWeightBackbone(Backbone):
         return self.config.depth, fast.heads, d, fast.hidden_multiple * d
 
     def initial_weights(self, params: Any, batch: int) -> FastWeights:
-        """The learned initial weights, for every scene."""
+        """The learned initial weights, repeated for every scene."""
         ttt = params["global_blocks"]["ttt"]
         return FastWeights(
             *(
@@ -50,9 +50,9 @@ class FastWeightBackbone(Backbone):
         )
 
     def mixing_bytes(self, views: int, tokens: int) -> tuple[int, int]:
-        """Fast weights of a layer before and after a step, gradients and the step's temporaries.
+        """Bytes of a layer's weights before and after a step, its gradients and temporaries; zero.
 
-        Where weights are carried from window to window, those of all layers as well.
+        Models with windows also hold the weights of all layers, before and after.
         """
         del views, tokens
         layers, heads, d, m = self.layers
@@ -70,30 +70,13 @@ class FastWeightBackbone(Backbone):
         padded: bool = True,
         windows: int = 1,
     ) -> tuple[FastWeights, Float[Array, "n 4 b c p d2"], Float[Array, "n b c p d"]]:
-        """Run all layers over the stream, stepping the fast weights of each once a window.
-
-        Args:
-          params: tree with `frame_blocks` and `global_blocks`.
-          weights: fast weights of all layers, leading layer axis; of all scenes, or one for all.
-          norms: column norms to restore, of the same axes.
-          x: token stream.
-          valid: False for padded views.
-          grid: (rows, columns) of patches.
-          padded: whether `valid` may leave a scene without any view.
-          windows: that the views make; more than one only of a single chunk, and with weights of
-            all scenes.
-
-        Returns:
-          The stepped fast weights; of each tapped layer the outputs of its frame block and its
-          global block, concatenated, chunks leading, so that heads can go through them without a
-          copy; and the stream after the last layer.
-        """
+        """See `Backbone.zip_views`; the fast weights of a layer take one step per window."""
         chunks, b, c, p, _ = x.shape
         tokens_valid = jnp.repeat(valid.reshape(chunks, b, c), p, axis=-1)
         count = self._devices.sum(jnp.sum(valid, axis=(0, 2), dtype=jnp.int32))
-        seen = count > 0
+        has_views = count > 0
 
-        def in_windows(
+        def layer_in_windows(
             carry: tuple[Array, Array], xs: Any
         ) -> tuple[tuple[Array, Array], FastWeights]:
             stream, taps = carry
@@ -121,15 +104,11 @@ class FastWeightBackbone(Backbone):
             zero = Gradients(*[jnp.zeros((b, *w.w0.shape[1:]))] * 3)
             stream, total = fori_chunks(chunks, write, (stream, zero))
             total = Gradients(*self._devices.sum(jnp.stack(total)))
-            w = self._step(w, total, n, seen if padded else None)
+            w = self._step(w, total, n, has_views if padded else None)
             return fori_chunks(chunks, read, (stream, taps)), w
 
-        blocks = (params["frame_blocks"], params["global_blocks"])
-        init = (x, self._empty_taps(x))
-        body = layer if windows == 1 else in_windows
-        (x, taps), weights = lax.scan(
-            self._recomputed(body), init, (blocks, weights, norms, self._tap_indices)
-        )
+        body = layer if windows == 1 else layer_in_windows
+        (x, taps), weights = self._scan(body, params, x, weights, norms)
         return weights, taps, x
 
     def read_views(
@@ -139,7 +118,7 @@ class FastWeightBackbone(Backbone):
         x: Float[Array, "n b c p d"],
         grid: tuple[int, int],
     ) -> Float[Array, "n 4 b c p d2"]:
-        """Run all layers over one chunk (n = 1), reading the fast weights and leaving them."""
+        """Run all layers over one chunk (n = 1) with constant fast weights."""
 
         def layer(carry: tuple[Array, Array], xs: Any) -> tuple[tuple[Array, Array], None]:
             stream, taps = carry
@@ -148,15 +127,13 @@ class FastWeightBackbone(Backbone):
             y = self._read(block, w, frame)
             return (y[None], put(taps, self._features(frame, y), 0, tap)), None
 
-        blocks = (params["frame_blocks"], params["global_blocks"])
-        init = (x, self._empty_taps(x))
-        return lax.scan(self._recomputed(layer), init, (blocks, weights, self._tap_indices))[0][1]
+        return self._scan(layer, params, x, weights)[0][1]
 
     def patch_queries_and_keys(self, block: Any, x: Float[Array, "b v t d"]) -> tuple[Array, Array]:
         """Queries and keys of tokens in one global block, of unit length."""
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])
-        found = apply(self.global_block, block, tokens, method="patch_queries_and_keys")
-        queries, keys = (y.reshape(x.shape) for y in found)
+        pair = apply(self.global_block, block, tokens, method="patch_queries_and_keys")
+        queries, keys = (y.reshape(x.shape) for y in pair)
         return queries, keys
 
     def _stream(
@@ -168,7 +145,7 @@ class FastWeightBackbone(Backbone):
         valid: Bool[Array, "b c"] | None,
         windows: int,
     ) -> tuple[FastWeights, Float[Array, "b c p d"]]:
-        """A global block, one window after the other: write, step, read. None: all are valid."""
+        """Run a global block window by window: write, step, read; `valid` None = all views."""
 
         def window(w: FastWeights, xs: Any) -> tuple[FastWeights, Array]:
             x, valid = xs
@@ -202,9 +179,9 @@ class FastWeightBackbone(Backbone):
         weights: FastWeights,
         total: Gradients,
         norms: ColumnNorms,
-        seen: Bool[Array, " b"] | None,
+        has_views: Bool[Array, " b"] | None,
     ) -> FastWeights:
-        """A step of the fast weights, of the scenes of which anything was seen. None: of all."""
+        """Step the fast weights of the scenes that have views; None = all scenes."""
         stepped = step(
             weights,
             total,
@@ -213,8 +190,8 @@ class FastWeightBackbone(Backbone):
             precision=self.policy.newton_schulz,
             axis=self.views_axis,
         )
-        if seen is None:
+        if has_views is None:
             return stepped
         # A step without tokens would renormalise, which is not quite the identity.
-        some = seen[:, None, None, None]
-        return jax.tree.map(lambda new, old: jnp.where(some, new, old), stepped, weights)
+        changed = has_views[:, None, None, None]
+        return jax.tree.map(lambda new, old: jnp.where(changed, new, old), stepped, weights)

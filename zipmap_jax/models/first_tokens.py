@@ -1,4 +1,4 @@
-"""The tokens that a view starts from: of its camera, registers, and patches of pixels or rays."""
+"""Initial tokens of a view: camera, registers, and patches of pixels or rays."""
 
 from __future__ import annotations
 
@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class FirstTokens:
-    """Pure functions of the parameters of embedders and special tokens.
-
-    Attributes:
-      config, policy, remat: of the model.
-    """
+    """Pure functions of the embedders and special tokens; attributes as in `Network`."""
 
     config: ZipMapConfig
     policy: Policy
@@ -40,7 +36,7 @@ class FirstTokens:
         return RayEmbedder(c.width, c.patch, p.compute, p.precision)
 
     def init_images(self, keys: Iterator[Array]) -> dict[str, Any]:
-        """Random parameters of what views that are zipped start from."""
+        """Random parameters for the tokens of zipped views."""
         c, small = self.config, nn.initializers.normal(1e-6)
         return {
             "embedder": self.embedder.init(next(keys)),
@@ -49,7 +45,7 @@ class FirstTokens:
         }
 
     def init_rays(self, keys: Iterator[Array]) -> dict[str, Any]:
-        """Random parameters of what views that are rendered start from."""
+        """Random parameters for the tokens of rendered views."""
         c, small = self.config, nn.initializers.normal(1e-6)
         rays = jnp.zeros((1, c.patch, c.patch, c.ray_channels))
         return {
@@ -60,11 +56,11 @@ class FirstTokens:
     def of_images(
         self, params: Any, images: Float[Array, "b c h w 3"], first: Bool[Array, "b c"]
     ) -> Float[Array, "b c p d"]:
-        """Tokens of views to zip; `first` is True for the first view of a scene."""
+        """Tokens of zipped views; `first` is True for the first view of a scene."""
         b, c = images.shape[:2]
         patches = self.embedder(params["embedder"], images.reshape(b * c, *images.shape[2:]))
         special = jnp.concatenate([params["camera_token"], params["register_token"]], 2)[0]
-        # Row 0 is the reference view's, row 1 everyone else's.
+        # Row 0 is for the reference view, row 1 for all others.
         reference = first & (not self.config.affine_invariant)
         special = jnp.where(
             reference[..., None, None], special[None, None, 0], special[None, None, 1]
@@ -72,7 +68,7 @@ class FirstTokens:
         return jnp.concatenate([special, patches.reshape(b, c, *patches.shape[1:])], 2)
 
     def of_rays(self, params: Any, rays: Float[Array, "b c h w r"]) -> Float[Array, "b c p d"]:
-        """Tokens of views to render."""
+        """Tokens of rendered views."""
         b, c = rays.shape[:2]
         flat = rays.reshape(b * c, *rays.shape[2:])
         patches = apply(self.ray_embedder, params["ray_embed"], flat)

@@ -1,4 +1,4 @@
-"""A global block whose memory is fast weights."""
+"""The global block of ZipMap, with fast weights in place of attention."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class GlobalBlock(nn.Module):
-    """`x += ls1 * fast_weights(norm1(x)); x += ls2 * mlp(norm2(x))`, as two halves.
+    """`x += ls1 * fast_weights(norm1(x)); x += ls2 * mlp(norm2(x))`, in two parts.
 
-    `gradients` is the half that writes to the memory, `read` the half that reads it.
+    `gradients` computes the update of the fast weights, `read` applies updated weights.
     """
 
     config: ZipMapConfig
@@ -38,18 +38,18 @@ class GlobalBlock(nn.Module):
         )
 
     def __call__(self, x: Array) -> Array:
-        """Touch every parameter, for initialisation."""
+        """Use every parameter, for initialisation."""
         self.gradients(x, self.ttt.initial(x.shape[0]))
         return self.read(x, self.ttt.initial(x.shape[0]))
 
     def gradients(
         self, x: Float[Array, "b n d"], weights: FastWeights, valid: Array | None = None
     ) -> Gradients:
-        """Gradient sums of these tokens for the fast weights."""
+        """Gradients of the fast weights, summed over the tokens."""
         return self.ttt.gradients(self.norm1(x), weights, valid)
 
     def patch_queries_and_keys(self, x: Float[Array, "b n d"]) -> tuple[Array, Array]:
-        """Queries and keys, [b, n, d] and of unit length, the heads side by side."""
+        """Queries and keys of unit length, [b, n, d], heads concatenated."""
         x = self.norm1(x)
         heads = (self.ttt.queries(x), self.ttt.keys(x)[0])
         scale = self.config.fast.heads**-0.5

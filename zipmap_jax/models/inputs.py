@@ -1,4 +1,4 @@
-"""What goes into a model: refused when it cannot be meant, and cut into windows of chunks."""
+"""Validation of model inputs, and their layout in windows of chunks."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def check_flags(views: Views) -> None:
-    """Raise UserError for flags of views that ZipMap cannot follow."""
+    """Raise UserError for flags of `Views` that ZipMap does not support."""
     flags = {"update": views.update, "reset": views.reset, "masked": views.masked}
-    if given := [name for name, flag in flags.items() if flag is not None]:
+    if unsupported := [name for name, flag in flags.items() if flag is not None]:
         raise UserError(
-            f"ZipMap has no views with {' or '.join(given)}: leave the flags out, or mark padded "
-            "views with valid"
+            f"ZipMap does not support Views with {' or '.join(unsupported)}: leave the flags out, "
+            "or mark padded views with valid"
         )
 
 
 def check_inputs(
-    what: str,
+    name: str,
     pixels: Array,
     channels: int,
     patch: int,
@@ -34,30 +34,28 @@ def check_inputs(
     state: SceneState,
     chunk: int | None,
 ) -> None:
-    """Refuse what would give wrong numbers, or an error that does not say why.
+    """Raise UserError for inputs that do not fit the model.
 
     Args:
-      what: name of the pixels, for the error.
+      name: name of the pixels in errors.
       pixels: images or rays.
-      channels: that they must have.
-      patch: of which both sides must be multiples.
+      channels: required number of channels.
+      patch: required divisor of height and width.
       layers: (layers, heads, inputs, units) of the model's fast weights.
-      state: of the scenes, or one for all.
-      chunk: views worked on at once.
+      state: one state per scene, or one for all.
+      chunk: views per chunk.
     """
     if pixels.ndim != 5 or pixels.shape[-1] != channels or 0 in pixels.shape:
         raise UserError(
-            f"{what} have shape {pixels.shape}, but (scenes, views, height, width, {channels}) "
-            "is needed, none of them 0: reorder or add axes"
+            f"{name} must have a shape (scenes, views, height, width, {channels}) without zeros, "
+            f"got {pixels.shape}: reorder or add axes"
         )
     if not jnp.issubdtype(pixels.dtype, jnp.floating):
-        raise UserError(
-            f"{what} are {pixels.dtype}, but floats are needed: divide integer images by 255"
-        )
+        raise UserError(f"{name} must be floats, got {pixels.dtype}: divide integer images by 255")
     height, width = pixels.shape[2:4]
     if height % patch or width % patch:
         raise UserError(
-            f"{what} are {height}x{width}, but both sides must be multiples of {patch}: "
+            f"{name} are {height}x{width}, but both sides must be multiples of {patch}: "
             "resize or crop them first"
         )
     layer, scenes, *head = state.w0.shape
@@ -68,11 +66,11 @@ def check_inputs(
         )
     if scenes not in (1, pixels.shape[0]):
         raise UserError(
-            f"the state holds {scenes} scenes but {pixels.shape[0]} were given: "
+            f"the state holds {scenes} scenes but {name} have {pixels.shape[0]}: "
             "make it with init_state(params, batch)"
         )
     if chunk is not None and chunk < 1:
-        raise UserError(f"chunk must be at least 1 view, got {chunk}: None = all views")
+        raise UserError(f"chunk must be at least 1 view, got {chunk}: use None for all views")
 
 
 def to_windows(x: Array, window: int, chunk: int) -> Array:

@@ -1,4 +1,4 @@
-"""ZipMap's network: from images or rays to the outputs of its heads, whole and in parts."""
+"""ZipMap's network: from images or rays to the outputs of its heads, in one call or in phases."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ BACKBONES: dict[Mixer, type[Backbone]] = {
     "fast_weights": FastWeightBackbone,
     "attention": AttentionBackbone,
 }
-"""How global blocks mix views, by the name in the configuration."""
+"""Backbones by the mixer of their global blocks."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The parts of ZipMap, and how `update` and `read` run through them.
+    """The modules of ZipMap, and the forward passes of `update` and `read`.
 
     Attributes:
       config: architecture.
       policy: number formats.
-      remat: trade compute for memory in the backward pass.
-      views_axis: name of a mesh axis. Then every method runs inside `jax.shard_map` over it, on
-        this device's share of the views of each scene: the gradients of the fast weights are
-        all-reduced (once a layer), camera tokens gathered. Exact, as the gradient is a sum.
+      remat: recompute activations in the backward pass to save memory.
+      views_axis: mesh axis that shards the views of each scene. Every method then runs inside
+        `jax.shard_map` over it; fast-weight gradients are all-reduced once per layer and camera
+        tokens gathered, which is exact, as the gradient is a sum.
     """
 
     config: ZipMapConfig
@@ -60,9 +60,9 @@ class Network:
         if self.views_axis is None or self.shares_views:
             return
         window = self.config.window
-        why = "attends to all views of a scene" if window is None else f"zips {window} at a time"
+        mixing = "attends to all views of a scene" if window is None else f"zips {window} at a time"
         raise UserError(
-            f"a model that {why} cannot share views among devices: leave mesh.views at 1"
+            f"a model that {mixing} cannot share views among devices: leave mesh.views at 1"
         )
 
     @property
@@ -72,7 +72,7 @@ class Network:
 
     @property
     def shares_views(self) -> bool:
-        """Whether devices may share the views of a scene."""
+        """Whether the views of a scene can be sharded over devices."""
         return self.phased and BACKBONES[self.config.mixer].shares_views
 
     def forward(
@@ -88,7 +88,7 @@ class Network:
         """`update` before the cameras are decoded, for losses, parity and probes.
 
         Args:
-          params, state, views, chunk, start: as of `update`.
+          params, state, views, chunk, start: as for `ZipMap.update`.
           keep_taps: also return the tapped features (large).
 
         Returns:
@@ -97,18 +97,18 @@ class Network:
         images, mask = views.images, views.mask
         check_flags(views)
         check_inputs("images", images, 3, self.config.patch, self.backbone.layers, state, chunk)
-        grid = self._grid(images)
+        grid = self._grid(images.shape[2:4])
         count = images.shape[1]
-        together, size = self.config.at_once(count, chunk)
-        windows = together // min(self.config.window or together, together)
+        span, size = self.config.span_and_chunk(count, chunk)
+        windows = span // min(self.config.window or span, span)
         first = jnp.broadcast_to(self._devices.first(count)[None], mask.shape)
         weights = FastWeights(*state.weights)
         norms = column_norms(weights if start is None else FastWeights(*start.weights))
-        if together < count or windows > 1:  # then weights are carried from window to window
+        if span < count or windows > 1:  # the weights are carried from window to window
             weights = jax.tree.map(lambda w: _for_scenes(w, images.shape[0]), weights)
-        # Fast weights get no gradient from views that fill up the last chunk.
-        filled = self.backbone.masks_padding and count % size > 0
-        padded = filled or views.valid is not None or count % together > 0
+        # Fast weights get no gradient from padded views of the last chunk.
+        must_mask = self.backbone.masks_padding and count % size > 0
+        padded = must_mask or views.valid is not None or count % span > 0
 
         def one_span(weights: FastWeights, xs: Any) -> tuple[FastWeights, Any]:
             images, mask, first = xs  # axes: chunks, scenes, views of a chunk
@@ -117,13 +117,13 @@ class Network:
                 params, weights, norms, tokens, mask, grid, padded, windows
             )
             dense = self.decode(params, taps, images.shape[3:5], chunk)
-            kept = jnp.moveaxis(taps, 1, -1) if keep_taps else None
-            return weights, (dense, _camera_tokens(taps), kept)
+            layers_last = jnp.moveaxis(taps, 1, -1) if keep_taps else None
+            return weights, (dense, _camera_tokens(taps), layers_last)
 
-        spans = tuple(to_windows(x, together, size) for x in (images, mask, first))
-        weights, of_spans = scan_windows(one_span, weights, spans)
-        restore = functools.partial(from_windows, window=together, count=count)
-        (depth, conf, points), camera, taps = jax.tree.map(restore, of_spans)
+        spans = tuple(to_windows(x, span, size) for x in (images, mask, first))
+        weights, results = scan_windows(one_span, weights, spans)
+        restore = functools.partial(from_windows, window=span, count=count)
+        (depth, conf, points), camera, taps = jax.tree.map(restore, results)
         outputs = HeadOutputs(depth, conf, self.cameras(params, camera, mask), points)
         if keep_taps:
             taps = jnp.moveaxis(taps, -1, 0)
@@ -132,15 +132,9 @@ class Network:
     def encode(
         self, params: Any, images: Float[Array, "b c h w 3"], first: Bool[Array, "b c"]
     ) -> Float[Array, "b c p d"]:
-        """The tokens that a chunk of views starts from: of camera, registers and patches.
+        """Initial tokens of a chunk of views; `first` is True for the first view of a scene.
 
-        `encode`, `mix` and `decode` are `update` in parts, for callers that keep little on the
-        device: images go in, and predictions come out, chunk by chunk.
-
-        Args:
-          params: the parameters.
-          images: of c views of each of b scenes, see `Views`.
-          first: True for the first view of a scene.
+        `encode`, `mix` and `decode` are the phases of `update`, see `PhasedModel`.
         """
         return self.first_tokens.of_images(params, images, first)
 
@@ -152,32 +146,20 @@ class Network:
         valid: Bool[Array, "b v"],
         size: tuple[int, int],
     ) -> tuple[SceneState, Float[Array, "n 4 b c p d2"], tuple[Array, Array], Array]:
-        """Zip all views into the state at once.
-
-        Args:
-          params: the parameters.
-          state: as of `update`.
-          tokens: from `encode`, n chunks of c views.
-          valid: False for padded views; n c in all.
-          size: (height, width) of the images.
-
-        Returns:
-          The new state; the tapped features for `decode`; the cameras, w2c [b, v, 4, 4] and
-          intrinsics [b, v, 3, 3]; and the tokens after the last layer, which nothing needs, but
-          which can take the memory of `tokens`.
+        """Zip all views into the state at once, see `PhasedModel.mix`.
 
         Raises:
-          UserError: if the model zips one window after the other.
+          UserError: the model zips window by window.
         """
         if not self.phased:
             raise UserError(
-                f"a {self.config.variant} model zips {self.config.window} views after the other, "
-                "not all at once: use update"
+                f"mix zips all views at once, but this {self.config.variant} model has windows of "
+                f"{self.config.window}: use update"
             )
         weights = FastWeights(*state.weights)
         (in_chunks,) = to_windows(valid, valid.shape[1], tokens.shape[2])
         weights, taps, tokens = self.backbone.zip_views(
-            params, weights, column_norms(weights), tokens, in_chunks, self._grid_of(size)
+            params, weights, column_norms(weights), tokens, in_chunks, self._grid(size)
         )
         camera = from_windows(
             _camera_tokens(taps)[None], window=valid.shape[1], count=valid.shape[1]
@@ -193,16 +175,9 @@ class Network:
         size: tuple[int, ...],
         chunk: int | None = None,
     ) -> tuple[Float[Array, "n b c h w"], Float[Array, "n b c h w"], Float[Array, "n b c h w 3"]]:
-        """Depth, its confidence and local points of some chunks of views, see `Prediction`.
-
-        Args:
-          params: the parameters.
-          taps: tapped features.
-          size: (height, width) of the images.
-          chunk: images worked on at once, see `DenseHeads`.
-        """
+        """Depth, confidence and local points of some chunks of views, see `PhasedModel.decode`."""
         names = ("depth_head", "local_point_head")
-        grid = self._grid_of(size)
+        grid = self._grid(size)
         (depth, conf), (points, _) = self.dense_heads(params, taps, grid, names, chunk)
         assert conf is not None
         return depth[..., 0], conf, points
@@ -216,11 +191,14 @@ class Network:
         chunk: int | None = None,
         keep_taps: bool = False,
     ) -> tuple[HeadOutputs, Float[Array, "4 b v p d2"] | None]:
-        """`read` as outputs of the heads, and on request the tapped features."""
-        self._require_query()
+        """Head outputs of `read`, and the tapped features if `keep_taps`, else None."""
         c = self.config
+        if not c.ray_channels:
+            raise UserError(
+                f"the {c.variant} model cannot be queried: load a state_query checkpoint"
+            )
         check_inputs("rays", rays, c.ray_channels, c.patch, self.backbone.layers, state, chunk)
-        grid = self._grid(rays)
+        grid = self._grid(rays.shape[2:4])
         count = rays.shape[1]
         size = min(chunk or count, count)
         weights = FastWeights(*state.weights)
@@ -244,11 +222,11 @@ class Network:
         """Queries and keys of the patches in the global blocks of the tapped layers.
 
         Args:
-          params: the parameters.
-          taps: from `forward`.
+          params: parameters.
+          taps: tapped features from `forward`.
 
         Returns:
-          Both of unit length, patches row by row.
+          Queries and keys of unit length, patches row by row.
         """
         frame = taps[..., self.config.special_tokens :, : self.config.width]
         layers = np.asarray(self.config.taps)
@@ -283,21 +261,11 @@ class Network:
     def _zipped(
         self, state: SceneState, weights: FastWeights, mask: Bool[Array, "b v"]
     ) -> SceneState:
-        seen = state.views + self._devices.gather(mask).sum(1).astype(state.views.dtype)
-        return SceneState(*weights, views=seen)
+        zipped = self._devices.gather(mask).sum(1).astype(state.views.dtype)
+        return SceneState(*weights, views=state.views + zipped)
 
-    def _grid(self, images: Array) -> tuple[int, int]:
-        return self._grid_of(images.shape[2:4])
-
-    def _grid_of(self, size: tuple[int, ...]) -> tuple[int, int]:
+    def _grid(self, size: tuple[int, ...]) -> tuple[int, int]:
         return size[0] // self.config.patch, size[1] // self.config.patch
-
-    def _require_query(self) -> None:
-        """Refuse to read from a model that was not made for it."""
-        if not self.config.ray_channels:
-            raise UserError(
-                f"the {self.config.variant} model cannot be queried: load a state_query checkpoint"
-            )
 
 
 def _for_scenes(w: Float[Array, "l b ..."], scenes: int) -> Float[Array, "l s ..."]:

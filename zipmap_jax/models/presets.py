@@ -1,4 +1,4 @@
-"""Preset values, as data: sizes times variants give the configurations users can name."""
+"""Presets as data: each pair of a size and a variant is a configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from zipmap_jax.nn.config import (
     CameraHeadConfig,
     DenseHeadConfig,
     EmbedderConfig,
-    FastWeightConfig,
     Policy,
 )
 
@@ -63,10 +62,10 @@ DINOV2: dict[str, EmbedderConfig] = {
 
 
 def preset(size: str = "large", variant: Variant = "offline") -> ZipMapConfig:
-    """Configuration of one size ("large", "small", "tiny") and variant.
+    """Configuration of a size ("large", "small", "tiny") and a variant.
 
     Raises:
-      UserError: for an unknown name.
+      UserError: a name is unknown.
     """
     for name, table in ((size, SIZES), (variant, VARIANTS)):
         if name not in table:
@@ -80,19 +79,11 @@ def preset(size: str = "large", variant: Variant = "offline") -> ZipMapConfig:
 def build(
     size: str, variant: Variant = "offline", policy: Policy = FP32, mixer: Mixer = "fast_weights"
 ) -> ZipMap:
-    """A model of one of the presets.
-
-    Args:
-      size, variant: as of `preset`.
-      policy: number formats.
-      mixer: how global blocks mix views.
+    """The model of a preset, with a number format and a mixer of its global blocks.
 
     Raises:
-      UserError: for an unknown name, or a mixer that the variant cannot have.
+      UserError: a name is unknown, or the variant does not support the mixer.
     """
     from zipmap_jax.models.zipmap import ZipMap
 
     return ZipMap(dataclasses.replace(preset(size, variant), mixer=mixer), policy)
-
-
-__all__ = ["DINOV2", "SIZES", "VARIANTS", "FastWeightConfig", "build", "preset"]

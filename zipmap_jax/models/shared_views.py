@@ -1,4 +1,4 @@
-"""What devices that share the views of a scene tell each other."""
+"""Collectives for models whose views are sharded over a mesh axis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class SharedViews:
-    """Collectives over a mesh axis; without one, a device has all views and talks to nobody.
+    """Collectives over a mesh axis, the identity without one.
 
     Attributes:
       axis: name of the mesh axis, inside `jax.shard_map`.
@@ -23,22 +23,22 @@ class SharedViews:
     axis: str | None = None
 
     def sum(self, x: Array) -> Array:
-        """The sum over all devices."""
+        """Sum over all devices."""
         return x if self.axis is None else lax.psum(x, self.axis)
 
     def gather(self, x: Array) -> Array:
-        """The views of all devices, along axis 1."""
+        """Views of all devices, along axis 1."""
         return x if self.axis is None else lax.all_gather(x, self.axis, axis=1, tiled=True)
 
     def own(self, x: Array, count: int, axis: int) -> Array:
-        """This device's `count` views, of those of all devices along `axis`."""
-        return lax.dynamic_slice_in_dim(x, self._number * count, count, axis)
+        """This device's `count` views along `axis` of an array of all views."""
+        return lax.dynamic_slice_in_dim(x, self._index * count, count, axis)
 
     def first(self, count: int) -> Bool[Array, " v"]:
-        """Which of this device's `count` views is the first of the scene."""
-        return self._number * count + jnp.arange(count) == 0
+        """True for the first view of the scene, among this device's `count` views."""
+        return self._index * count + jnp.arange(count) == 0
 
     @property
-    def _number(self) -> Array | int:
-        """This device's, among those that share the views."""
+    def _index(self) -> Array | int:
+        """Index of this device on the mesh axis."""
         return 0 if self.axis is None else lax.axis_index(self.axis)

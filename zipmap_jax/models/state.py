@@ -1,4 +1,4 @@
-"""The state of a scene in ZipMap: its fast weights."""
+"""The state of ZipMap."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @record
 class SceneState:
-    """The zipped scene: the fast weights of every global block, for a batch of scenes.
+    """Fast weights of every global block, for a batch of zipped scenes.
 
     Attributes:
-      w0, w1, w2: SwiGLU fast weights `f(x) = (silu(x w0) * (x w2)) w1`; axes are layer, scene,
-        fast-weight head, input, output. A model that mixes views by attention has zero layers.
-      views: number of views zipped so far.
+      w0, w1, w2: weights of `f(x) = (silu(x w0) * (x w2)) w1`, axes [layer, scene, head, input,
+        output]; zero layers in models with attention.
+      views: number of views zipped so far, per scene.
     """
 
     w0: Float[Array, "l b k d m"]
@@ -29,5 +29,5 @@ class SceneState:
 
     @property
     def weights(self) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The three stacked fast weights."""
+        """(w0, w1, w2)."""
         return self.w0, self.w1, self.w2

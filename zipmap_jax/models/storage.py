@@ -1,4 +1,4 @@
-"""Which parameters may be kept in 16 bits without a change of any result."""
+"""Number formats of stored parameters: 16 bits where no result changes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ _ALWAYS_FP32 = "lr_fc"
 
 
 def stored_format(name: str, policy: Policy) -> Any:
-    """Format in which the parameter `name` ("frame_blocks/attn/qkv/kernel") is kept for inference.
+    """Number format of the parameter `name` ("frame_blocks/attn/qkv/kernel") in inference.
 
-    A policy that computes in bf16 rounds the matrices of the backbone whenever it uses them.
-    Rounded once they give the same numbers, in little more than half the memory. Training needs the
-    bits that are lost.
+    A bf16 policy rounds the matrices of the backbone at every use. Rounding them once gives the
+    same numbers in little more than half the memory; training needs the full precision.
     """
     parts = name.split("/")
     multiplied = parts[0] in _BACKBONE and parts[-1] == "kernel" and _ALWAYS_FP32 not in parts

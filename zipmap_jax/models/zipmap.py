@@ -2,7 +2,7 @@
 
 Offline reconstruction is one `update` over all views from the initial state. A streaming model
 takes one fast-weight step per window of views, inside one `update` or across many. `read` renders
-views that were never seen from their rays.
+unseen views from their rays.
 """
 
 from __future__ import annotations
@@ -26,13 +26,8 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
 
-def predicted(outputs: HeadOutputs, size: tuple[int, ...]) -> Prediction:
-    """Outputs of the heads with the cameras of the last iteration decoded.
-
-    Args:
-      outputs: of `ZipMap.forward`.
-      size: (height, width) of the images.
-    """
+def decode_outputs(outputs: HeadOutputs, size: tuple[int, ...]) -> Prediction:
+    """Prediction from head outputs and the (height, width) of the images."""
     assert outputs.pose_enc is not None
     w2c, intrinsics = decode_pose(outputs.pose_enc[-1].astype(jnp.float32), (size[0], size[1]))
     return Prediction(
@@ -42,10 +37,7 @@ def predicted(outputs: HeadOutputs, size: tuple[int, ...]) -> Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class ZipMap(Network):
-    """A `Model`: hashable, holds no arrays, every method a pure function.
-
-    The attributes are those of `zipmap_jax.models.network.Network`.
-    """
+    """The `Model` and `PhasedModel` of ZipMap; attributes as in `Network`."""
 
     # Properties of the protocol -----------------------------------------------------------------
 
@@ -70,19 +62,19 @@ class ZipMap(Network):
         return self.config.ray_channels
 
     def views_per_call(self, chunk: int) -> int:
-        return self.config.per_call(chunk)
+        return self.config.views_per_call(chunk)
 
     def stored_format(self, name: str) -> Any:
         return stored_format(name, self.policy)
 
     @property
     def kernels(self) -> tuple[int, int, int] | None:
-        """The three fast weights of a layer, all heads."""
+        """Shape of the three fast weights of a layer, with all heads."""
         layers, heads, d, m = self.backbone.layers
         return (3 * heads, d, m) if layers else None
 
     def portable(self) -> ZipMap:
-        """Attention by XLA: cuDNN's runs on one platform only."""
+        """The model with XLA's attention in place of cuDNN's, which needs CUDA."""
         return dataclasses.replace(self, policy=dataclasses.replace(self.policy, attention="xla"))
 
     def sharded(self, axis: str) -> ZipMap:
@@ -94,10 +86,7 @@ class ZipMap(Network):
     # Verbs --------------------------------------------------------------------------------------
 
     def init(self, key: Array) -> dict[str, Any]:
-        """Random parameters, as a nested dictionary of fp32 arrays.
-
-        Drawn as in the reference, but biases start at zero.
-        """
+        """Random fp32 parameters with the reference's distributions, except for zero biases."""
         keys = iter(jax.random.split(key, 10))
         params: dict[str, Any] = {
             **self.first_tokens.init_images(keys),
@@ -129,17 +118,15 @@ class ZipMap(Network):
 
         Args:
           params: from `init` or a checkpoint.
-          state: from `init_state` or an earlier `update`; of as many scenes as there are images of,
-            or of one, from which all of them start: with `init_state(params)` that saves a copy of
-            the initial weights per scene.
+          state: from `init_state` or an earlier `update`: one state per scene, or one for all,
+            which saves copies of the initial weights.
           views: images in [0, 1]; height and width multiples of the patch size. Flags other than
             `valid` are not supported.
-          chunk: views worked on at once; bounds memory and does not change the result. None = all.
-            A streaming model finishes a layer for a chunk before the next layer, and keeps only its
-            state after a chunk: only images and predictions grow with their number.
-          start: state that the stream began with: every step restores the norms of its columns.
-            None = `state`, as in the reference, whose norms shrink by some 1e-5 a call. With it, a
-            stream in several calls equals one call.
+          chunk: views per chunk, which bounds memory without changing the result. None = all. A
+            streaming model keeps only its state after a chunk.
+          start: first state of the stream, whose column norms every step restores, so that several
+            calls equal one. None = `state`, as in the reference, whose norms shrink by some 1e-5
+            per call.
 
         Returns:
           The new state, and the prediction at the size of the images.
@@ -148,7 +135,7 @@ class ZipMap(Network):
           UserError: images, state or chunk do not fit the model or each other.
         """
         state, outputs, _ = self.forward(params, state, views, chunk=chunk, start=start)
-        return state, predicted(outputs, views.images.shape[2:4])
+        return state, decode_outputs(outputs, views.images.shape[2:4])
 
     def read(
         self,
@@ -158,16 +145,16 @@ class ZipMap(Network):
         *,
         chunk: int | None = None,
     ) -> Prediction:
-        """Render colour and depth of unseen views from the state, which stays as it is.
+        """Render colour and depth of unseen views from the state, which does not change.
 
         Args:
-          params: of a state-query model.
-          state: a zipped scene for each scene of the rays, or one for all.
+          params: parameters of a state-query model.
+          state: one state per scene of the rays, or one for all.
           query: ray conditions of every pixel, see `zipmap_jax.geometry.rays`.
-          chunk: views worked on at once. None = all.
+          chunk: views per chunk. None = all.
 
         Raises:
-          UserError: if the model cannot be queried, or rays, state or chunk do not fit.
+          UserError: the model cannot be queried, or rays, state or chunk do not fit.
         """
         outputs, _ = self.forward_rays(params, state, query, chunk=chunk)
         return Prediction(outputs.depth, outputs.depth_conf, rgb=outputs.rgb)

@@ -58,7 +58,7 @@ def activate(
     """Values and confidence of the raw channels of a dense head, in fp32.
 
     Args:
-      raw: output channels of the head; the last one is the confidence, if there is any.
+      raw: output channels of the head; the last one is the confidence, if any.
       value: key of `VALUES`.
       confidence: key of `CONFIDENCES`; None = every channel is a value.
 

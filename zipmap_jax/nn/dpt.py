@@ -147,7 +147,7 @@ class DenseHead(nn.Module):
     """DPT head: raw channels of every pixel from the patch tokens of four layers.
 
     Attributes:
-      channels: output channels; the confidence, if there is any, is the last.
+      channels: output channels; the confidence, if any, is the last.
       features, out_channels, hidden: channels of the levels, see `DenseHeadConfig`.
       patch: side of a patch in pixels.
       dtype, precision: dtype of the operands, and `jax.lax` precision of the products.

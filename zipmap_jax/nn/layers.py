@@ -30,7 +30,7 @@ def layer_norm(epsilon: float, *, affine: bool = True, name: str | None = None) 
 
     Args:
       epsilon: summand to the variance.
-      affine: whether there are a learned scale and bias.
+      affine: whether the norm has a learned scale and bias.
       name: name of the module.
 
     Returns:

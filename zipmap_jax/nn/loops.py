@@ -15,14 +15,14 @@ _T = TypeVar("_T")
 
 
 def map_chunks(f: Callable[[Any], _T], xs: Any) -> _T:
-    """`lax.map` over the leading axis, without the loop when there is one element."""
+    """`lax.map` over the leading axis, without a loop for one element."""
     if jax.tree.leaves(xs)[0].shape[0] > 1:
         return lax.map(f, xs)
     return jax.tree.map(lambda y: y[None], f(jax.tree.map(lambda x: x[0], xs)))
 
 
 def scan_windows(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) -> tuple[Any, Any]:
-    """`lax.scan` over the leading axis, without the loop when there is one element."""
+    """`lax.scan` over the leading axis, without a loop for one element."""
     if jax.tree.leaves(xs)[0].shape[0] > 1:
         return lax.scan(f, carry, xs)
     carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
@@ -30,7 +30,7 @@ def scan_windows(f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any) 
 
 
 def fori_chunks(count: int, body: Callable[[Any, _T], _T], carry: _T) -> _T:
-    """`fori_loop`, without the loop when there is one turn."""
+    """`fori_loop`, without a loop for one iteration."""
     return body(0, carry) if count == 1 else lax.fori_loop(0, count, body, carry)
 
 

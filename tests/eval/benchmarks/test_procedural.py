@@ -1,4 +1,4 @@
-"""Held-out numbers: right answers score perfectly, trivial ones as the definitions say."""
+"""Held-out scenes: metrics of the truth are perfect, those of the trivial prediction as defined."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zipmap_jax.structs import Prediction, Views
 
 @dataclasses.dataclass(frozen=True)
 class Oracle:
-    """Knows the answer, and gives it in another unit and another world frame."""
+    """Returns the truth in another unit and another world frame."""
 
     scale: float = 3.0
     query_channels: int = 0
@@ -33,7 +33,7 @@ class Oracle:
         return None, Prediction(depth, jnp.ones_like(depth), w2c, params["intrinsics"])
 
 
-def answers(batch: Batch) -> Numbers:
+def oracle_numbers(batch: Batch) -> Numbers:
     return evaluate(Oracle(), jax.tree.map(jnp.asarray, batch), [batch])  # type: ignore[arg-type]
 
 
@@ -48,8 +48,8 @@ def test_scenes_are_counted_and_repeatable(scenes: list[Batch]) -> None:
     np.testing.assert_array_equal(again["images"], scenes[0]["images"][:1])
 
 
-def test_the_truth_scores_perfectly_whatever_its_unit_and_frame(scenes: list[Batch]) -> None:
-    numbers = answers(scenes[0])
+def test_the_truth_in_any_unit_and_frame_has_no_errors(scenes: list[Batch]) -> None:
+    numbers = oracle_numbers(scenes[0])
     assert list(numbers["model"]) == list(MEANING)
     assert numbers["model"]["AbsRel"] < 1e-4
     assert numbers["model"]["delta<1.25"] == 1
@@ -58,9 +58,9 @@ def test_the_truth_scores_perfectly_whatever_its_unit_and_frame(scenes: list[Bat
             assert numbers["model"][name] == pytest.approx(100), name
 
 
-def test_the_trivial_answer_is_the_median_depth_and_no_motion(scenes: list[Batch]) -> None:
+def test_the_trivial_prediction_is_the_median_depth_and_no_motion(scenes: list[Batch]) -> None:
     batch = scenes[1]
-    numbers = answers(batch)["trivial"]
+    numbers = oracle_numbers(batch)["trivial"]
     true = np.sort(batch["depth"][0][batch["valid"][0]].astype(float))
     median = true[(len(true) - 1) // 2]
     assert numbers["AbsRel"] == pytest.approx(np.mean(np.abs(median - true) / true), rel=1e-5)

@@ -49,7 +49,7 @@ def test_clip_follows_alignment():
     assert metric.compute()["AbsRel"] == pytest.approx(1 / 18)
 
 
-def test_merge_weighs_by_pixels():
+def test_merge_weights_by_pixels():
     ones = np.ones(3)
     exact = DepthMetric.from_depth(ones, ones, ones > 0, "metric")
     half = DepthMetric.from_depth(0.5 * ones[:1], ones[:1], ones[:1] > 0, "metric")
@@ -57,7 +57,7 @@ def test_merge_weighs_by_pixels():
     assert np.isnan(DepthMetric().compute()["AbsRel"])
 
 
-def test_mistakes():
+def test_errors():
     with pytest.raises(ValueError, match="resize"):
         DepthMetric.from_depth(np.ones(3), np.ones(4), np.ones(4, bool))
     with pytest.raises(ValueError, match="median"):

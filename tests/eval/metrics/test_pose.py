@@ -65,7 +65,7 @@ def test_translation_error():
     assert translation_error(np.array([np.nan, 0, 0]), x) == pytest.approx(np.degrees(1e6))
 
 
-def test_pairs_need_no_common_world():
+def test_pair_errors_do_not_depend_on_the_world_frame():
     true = trajectory(10)
     world = trajectory(1, seed=1)[0]
     rotation, translation = pair_errors((true @ world).astype(np.float64), true)
@@ -92,7 +92,7 @@ def test_unequal_lists():
         pair_errors(trajectory(3), trajectory(4))
 
 
-def test_trajectory_is_blind_to_similarity():
+def test_trajectory_errors_are_invariant_to_similarity():
     true = trajectory(12)
     move = Similarity(2.5, trajectory(1, 3)[0, :3, :3], np.array([4.0, -1, 2]))
     moved = invert_pose(move.apply_to_poses(invert_pose(true)))
@@ -105,7 +105,7 @@ def test_trajectory_errors_of_one_bad_angle():
     true = np.tile(np.eye(4), (6, 1, 1))
     true[:, :3, 3] = -centres
     turned = true.copy()
-    # A camera turned on the spot: centre kept, two steps see the angle.
+    # A camera that rotates in place: its centre is constant, and two steps contain the angle.
     turned[2, :3] = about_z(3.0) @ turned[2, :3]
     ate, _, angle = trajectory_errors(turned, true)
     assert ate == pytest.approx(0, abs=1e-9)

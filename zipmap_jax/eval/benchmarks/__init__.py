@@ -1,1 +1,1 @@
-"""TMP."""
+"""Benchmarks, one module per protocol."""

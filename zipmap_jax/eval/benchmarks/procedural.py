@@ -1,4 +1,4 @@
-"""A model on fixed procedural scenes that no training run contains, beside the trivial answer."""
+"""Evaluation on held-out procedural scenes, with the trivial prediction as the baseline."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ Batch = dict[str, np.ndarray]
 def held_out_scenes(
     count: int, views: int = 8, height: int = 112, width: int = 154, batch: int = 4
 ) -> Iterator[Batch]:
-    """The first `count` held-out scenes on the host, rendered as they are asked for.
+    """The first `count` held-out scenes, rendered lazily, as host arrays.
 
     Args:
       count: number of scenes.
-      views, height, width: of every scene.
-      batch: scenes worked on at once; the scenes do not depend on it.
+      views, height, width: views per scene, and their size in pixels.
+      batch: scenes per batch, which does not affect the scenes.
     """
     config = ProceduralConfig(views=views, height=height, width=width)
     for start in range(0, count, batch):
-        drawn = jax.device_get(held_out_batch(config, start // batch, batch))
-        yield {name: array[: count - start] for name, array in drawn.items()}
+        scenes = jax.device_get(held_out_batch(config, start // batch, batch))
+        yield {name: array[: count - start] for name, array in scenes.items()}
 
 
 def evaluate(model: ZipMap, params: Any, batches: Iterable[Batch]) -> Numbers:
-    """Depth and pose errors pooled over scenes, and those of the trivial answer.
+    """Depth and pose errors of a model and of the trivial prediction, pooled over scenes.
 
-    Of a state-query model also the errors of every second view, rendered from the others.
+    State-query models also render every second view from the others.
 
     Args:
-      model: any variant; all views of a scene go into one `update`.
-      params: its parameters.
-      batches: `images`, `depth`, `valid`, `w2c`, `intrinsics`, as the procedural source makes them.
+      model: any variant; one `update` takes all views of a scene.
+      params: parameters of the model.
+      batches: `images`, `depth`, `valid`, `w2c` and `intrinsics` of procedural scenes.
     """
     comparison, rendered = Comparison(), RenderedComparison()
     for batch in batches:
@@ -62,12 +62,12 @@ def evaluate(model: ZipMap, params: Any, batches: Iterable[Batch]) -> Numbers:
             rendered = rendered.with_batch(model, params, batch)
     numbers = comparison.numbers()
     if model.query_channels:
-        more = rendered.numbers()
-        numbers = {answer: row | more[answer] for answer, row in numbers.items()}
+        of_rendered = rendered.numbers()
+        numbers = {method: row | of_rendered[method] for method, row in numbers.items()}
     return numbers
 
 
 @functools.partial(jax.jit, static_argnames="model")
 def predict(model: ZipMap, params: Any, images: Float[Array, "b v h w 3"]) -> Prediction:
-    """What a model makes of all views of some scenes, zipped in one `update`."""
+    """Prediction of all views of some scenes in one `update`."""
     return model.update(params, model.init_state(params, images.shape[0]), Views(images))[1]

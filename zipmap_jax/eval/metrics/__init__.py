@@ -1,4 +1,4 @@
-"""Metrics as immutable states: build one per sequence, merge, compute. NumPy float64."""
+"""Metrics as immutable states in NumPy float64: build one per sequence, merge, compute."""
 
 from zipmap_jax.eval.metrics.depth import DepthMetric, l1_scale, median_scale
 from zipmap_jax.eval.metrics.pose import (

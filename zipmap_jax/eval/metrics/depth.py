@@ -1,4 +1,4 @@
-"""Depth metrics of a sequence whose scale the model does not know."""
+"""Depth metrics of a sequence, up to its scale."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SMALLEST_DEPTH = 1e-5
 def l1_scale(
     predicted: Float[np.ndarray, " n"], true: Float[np.ndarray, " n"], iterations: int = 10
 ) -> float:
-    """Scale s that (nearly) minimises `sum |s p - g|`, by iteratively reweighted least squares.
+    """Scale s that nearly minimises `sum |s p - g|`, by iteratively reweighted least squares.
 
-    Parity: ten iterations from the ratio of the means, at which point it has not converged.
+    Parity: ten iterations from the ratio of the means, before convergence.
 
     Args:
-      predicted, true: valid depths, one to one; not empty.
+      predicted, true: depths p and g of the valid pixels, at least one.
       iterations: number of reweightings.
 
     Returns:
@@ -40,7 +40,7 @@ def l1_scale(
 
 
 def median_scale(predicted: Float[np.ndarray, " n"], true: Float[np.ndarray, " n"]) -> float:
-    """Ratio of the medians; of an even number the lower of the two middle values."""
+    """Ratio of the medians; for an even number of pixels, the lower middle value."""
     middle = (len(true) - 1) // 2
     p, g = (np.partition(x.astype(np.float64), middle)[middle] for x in (predicted, true))
     return float(g / p)
@@ -48,10 +48,10 @@ def median_scale(predicted: Float[np.ndarray, " n"], true: Float[np.ndarray, " n
 
 @dataclasses.dataclass(frozen=True)
 class DepthMetric:
-    """Mean over sequences, weighted by their numbers of valid pixels.
+    """Mean of the depth metrics over sequences, weighted by their valid pixels.
 
     Attributes:
-      sums: the metrics of `NAMES`, each times the number of pixels, added up.
+      sums: sum of the metrics of `NAMES`, times the number of pixels.
       pixels: number of valid pixels.
     """
 
@@ -70,11 +70,11 @@ class DepthMetric:
         """State of one sequence, all frames aligned together.
 
         Args:
-          predicted: depth at the size of the truth.
-          true: z-depth.
-          valid: pixels that count.
+          predicted: predicted depth, at the size of the truth.
+          true: true z-depth.
+          valid: True for pixels that count.
           alignment: "scale" = `l1_scale`, "median" = `median_scale`, "metric" = none.
-          clip: largest predicted depth after alignment.
+          clip: upper bound of the predicted depth after alignment.
 
         Returns:
           The state; empty if no pixel is valid.
@@ -84,12 +84,12 @@ class DepthMetric:
         """
         if not predicted.shape == true.shape == valid.shape:
             raise ValueError(
-                f"Depth maps and mask must have one shape, got {predicted.shape}, {true.shape} "
-                f"and {valid.shape}; resize the prediction to the truth."
+                f"depth maps and mask must have one shape, got {predicted.shape}, {true.shape} "
+                f"and {valid.shape}: resize the prediction to the truth"
             )
         aligners = {"scale": l1_scale, "median": median_scale, "metric": lambda p, g: 1.0}
         if alignment not in aligners:
-            raise ValueError(f"alignment must be one of {sorted(aligners)}, got {alignment!r}.")
+            raise ValueError(f"alignment must be one of {sorted(aligners)}, got {alignment!r}")
         p, g = predicted[valid].astype(np.float64), true[valid].astype(np.float64)
         if not p.size:
             return cls()
@@ -98,7 +98,7 @@ class DepthMetric:
         return cls(_metrics(p, g) * p.size, p.size)
 
     def merge(self, other: DepthMetric) -> DepthMetric:
-        """State of the sequences of both."""
+        """State of the sequences of both states."""
         return DepthMetric(self.sums + other.sums, self.pixels + other.pixels)
 
     def compute(self) -> dict[str, float]:
@@ -109,7 +109,7 @@ class DepthMetric:
 
 
 def _metrics(p: Float[np.ndarray, " n"], g: Float[np.ndarray, " n"]) -> Float[np.ndarray, "7"]:
-    """The metrics of `NAMES` of aligned depths."""
+    """The metrics of `NAMES` for aligned depths p and true depths g."""
     error, ratio = np.abs(p - g), np.maximum(p / g, g / p)
     return np.array(
         [

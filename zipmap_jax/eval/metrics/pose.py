@@ -1,4 +1,4 @@
-"""Pose metrics: angular errors of all pairs of views, and trajectory errors after alignment."""
+"""Pose metrics: angular errors of pairs of views, and trajectory errors after alignment."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _FLOOR = 1e-15
 def rotation_error(
     predicted: Float[np.ndarray, "*n 3 3"], true: Float[np.ndarray, "*n 3 3"]
 ) -> Float[np.ndarray, "*n"]:
-    """Angle between rotations in degrees, `arccos(1 - 2 max(1 - (p . q)^2, 1e-15))`.
+    """Angle between rotations with unit quaternions p, q: `arccos(1 - 2 max(1 - (p.q)^2, 1e-15))`.
 
     Args:
-      predicted, true: rotation matrices; p and q are their unit quaternions.
+      predicted, true: rotation matrices.
 
     Returns:
       Degrees in [0, 180].
@@ -44,13 +44,13 @@ def rotation_error(
 def translation_error(
     predicted: Float[np.ndarray, "*n 3"], true: Float[np.ndarray, "*n 3"]
 ) -> Float[np.ndarray, "*n"]:
-    """Angle between directions of motion in degrees, up to sign.
+    """Angle between directions of motion, up to sign.
 
     Args:
-      predicted, true: relative translations of any length; a zero-length one counts as 90.
+      predicted, true: relative translations of any length.
 
     Returns:
-      Degrees in [0, 90]; 1e6 radians where not finite.
+      Degrees in [0, 90], 90 for zero translations; 1e6 radians where not finite.
 
     Source: ZipMap, evaluation of relative poses.
     """
@@ -65,12 +65,10 @@ def translation_error(
 def pair_errors(
     predicted_w2c: Float[np.ndarray, "v r 4"], true_w2c: Float[np.ndarray, "v r 4"]
 ) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]:
-    """Rotation and translation errors of the relative poses of all pairs of views i < j.
-
-    Nothing is aligned.
+    """Rotation and translation errors of all relative poses of views i < j, without alignment.
 
     Args:
-      predicted_w2c, true_w2c: world-to-camera poses, view by view.
+      predicted_w2c, true_w2c: world-to-camera poses of the same views.
 
     Returns:
       Degrees per pair: rotation, translation.
@@ -80,8 +78,8 @@ def pair_errors(
     """
     if len(predicted_w2c) != len(true_w2c):
         raise ValueError(
-            f"Every view needs one predicted and one true pose, got {len(predicted_w2c)} and "
-            f"{len(true_w2c)}; match them first."
+            f"every view needs one predicted and one true pose, got {len(predicted_w2c)} and "
+            f"{len(true_w2c)}: match them first"
         )
     pairs = np.array(list(itertools.combinations(range(len(true_w2c)), 2)), int).reshape(-1, 2)
     predicted, true = (
@@ -97,11 +95,11 @@ def pair_errors(
 def area_under_curve(errors: Float[np.ndarray, " p"], threshold: int) -> float:
     """Mean of the cumulative histogram of errors with one-degree bins up to a threshold.
 
-    A staircase, not a trapezoid; errors beyond the threshold, NaN too, count in the denominator.
+    Bins are summed without interpolation; errors beyond the threshold and NaN count as failures.
 
     Args:
-      errors: degrees.
-      threshold: whole degrees.
+      errors: errors in degrees.
+      threshold: threshold in whole degrees.
 
     Returns:
       A fraction in [0, 1]; NaN without errors.
@@ -114,10 +112,10 @@ def area_under_curve(errors: Float[np.ndarray, " p"], threshold: int) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class PairwisePoseMetric:
-    """RRA, RTA and AUC over the pooled pairs of all sequences.
+    """RRA, RTA and AUC over the pairs of views of all sequences.
 
     Attributes:
-      rotation, translation: error of every pair in degrees.
+      rotation, translation: errors of the pairs in degrees.
     """
 
     rotation: Float[np.ndarray, " p"] = dataclasses.field(default_factory=lambda: np.zeros(0))
@@ -131,7 +129,7 @@ class PairwisePoseMetric:
         return cls(*pair_errors(predicted_w2c, true_w2c))
 
     def merge(self, other: PairwisePoseMetric) -> PairwisePoseMetric:
-        """State of the sequences of both."""
+        """State of the sequences of both states."""
         return PairwisePoseMetric(
             np.concatenate([self.rotation, other.rotation]),
             np.concatenate([self.translation, other.translation]),
@@ -151,15 +149,15 @@ class PairwisePoseMetric:
 def trajectory_errors(
     predicted_w2c: Float[np.ndarray, "v r 4"], true_w2c: Float[np.ndarray, "v r 4"]
 ) -> tuple[float, float, float]:
-    """Errors of a trajectory after the best Sim(3) of its camera centres.
+    """Errors of a trajectory after Sim(3) alignment of its camera centres.
 
     Args:
-      predicted_w2c, true_w2c: world-to-camera poses, frame by frame.
+      predicted_w2c, true_w2c: world-to-camera poses of the same frames.
 
     Returns:
       Absolute trajectory error (RMSE of the centres) in the unit of the truth; relative pose
-      error between consecutive frames: RMSE of translations, and of angles in degrees (NaN for
-      a single frame).
+      errors of consecutive frames: RMSE of translations, and of angles in degrees (NaN for a
+      single frame).
 
     Source: ZipMap, evaluation of trajectories.
     """
@@ -169,16 +167,16 @@ def trajectory_errors(
     ate = _rms(np.linalg.norm(aligned[:, :3, 3] - true[:, :3, 3], axis=-1))
     steps = [relative_pose(invert_pose(p[:-1]), invert_pose(p[1:])) for p in (aligned, true)]
     difference = relative_pose(invert_pose(steps[1]), invert_pose(steps[0]))
-    moved = _rms(np.linalg.norm(difference[:, :3, 3], axis=-1))
-    # atan2 of both halves of the quaternion is exact for small angles, unlike arccos.
+    translation = _rms(np.linalg.norm(difference[:, :3, 3], axis=-1))
+    # atan2 of the quaternion's parts is exact for small angles, unlike arccos.
     quaternion = matrix_to_quaternion(difference[:, :3, :3])
     half = np.arctan2(np.linalg.norm(quaternion[:, :3], axis=-1), quaternion[:, 3])
-    return ate, moved, _rms(np.degrees(2 * half))
+    return ate, translation, _rms(np.degrees(2 * half))
 
 
 @dataclasses.dataclass(frozen=True)
 class TrajectoryMetric:
-    """Unweighted mean over sequences of ATE and RPE.
+    """Unweighted mean of ATE and RPE over sequences.
 
     Attributes:
       errors: one row per sequence: ATE, RPE translation, RPE rotation.
@@ -194,7 +192,7 @@ class TrajectoryMetric:
         return cls(np.array([trajectory_errors(predicted_w2c, true_w2c)]))
 
     def merge(self, other: TrajectoryMetric) -> TrajectoryMetric:
-        """State of the sequences of both."""
+        """State of the sequences of both states."""
         return TrajectoryMetric(np.concatenate([self.errors, other.errors]))
 
     def compute(self) -> dict[str, float]:

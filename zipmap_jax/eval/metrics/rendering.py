@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 RENDERED: dict[str, str] = {
-    "PSNR": "of rendered views: peak signal-to-noise ratio, dB, mean over views; higher is better",
+    "PSNR": "peak signal-to-noise ratio of rendered views, dB, mean over views; higher is better",
     "AbsRel (r)": "AbsRel of the depth of rendered views",
     "delta (r)": "delta<1.25 of the depth of rendered views",
 }
@@ -24,12 +24,12 @@ RENDERED: dict[str, str] = {
 
 @dataclasses.dataclass(frozen=True)
 class RenderedMethod:
-    """Errors of one kind of answer, pooled over the views rendered so far.
+    """Errors of the rendered views of one method, pooled over scenes.
 
     Attributes:
       decibels: sum of the peak signal-to-noise ratios.
       views: number of views.
-      depth: as in `Comparison`.
+      depth: depth metrics after median scaling per scene.
     """
 
     decibels: float = 0.0
@@ -42,10 +42,10 @@ class RenderedMethod:
         depth: Float[np.ndarray, "v h w"],
         truth: Mapping[str, np.ndarray],
     ) -> RenderedMethod:
-        """These errors and those of the rendered views of one more scene."""
+        """The errors with those of one more scene."""
         errors = np.mean(np.square(np.float64(rgb) - truth["images"]), axis=(1, 2, 3))
-        seen = truth["valid"] & np.isfinite(depth)
-        metric = DepthMetric.from_depth(depth, truth["depth"], seen, "median")
+        valid = truth["valid"] & np.isfinite(depth)
+        metric = DepthMetric.from_depth(depth, truth["depth"], valid, "median")
         return RenderedMethod(
             self.decibels - 10 * float(np.sum(np.log10(np.maximum(errors, 1e-10)))),
             self.views + len(rgb),
