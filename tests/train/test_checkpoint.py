@@ -79,7 +79,7 @@ def test_a_save_that_fails_is_told_and_costs_nothing_older(tmp_path: Path) -> No
         try:
             checkpoints.save(large, CONFIG)
             with pytest.raises(
-                UserError, match=r"could not be written .* the ones before it are good"
+                UserError, match=r"could not be written .* the ones before it are valid"
             ):
                 checkpoints.wait()
         finally:
@@ -175,7 +175,7 @@ def test_a_run_goes_on_with_another_schedule_but_not_with_another_model(tmp_path
         assert check_resumable(checkpoints, dataclasses.replace(CONFIG, keep=7)) is None
         line = check_resumable(checkpoints, dataclasses.replace(CONFIG, steps=7))
         assert line is not None
-        assert line.endswith("saved with: steps 1000 -> 7")
+        assert line.endswith("the saved one: steps 1000 -> 7")
         model = dataclasses.replace(CONFIG.model, layer_scale_init=0.7)
         with pytest.raises(ValueError, match=r"another model .*\(model.layer_scale_init .* -> 0.7"):
             check_resumable(checkpoints, dataclasses.replace(CONFIG, model=model))

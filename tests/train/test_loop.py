@@ -345,3 +345,5 @@ def test_buckets_that_make_no_sense() -> None:
         BatchShape(3, 14, 14, targets=3, drawn=4)
     with pytest.raises(ValueError, match="the moving average has interval=0"):
         EmaConfig(interval=0)
+    with pytest.raises(UserError, match=r"data\.buckets is empty"):
+        DataConfig(buckets=())

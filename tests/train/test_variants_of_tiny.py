@@ -14,7 +14,7 @@ from zipmap_jax.convert.rules import flatten
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.config.registry import load
 from zipmap_jax.train.config.schema import EmaConfig, TrainConfig
-from zipmap_jax.train.initial_weights import can_start
+from zipmap_jax.train.initial_weights import start_exists
 from zipmap_jax.train.linear_probe import with_probe
 from zipmap_jax.train.optimizer import peak_rates, require_matches
 from zipmap_jax.train.step import moving_average
@@ -32,8 +32,8 @@ def test_patterns_name_parameters_and_the_start_is_there(name: str) -> None:
     model = ZipMap(config.model)
     params = jax.eval_shape(lambda key: with_probe(model.init(key), config), jax.random.key(0))
     require_matches(params, config.optim)
-    assert can_start(config.start)
-    assert not can_start(dataclasses.replace(config.start, path="no-such-model"))
+    assert start_exists(config.start)
+    assert not start_exists(dataclasses.replace(config.start, path="no-such-model"))
 
 
 def test_frozen_parameters_keep_their_last_bit_in_the_average() -> None:

@@ -18,7 +18,7 @@ from zipmap_jax.data.roots import (
 )
 from zipmap_jax.errors import UserError
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.train.initial_weights import can_start, no_start, state_shapes
+from zipmap_jax.train.initial_weights import missing_start, start_exists, state_shapes
 from zipmap_jax.train.optimizer import module_of
 from zipmap_jax.train.plan.shapes import Shape, batch_shapes, images_of, shape_shares
 from zipmap_jax.train.sharding import AXES, FSDP, VIEWS, spec_of
@@ -141,8 +141,8 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
             f"no bucket is open during {1 - covered:.0%} of the run: "
             "let the start and end of data.buckets cover 0 to 1"
         )
-    if not can_start(config.start):
-        out.append(no_start(config.start))
+    if not start_exists(config.start):
+        out.append(missing_start(config.start))
     if missing := missing_sources(config.data):
         out.append(
             f"{len(missing)} of {len(config.data.mixture)} data sets are missing: "
