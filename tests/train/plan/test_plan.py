@@ -19,7 +19,7 @@ from zipmap_jax.train.plan.plan import (
     TrainingPlan,
     conclusion,
     devices_to_plan,
-    plan,
+    plan_run,
     problems,
     split_bytes,
 )
@@ -49,7 +49,7 @@ TINY = TrainConfig(
 
 @pytest.fixture(scope="module")
 def tiny() -> TrainingPlan:
-    return plan(dataclasses.replace(TINY, mesh=MeshConfig(fsdp=2)), 4)
+    return plan_run(dataclasses.replace(TINY, mesh=MeshConfig(fsdp=2)), 4)
 
 
 def test_plan_of_a_small_run(tiny: TrainingPlan) -> None:
@@ -69,7 +69,7 @@ def test_plan_of_a_small_run(tiny: TrainingPlan) -> None:
 
 def test_a_plan_for_more_devices_than_microbatches_is_of_more_microbatches() -> None:
     config = dataclasses.replace(TINY, mesh=MeshConfig(fsdp=2))
-    large = plan(config, 6)
+    large = plan_run(config, 6)
     assert large.mesh == {"data": 3, "fsdp": 2, "views": 1}
     assert large.microbatches_per_device == 1
     assert large.images == (6 * (0.375 * 6 + 0.625 * 4), 24, 36)
@@ -98,7 +98,7 @@ def test_text_says_it_all(tiny: TrainingPlan) -> None:
     assert "state and batch per device: 0.0 GiB" in text
     assert "--compile-for here or h200" in text
     assert conclusion(tiny.problems) == "ready to start"
-    assert conclusion(["a", "b"]) == "to be mended before it can start:\n  a\n  b"
+    assert conclusion(["a", "b"]) == "not ready to start:\n  a\n  b"
 
 
 def test_shares_are_those_of_the_recipe() -> None:
