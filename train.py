@@ -96,9 +96,9 @@ def run(config: TrainConfig, options: RunOptions) -> None:
     ):
         state, lines = resume.begin(config, checkpoints, mesh)
         for line in (*lines, *step.notes):
-            log.say(line)
+            log.text(line)
         if config.compile_ahead:
-            step.compile_all(state, source, log.say)
+            step.compile_all(state, source, log.text)
         state = loop.train(
             state, step, source, config, checkpoints, log, numbers, stop, picture, step.flops
         )

@@ -76,7 +76,7 @@ def go(
         Writer(workdir, config.steps, config.log, console) as writer,
     ):
         state, line = start_or_resume(checkpoints, fresh, MESH)
-        writer.say(line)
+        writer.text(line)
         state = train(state, step, source, config, checkpoints, writer, evaluate, stop, **options)
     return state, console.getvalue()
 

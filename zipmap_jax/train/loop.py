@@ -92,7 +92,7 @@ def train(
             if asked:
                 # A machine that is about to be taken away has time for a save, not for more.
                 checkpoints.wait()
-                writer.say(f"asked to stop: saved step {done}, start again to resume")
+                writer.text(f"asked to stop: saved step {done}, start again to resume")
                 break
             if evaluate and _due(done, config.eval_every, config.steps):
                 with writer.paused(after=metrics):

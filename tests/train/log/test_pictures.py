@@ -109,14 +109,14 @@ def test_the_moving_average_is_painted(batch: dict[str, np.ndarray]) -> None:
 def test_rendered_views_stand_beside_the_true_ones(batch: dict[str, np.ndarray]) -> None:
     odd = {name: array[:, 1::2] for name, array in batch.items()}
     exact = Prediction(3 * odd["depth"], odd["depth"], rgb=odd["images"])
-    picture = rendered_sheet(odd, exact, most=3)
+    picture = rendered_sheet(odd, exact, max_views=3)
     columns = [picture[22:, 6 + i * (CELL + 6) :][:, :CELL] for i in range(4)]
     np.testing.assert_array_equal(columns[0], columns[1])
     unknown = np.abs(columns[2].astype(int) - columns[3]).max(-1) > 0
     assert unknown.mean() < 0.3, "only where there is no true depth"
     assert columns[1].std() > 20
     broken = dataclasses.replace(exact, rgb=odd["images"] * np.nan, depth=odd["depth"] * np.nan)
-    assert rendered_sheet(odd, broken, most=3).shape == picture.shape
+    assert rendered_sheet(odd, broken, max_views=3).shape == picture.shape
 
     def render(params: float, views: object) -> tuple[dict[str, np.ndarray], Prediction]:
         assert views is batch

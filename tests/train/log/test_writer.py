@@ -137,7 +137,7 @@ def test_a_terminal_gets_colours_and_a_bar(
     monkeypatch.delenv("NO_COLOR", raising=False)
     console = Terminal()
     with Writer(tmp_path, 100, console=console) as writer:
-        writer.say("two [red]brackets[/red]")
+        writer.text("two [red]brackets[/red]")
         writer.start_clock(0)
         clock.now += 5
         writer.train(10, METRICS, images=40)
@@ -246,7 +246,7 @@ def test_a_network_that_fails_is_told_once(
         for step in (10, 20):
             writer.train(step, METRICS, images=40)
     text = console.getvalue()
-    assert text.count("the writer wandb failed and is left out from here on: no network") == 1
+    assert text.count("the writer wandb failed and is switched off: no network") == 1
     assert "step 20/100" in text
 
 
