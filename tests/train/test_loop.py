@@ -107,7 +107,7 @@ def test_resumed_run_equals_uninterrupted_one_to_the_last_bit(tmp_path: Path) ->
     ask = functools.partial(setattr, stop, "asked", True)
     part, text = go(tmp_path / "parts", config, stopping_source(19, ask), stop=stop)
     assert int(part.step) == 20
-    assert "asked to stop: saved step 20" in text
+    assert "stopped by a signal: saved step 20" in text
     rest, text = go(tmp_path / "parts", config)
     assert "resuming at step 20" in text
     assert_same_bits(rest, whole)

@@ -97,7 +97,7 @@ def test_two_processes_train_as_one_and_survive_preemption(tmp_path: Path) -> No
             break
     first, second = finish(pair)
     assert f"starting from the weights of {tmp_path / 'alone'}" in "".join(begun)
-    stopped = re.search(r"asked to stop: saved step (\d+)", first)
+    stopped = re.search(r"stopped by a signal: saved step (\d+)", first)
     assert stopped is not None
     # Gloo writes there, too, its threads into each other's lines.
     assert not re.search("parameters on|step |saved|resuming", second), "one process speaks"

@@ -147,9 +147,7 @@ def test_microbatches_give_the_gradient_of_the_whole_batch() -> None:
 
 def test_microbatches_must_divide_over_the_devices() -> None:
     mesh = make_mesh(MeshConfig(data=2), jax.devices()[:2])
-    with pytest.raises(
-        ValueError, match=r"\[3\] microbatches cannot be spread evenly over 2 devices"
-    ):
+    with pytest.raises(ValueError, match=r"\[3\] microbatches do not divide evenly over 2 devices"):
         train_step(
             start(), {"images": jnp.ones((3, 4, 2))}, 10, loss=quadratic, config=CONFIG, mesh=mesh
         )

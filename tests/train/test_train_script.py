@@ -97,7 +97,7 @@ def test_a_preempted_run_has_the_loss_curve_of_an_uninterrupted_one(
             break
     rest, _ = process.communicate(timeout=300)
     assert process.returncode == 0
-    stopped = re.search(r"asked to stop: saved step (\d+)", rest)
+    stopped = re.search(r"stopped by a signal: saved step (\d+)", rest)
     assert stopped is not None
     assert 20 <= int(stopped[1]) < 40
     assert f"resuming at step {stopped[1]}" in run(*train, tmp_path / "parts")
@@ -132,7 +132,7 @@ def test_train_stop_resume_export_and_evaluate(
             break
     rest, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    stopped = re.search(r"asked to stop: saved step (\d+)", rest)
+    stopped = re.search(r"stopped by a signal: saved step (\d+)", rest)
     assert stopped is not None
 
     # The next start goes on from there to the end, and the loss has fallen.

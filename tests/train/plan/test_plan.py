@@ -75,8 +75,7 @@ def test_a_plan_for_more_devices_than_microbatches_is_of_more_microbatches() -> 
     assert large.images == (6 * (0.375 * 6 + 0.625 * 4), 24, 36)
     (problem,) = large.problems
     assert (
-        problem
-        == "4 microbatches cannot be spread evenly over 6 devices: give --data.microbatches 6"
+        problem == "4 microbatches do not divide evenly over 6 devices: give --data.microbatches 6"
     )
 
 
@@ -132,7 +131,7 @@ def test_problems_come_all_at_once(tmp_path: Path) -> None:
     )
     found = problems(config, 8)
     assert len(found) == 5
-    assert found[0].startswith("3 microbatches cannot be spread evenly over 2 devices")
+    assert found[0].startswith("3 microbatches do not divide evenly over 2 devices")
     assert found[1].startswith("2 views cannot be split over mesh.views=4")
     assert "nothing to start from" in found[2]
     assert found[3].startswith("1 of 2 data sets are missing: scannet;")

@@ -127,7 +127,7 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
         out.append(f"the mesh {axes} is for {needed} devices, not {devices}: change --mesh.fsdp")
     elif config.data.microbatches % parts:
         out.append(
-            f"{config.data.microbatches} microbatches cannot be spread evenly over {parts} "
+            f"{config.data.microbatches} microbatches do not divide evenly over {parts} "
             f"devices: give --data.microbatches {_even_microbatches(config, mesh)}"
         )
     numbers = {n for b in config.data.buckets for n in (b.views, b.targets)}
