@@ -1,4 +1,4 @@
-"""What a run from random weights starts from."""
+"""Initial parameters of new runs."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_neighbouring_positions_are_alike() -> None:
 
 @functools.cache
 def drawn(mixer: Mixer) -> tuple[Any, Any]:
-    """Parameters as published and for a start from nothing, in one program: most is the same."""
+    """Published and trainable initialisation from one program."""
     model = ZipMap(dataclasses.replace(MICRO, mixer=mixer))
     init = jax.jit(lambda key: [random_parameters(model, key, scale) for scale in (None, 0.02)])
     published, scratch = init(jax.random.key(0))
     return published, scratch
 
 
-def test_tokens_can_be_drawn_for_a_start_from_nothing() -> None:
+def test_tokens_for_training_from_scratch() -> None:
     published, scratch = drawn("fast_weights")
     assert np.abs(published["camera_token"]).max() < 1e-4
     assert 0.01 < np.std(scratch["camera_token"]) < 0.03

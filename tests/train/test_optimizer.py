@@ -40,7 +40,7 @@ from zipmap_jax.tree import path_name
 )
 def test_learning_rate_follows_the_table(step: int, expected: float) -> None:
     rate = learning_rate(step / 80_000, 1e-4, OptimConfig(lr=1e-4))
-    # 1e-12 is what fp32 leaves of 1e-4 (1 + cos) next to cos = -1.
+    # 1e-12 is the rounding error in fp32 of 1e-4 (1 + cos) near cos = -1.
     np.testing.assert_allclose(rate, expected, rtol=2e-6, atol=1e-12)
 
 
@@ -168,7 +168,7 @@ def test_groups_and_frozen_parameters() -> None:
 
 
 def test_muon_moves_all_directions_of_its_matrices_alike() -> None:
-    """A gradient with one strong direction gives an update with none; other leaves keep Adam's."""
+    """Muon's update of a gradient with one strong direction has none; other leaves use Adam."""
     rng = np.random.default_rng(0)
     strong = 100 * rng.normal(size=(2, 8, 1)) @ rng.normal(size=(2, 1, 16))
     kernel = jnp.asarray(strong + rng.normal(size=(2, 8, 16)), jnp.float32)
@@ -201,7 +201,7 @@ def test_frozen_gradients_do_not_count() -> None:
     assert float(gradient_norms(grads, OptimConfig())["aggregator"]) == pytest.approx(5.0)
 
 
-def test_what_is_frozen_costs_neither_moments_nor_a_backward_pass() -> None:
+def test_frozen_parameters_have_neither_moments_nor_gradients() -> None:
     config = OptimConfig(frozen=("embedder/*",), muon=("*/w",))
     params = {"embedder": {"w": jnp.ones((4, 4))}, "depth_head": {"w": jnp.ones((4, 4))}}
     moments = jax.tree.leaves(update_rule(config).init(params))

@@ -108,7 +108,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counters(poison: floa
 
 @pytest.mark.parametrize("sizes", [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
 def test_one_broken_view_stops_all_devices(sizes: tuple[int, int, int]) -> None:
-    """Whichever device meets it: none of the others moves on its own."""
+    """No device updates its parameters, wherever the broken view is."""
     mesh = make_mesh(MeshConfig(*sizes))
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:

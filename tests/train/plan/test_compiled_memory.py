@@ -1,4 +1,4 @@
-"""Memory of the largest steps, from the compiler."""
+"""Memory of the largest compiled steps."""
 
 from __future__ import annotations
 
