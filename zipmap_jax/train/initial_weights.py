@@ -194,7 +194,7 @@ def random_parameters(
     The published initial tokens have a standard deviation of 1e-6, which suits a start from
     pretrained weights. The layer norm behind them multiplies gradients by up to 1000 at that size,
     so the tokens alone would fill the clipped gradient. Positions start as sines, so neighbours are
-    alike from the first step. Queries start equal to keys, so similar patches attend to each other.
+    alike from the first step. Queries start equal to keys, so similar patches match.
 
     Args:
       model: the model.
