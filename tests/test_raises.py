@@ -1,6 +1,6 @@
 """All exceptions besides user errors, with the reason why they keep their traceback.
 
-An error that a user can correct is a `UserError`. The others are invariants between the parts of the
+An error that a user can correct is a `UserError`. The others are invariants between parts of the
 program, errors of the independent package of kernels, and Python's own protocols.
 """
 
