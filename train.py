@@ -1,12 +1,12 @@
-"""Train ZipMap: configuration -> data -> model -> state -> step -> loop.
+"""Train ZipMap: configuration -> mesh -> data -> model -> step -> state -> loop.
 
     python train.py --config tiny_procedural --workdir runs/tiny_procedural
     python train.py --config tiny_procedural --workdir runs/tiny_procedural --export DIR
     python train.py --config stage2_dynamic --optim.lr 2e-5 --dry-run --devices 64
     srun python train.py --config stage2_dynamic --data.root DATA --distributed
 
---config takes a name in configs/ or a file, every leaf of the configuration is a flag (see --help).
-A work directory that holds checkpoints is resumed; SIGTERM and Ctrl-C save before they end the run.
+--config takes a name in configs/ or a file; every leaf of the configuration is a flag (see --help).
+A work directory with checkpoints is resumed. SIGTERM and Ctrl-C save a checkpoint and end the run.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ from zipmap_jax.train.plan.compiled_memory import dry_run
 
 
 def held_out(config: TrainConfig, count: int) -> Iterator[Batch]:
-    """Scenes of the run's evaluation."""
+    """Return the scenes of the run's evaluation."""
     shape = config.held_out
     return held_out_scenes(count, shape.views, shape.height, shape.width, shape.batch)
 
 
 def run(config: TrainConfig, options: RunOptions) -> None:
-    """Train to the end, or until asked to stop."""
+    """Train to the end or to a stop signal."""
     # ------------------------------------------------------------- devices
     workdir = options.workdir
     mesh = sharding.make_mesh(config.mesh)
@@ -73,17 +73,17 @@ def run(config: TrainConfig, options: RunOptions) -> None:
     # ---------------------------------------------------------- evaluation
     @loop.both_weights
     def numbers(params: Any) -> Numbers:
-        whole = on_one_device(params, mesh)  # every process takes part, the first one evaluates
+        whole = on_one_device(params, mesh)  # called by every process; the first one evaluates
         return evaluate(model, whole, held_out(config, config.eval_scenes if is_first() else 0))
 
-    def answer(params: Any, images: Any) -> Any:
+    def predicted(params: Any, images: Any) -> Any:
         return predict(model, on_one_device(params, mesh), images)
 
     def rendered(params: Any, batch: Any) -> tuple[Batch, Any]:
         return halves(batch)[1], render_half(model, on_one_device(params, mesh), batch)
 
     queried = rendered if config.model.ray_channels else None
-    picture = pictures.painter(answer, lambda: next(held_out(config, 1)), queried)
+    picture = pictures.painter(predicted, lambda: next(held_out(config, 1)), queried)
 
     # ---------------------------------------------------------------- loop
     with (
@@ -96,14 +96,14 @@ def run(config: TrainConfig, options: RunOptions) -> None:
     ):
         state, lines = resume.begin(config, checkpoints, mesh)
         for line in (*lines, *step.notes):
-            log.say(line)
+            log.text(line)
         if config.compile_ahead:
-            step.compile_all(state, source, log.say)
+            step.compile_all(state, source, log.text)
         state = loop.train(
             state, step, source, config, checkpoints, log, numbers, stop, picture, step.flops
         )
 
-        stopped = stop.asked
+        stopped = stop.requested
 
     # -------------------------------------------------------------- export
     if stopped:
@@ -117,7 +117,7 @@ def run(config: TrainConfig, options: RunOptions) -> None:
 
 
 def export_newest(workdir: Path, options: RunOptions) -> None:
-    """Write the weights of the newest checkpoint of a run."""
+    """Export the weights of the newest checkpoint of a run."""
     assert options.export is not None
     model_folder.require_free(options.export, options.force)
     with checkpoint.Checkpoints(workdir / "checkpoints") as checkpoints:
@@ -133,9 +133,8 @@ def export_newest(workdir: Path, options: RunOptions) -> None:
 def export(
     config: TrainConfig, params: Any, steps: int, folder: Path, options: RunOptions, *, force: bool
 ) -> None:
-    """Write weights and a card with their held-out numbers."""
-    # The numbers belong to the weights as they are stored.
-    dtype = options.export_dtype
+    """Write weights and a card with their held-out metrics."""
+    dtype = options.export_dtype  # the metrics are those of the rounded weights
     rounded = jax.tree.map(lambda x: x.astype(dtype).astype("float32"), params)
     numbers = evaluate(ZipMap(config.model), rounded, held_out(config, config.eval_scenes))
     about = card.run_card(config, steps, options.export_weights, dtype, numbers)
@@ -144,7 +143,7 @@ def export(
 
 
 def carry_out(argv: list[str] | None) -> int:
-    """Plan, export or train, as the command line says."""
+    """Plan, export or train, depending on the command line."""
     enable_compilation_cache()
     options, config = parse_command_line(argv)
     join(options.coordinator, options.processes, options.process, detect=options.distributed)

@@ -3,8 +3,8 @@
     python train.py --config debug --start.path VGGT_1B.pt --data.root DATA
     python train.py --config debug --start.kind random --data.engine device --steps 20
 
-Starts from VGGT-1B and reads MVS-Synth and Virtual KITTI, 24 images per step: enough to see a whole
-run work. The second command needs neither weights nor data. Expect nothing from its weights.
+Starts from VGGT-1B and reads MVS-Synth and Virtual KITTI, 24 images per step, to test a complete
+run. The second command needs neither weights nor data. Result: weights without use.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ from zipmap_jax.train.config.stages import stage
 
 
 def get_config() -> TrainConfig:
-    """The row "debug" of `zipmap_jax.train.config.stages`."""
+    """Return the stage "debug" of `zipmap_jax.train.config.stages`."""
     return stage("debug")

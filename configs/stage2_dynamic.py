@@ -1,11 +1,11 @@
-"""Stage 2 of ZipMap: six dynamic data sets join, 29 in all.
+"""Stage 2 of ZipMap: with six dynamic data sets, 29 in total.
 
     python train.py --config stage2_dynamic --data.root DATA
     python train.py --config stage2_dynamic --dry-run --devices 8
 
-Starts from runs/stage1_static (raw weights, not their average; change it with --start.path), and
-is stage 1 with other data, one learning rate, 1e-5, for everything, and 40,000 steps, 14 million
-images in 8 microbatches. Expect the model called `ref_view`: the first view is the reference.
+Starts from runs/stage1_static (raw weights, not their average; change it with --start.path).
+Differs from stage 1 in the data, one learning rate of 1e-5 and 40,000 steps, 14 million images in 8
+microbatches. Result: the model `ref_view`, whose reference is the first view.
 """
 
 from __future__ import annotations
@@ -15,5 +15,5 @@ from zipmap_jax.train.config.stages import stage
 
 
 def get_config() -> TrainConfig:
-    """The row "stage2_dynamic" of `zipmap_jax.train.config.stages`."""
+    """Return the stage "stage2_dynamic" of `zipmap_jax.train.config.stages`."""
     return stage("stage2_dynamic")

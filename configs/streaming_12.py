@@ -3,9 +3,9 @@
     python train.py --config streaming_12 --data.root DATA
     python train.py --config streaming_12 --dry-run --devices 8
 
-Starts from runs/stage3_affine. The camera head is an MLP for each view, new, learning at 1e-4 and
-clipped at 2; all the rest at 1e-5. Views come as videos, 3 scenes of 12 in a microbatch; 60,000
-steps, 17 million images in 8 microbatches. Expect weights that streaming_24 starts from.
+Starts from runs/stage3_affine. The new camera head, an MLP per view, has a learning rate of 1e-4
+and a clipping norm of 2; the rest has 1e-5. Views are in video order, 3 scenes of 12 per
+microbatch; 60,000 steps, 17 million images in 8 microbatches. Result: the start of streaming_24.
 """
 
 from __future__ import annotations
@@ -15,5 +15,5 @@ from zipmap_jax.train.config.stages import stage
 
 
 def get_config() -> TrainConfig:
-    """The row "streaming_12" of `zipmap_jax.train.config.stages`."""
+    """Return the stage "streaming_12" of `zipmap_jax.train.config.stages`."""
     return stage("streaming_12")

@@ -3,8 +3,8 @@
     python train.py --config streaming_24 --data.root DATA
     python train.py --config streaming_24 --dry-run --devices 8
 
-Starts from runs/streaming_12, everything at 1e-5; 2 scenes of 24 views in a microbatch; 30,000
-steps, 12 million images in 8 microbatches. Expect the model called `streaming`.
+Starts from runs/streaming_12 with a learning rate of 1e-5; 2 scenes of 24 views per microbatch;
+30,000 steps, 12 million images in 8 microbatches. Result: the model `streaming`.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ from zipmap_jax.train.config.stages import stage
 
 
 def get_config() -> TrainConfig:
-    """The row "streaming_24" of `zipmap_jax.train.config.stages`."""
+    """Return the stage "streaming_24" of `zipmap_jax.train.config.stages`."""
     return stage("streaming_24")

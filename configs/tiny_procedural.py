@@ -2,13 +2,13 @@
 
     python train.py --config tiny_procedural --workdir runs/tiny_procedural
 
-Losses of stage 3 of ZipMap (pairwise, affine-invariant cameras) and those of single patches,
-without which poses stay where they are for very long, at a size that a laptop can train. The
-embedded weights came from two runs, 44 minutes on one CPU core and 46 on two: cameras and patches
-alone at 56x56, then what is below without `loss.rays`; their card tells. They give AbsRel 0.28 and
-delta<1.25 0.61 (trivial answer 0.44 and 0.41), RRA@15 59 % (34), RTA@30 31 % (0) and AUC@30 7.3 (0)
-by `python eval.py --checkpoint tiny --scenes 48`. Both parts in one run, as here, have not been
-measured beyond 50 steps, in which the loss falls from 16.4 (mean of 20 steps) to 13.5.
+Losses of stage 3 of ZipMap (pairwise, affine-invariant cameras) and of single patches, without
+which poses hardly improve for very long, at a size for a laptop. The embedded weights are from two
+runs, 44 minutes on one CPU core and 46 on two: cameras and patches alone at 56x56, then the
+configuration below without `loss.rays` (see their card). They have AbsRel 0.28 and delta<1.25 0.61
+(trivial method: 0.44 and 0.41), RRA@15 59 % (34), RTA@30 31 % (0) and AUC@30 7.3 (0) by
+`python eval.py --checkpoint tiny --scenes 48`. Both parts in one run, as below, were only measured
+for 50 steps, in which the loss falls from 16.4 (mean of 20 steps) to 13.5.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ MATRICES = (
 
 
 def get_config() -> TrainConfig:
-    """Configuration of the run."""
+    """Return the configuration of the run."""
     return TrainConfig(
         name="tiny_procedural",
         model=preset("tiny", "offline"),
         data=DataConfig(
-            # Many small pictures first; larger ones once the geometry has been grasped.
+            # Many small images first, then larger ones.
             buckets=(
                 BatchShape(views=8, height=56, width=56, batch=4, end=0.5),
                 BatchShape(views=8, height=112, width=154, batch=1, start=0.35),
@@ -43,13 +43,13 @@ def get_config() -> TrainConfig:
             ),
             jitter=JitterConfig(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02, gamma=0.1),
         ),
-        # Rotations weigh more than published: at 0.2 a start from random weights settles on no
-        # motion, the same pose for every view, before the tokens can tell views apart. Without the
-        # losses of single patches it stays there for very long even so.
+        # The weight of rotations is larger than published: at 0.2, training from random weights
+        # converges to equal poses for all views before the tokens distinguish them. The losses of
+        # single patches shorten this phase further.
         loss=LossConfig(pose=(10.0, 1.0, 0.5), matching=12.0, rays=6.0),
-        # In a start from random weights every gradient says the same at first, that the floor is
-        # near and the ceiling far. Adam follows it until nothing else is left in the tokens (one
-        # direction holds all their variance after 500 steps); Muon moves all directions alike.
+        # From random weights, all gradients agree at first: the floor is near and the ceiling far.
+        # With Adam, one direction has all the variance of the tokens after 500 steps; Muon's
+        # updates have equal size in all directions.
         optim=OptimConfig(
             lr=1e-3,
             lr_floor=1e-6,

@@ -1,19 +1,18 @@
-"""`tiny` taught to render unseen views from its state.
+"""`tiny` fine-tuned to render unseen views from its state.
 
     python train.py --config tiny_query --workdir runs/tiny_query
 
-As the state-query run of ZipMap: four of eight views are zipped, the others rendered from their
-rays, colour without LPIPS. Embedder, frame blocks but for their attention, the trunk of the camera
-head and two dense heads stay as they are, so that both can share them (`zipmap convert
---share-with`). The attention of the frame blocks must move: it alone tells the patches of the first
-view that theirs is the frame of the world.
+As in the state-query run of ZipMap, four of eight views are zipped and the others rendered from
+their rays, with colour but without LPIPS. Embedder, frame blocks except their attention, the trunk
+of the camera head and two dense heads are frozen, so both models can share them (`zipmap convert
+--share-with`). The attention of the frame blocks is trained because only it marks the patches of
+the first view, whose frame is the world's.
 
-The embedded `tiny-query` came from three runs on a CPU core, 2,640 steps in all: cameras and
-patches alone, four scenes of 56x56 a step; one of 112x154 with all that is below; both sizes with
-colour at 120. It renders 48 held-out scenes at 17.4 dB (mean colour of the zipped views: 15.8) and
-AbsRel 0.30 (0.42), by `python eval.py --checkpoint tiny-query --scenes 48`; see
-docs/results/tiny-query.md. The run as it is here, for a GPU (with `--batch-scale 8`), has not been
-measured.
+The embedded `tiny-query` is from three runs on a CPU core, 2,640 steps in total: cameras and
+patches alone, four scenes of 56x56 per step; one scene of 112x154 with the configuration below;
+both sizes with colour at 120. It renders 48 held-out scenes at 17.4 dB (mean colour of the zipped
+views: 15.8) and AbsRel 0.30 (0.42), by `python eval.py --checkpoint tiny-query --scenes 48`; see
+docs/results/tiny-query.md. The run below, for a GPU (with `--batch-scale 8`), was not measured.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ MATRICES = (
 
 
 def get_config() -> TrainConfig:
-    """Configuration of the run."""
+    """Return the configuration of the run."""
     offline = load("tiny_procedural")
     return dataclasses.replace(
         offline,

@@ -71,7 +71,7 @@ def take_screenshot(browser: str, page: Path, picture: Path) -> None:
 def write_palette_png(screenshot: Path, picture: Path) -> None:
     """Store the screenshot with 256 colours, which halves the size of the file."""
     image = Image.open(screenshot).convert("RGB")
-    # Maximum coverage keeps the few pixels of the camera frusta in their colours.
+    # Maximum coverage preserves the colours of the few pixels of the camera frusta.
     colours = image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
     colours.save(picture, optimize=True)
     if picture.stat().st_size > MAX_BYTES:

@@ -1,8 +1,4 @@
-"""Hooks of the documentation site: the pages that are files of the top level.
-
-`README.md`, `CONTRIBUTING.md` and `CHANGELOG.md` stay where readers of the repository expect them;
-the site shows them with their links rewritten.
-"""
+"""Hooks of the documentation site: adds top-level files as pages, with rewritten links."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ PAGES = {
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of the top level, with links relative to `docs/`."""
+    """Add the top-level files as pages, with links relative to `docs/`."""
     for page, source in PAGES.items():
         text = (ROOT / source).read_text("utf-8")
         files.append(File.generated(config, page, content=relative_to_docs(text)))
@@ -29,7 +25,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def relative_to_docs(text: str) -> str:
-    """Rewrite links of a file of the top level to links of a page in `docs/`."""
+    """Rewrite the links of a top-level file to links of a page in `docs/`."""
     for page, source in PAGES.items():
         text = text.replace(f"]({source}", f"]({page}")
     return re.sub(r"\]\(docs/", "](", text)

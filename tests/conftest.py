@@ -1,7 +1,7 @@
-"""Tests run on eight fake CPU devices, in true fp32, and refuse silent rank promotion.
+"""Test settings: eight fake CPU devices, full fp32 precision, no silent rank promotion.
 
 Workers, child processes and tests share compiled programs through JAX's persistent cache, in a
-folder that lives as long as the test run or, as in `.ci/run`, one that the caller has named.
+folder that exists during the test run or, as in `.ci/run`, in one chosen by the caller.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def unchecked(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tests of errors that wrong arguments raise run without --check-shapes."""
+    """Run tests of errors about wrong arguments without --check-shapes."""
     if not CHECKED or request.node.get_closest_marker("wrong_types") is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""A stand-in model that compiles in a moment."""
+"""A small model that compiles quickly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flags with which XLA compiles for a CPU in less than half the time; tests compute little."""
+"""XLA flags that halve the compilation time on a CPU; the programs of tests are small."""
 
 from __future__ import annotations
 

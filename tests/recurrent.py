@@ -1,8 +1,8 @@
 """A second model, a dozen lines of mathematics: recurrent, patches of 8, images in [-1, 1].
 
 The state is the running mean colour of the views so far; depth is 3 plus the distance of a pixel's
-red from it. Nothing in it resembles ZipMap: it shows that `models/api.py` is all that inference,
-batches, compilation and exported programs rely on.
+red from it. Unlike ZipMap in every part, it tests that inference, batches, compilation and
+exported programs use `models/api.py` alone.
 """
 
 from __future__ import annotations

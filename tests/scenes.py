@@ -26,8 +26,8 @@ def room(
     Args:
       views: number of cameras, on an arc that looks at the middle of the room.
       size: (height, width) of the images.
-      mixed: every second image is in portrait format.
-      times: the views have times, as those of a video.
+      mixed: whether every second image is in portrait format.
+      times: whether the views have times, as in a video.
       border: rows at the top and bottom of unknown depth, as after a crop.
     """
     poses = [_look_at(views, i) for i in range(views)]

@@ -1,8 +1,8 @@
-"""Jaxtyping annotations, executed: functions of the packages check their arrays with beartype.
+"""Runtime checks of jaxtyping annotations in the packages, with beartype.
 
 The packages import jaxtyping under `TYPE_CHECKING` only, so it stays optional for users. Here a
 loader compiles their sources with that condition true and with a decorator on every function whose
-annotations name a shape. Records are left alone: pytree operations fill them with other leaves.
+annotations name a shape. Records are not checked: pytree operations fill them with other leaves.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever a file holds, reading it ends in one sentence that names it, not in another error."""
+"""Reading a damaged or foreign file raises a UserError that names the file."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def all_tensors(path: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """How a kind of file is written well, and read."""
+    """Functions that write a valid file of a kind, and read it."""
 
     name: str
     write: Callable[[Path], None]
@@ -101,7 +101,7 @@ KINDS = {
 
 
 def sentence_of(read: Callable[[Path], object], path: Path) -> str:
-    """The one sentence that reading a file ends in."""
+    """The message of the error that reading a file raises."""
     with pytest.raises((UserError, OSError)) as caught:
         read(path)
     sentence = explain(caught.value)
@@ -127,7 +127,7 @@ def test_missing_files_and_folders(tmp_path: Path, name: str) -> None:
 
 
 def damaged(content: bytes, rng: random.Random) -> bytes:
-    """A file cut short, or with a few other bytes, mostly near its ends."""
+    """A truncated file, or one with a few changed bytes, mostly near its ends."""
     if rng.random() < 0.3:
         return content[: rng.randrange(len(content))]
     out = bytearray(content)
@@ -139,7 +139,7 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "configuration"])
-def test_damaged_files_raise_nothing_else(tmp_path: Path, name: str) -> None:
+def test_damaged_files_raise_user_errors_only(tmp_path: Path, name: str) -> None:
     kind, rng = KINDS[name], random.Random(0)
     path = tmp_path / kind.name
     kind.write(path)
@@ -190,7 +190,7 @@ def test_a_configuration_that_cannot_be_run_names_the_line(
         b'{"format": 1, "config": {}, "notes": 3}',
     ],
 )
-def test_a_card_that_is_no_card(tmp_path: Path, card: bytes) -> None:
+def test_an_invalid_card(tmp_path: Path, card: bytes) -> None:
     (tmp_path / CARD).write_bytes(card)
     tensors(tmp_path / WEIGHTS)
     with pytest.raises(UserError):

@@ -1,4 +1,4 @@
-"""Dataclasses from JSON: what fits, and sentences about what does not."""
+"""Dataclasses from JSON, and the messages for invalid values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands, options, paths and modules that the documents name exist."""
+"""Commands, options, paths and modules in the documents exist."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def verbs() -> dict[tuple[str, ...], set[str]]:
-    """Options that the documents give to each verb of `zipmap`."""
+    """Options of each verb of `zipmap` in the documents."""
     options: dict[tuple[str, ...], set[str]] = {}
     for page in PAGES:
         for words in commands(page):

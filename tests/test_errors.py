@@ -1,4 +1,4 @@
-"""One frame for every command line: the same messages and exit codes."""
+"""All command lines have the same messages and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all; no NaN or infinity ends up in JSON."""
+"""Atomic files and folders, and JSON without NaN or infinity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_not_finite_becomes_null() -> None:
+def test_non_finite_numbers_become_null() -> None:
     value = {"a": [1.5, math.nan], "b": (math.inf, 2), "c": "NaN"}
     assert json.loads(dumps(value)) == {"a": [1.5, None], "b": [None, 2], "c": "NaN"}
     assert dumps({"x": 1.0}, indent=1) == '{\n "x": 1.0\n}'

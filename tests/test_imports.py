@@ -1,4 +1,4 @@
-"""Who may import whom, which third-party packages stay optional, and that they really do."""
+"""Import rules between the parts of the project, and optional packages."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def complaints(name: str, source: str) -> list[str]:
     """Every broken import rule of one file, `name` being its path below the root."""
     here = part_of_file(ROOT / name)
     tree = ast.parse(source)
-    found = list(imports(tree, inside_functions=True))
+    imported = list(imports(tree, inside_functions=True))
     out = []
     if here != "cli":
         allowed = ALLOWED.get(here, set()) | EXTRA.get(name, set()) | {here}
@@ -168,13 +168,13 @@ def complaints(name: str, source: str) -> list[str]:
         if m.split(".")[0] in OPTIONAL
     ]
     if here != "cli":
-        out += [f"{m} belongs to cli" for m in found if m.split(".")[0] == "tyro"]
+        out += [f"{m} belongs to cli" for m in imported if m.split(".")[0] == "tyro"]
     if name not in PRIVATE_JAX:
-        out += [f"{m} is private to JAX" for m in found if m.startswith("jax._src")]
+        out += [f"{m} is private to JAX" for m in imported if m.startswith("jax._src")]
     if here in JAX_FREE and name not in JAX_ALLOWED:
-        out += [f"{here} must not use {m}" for m in found if m.split(".")[0] in ("jax", "flax")]
+        out += [f"{here} must not use {m}" for m in imported if m.split(".")[0] in ("jax", "flax")]
     if here == "pallas_kernels":
-        foreign = {m.split(".")[0] for m in found} - {"jax", "numpy", "pallas_kernels"}
+        foreign = {m.split(".")[0] for m in imported} - {"jax", "numpy", "pallas_kernels"}
         out += [
             f"pallas_kernels knows JAX only, not {m}" for m in foreign - sys.stdlib_module_names
         ]
@@ -206,7 +206,7 @@ def test_file_keeps_the_import_rules(path: Path) -> None:
         ),
     ],
 )
-def test_the_rules_bite(name: str, source: str) -> None:
+def test_the_rules_detect_violations(name: str, source: str) -> None:
     assert complaints(name, source)
 
 
@@ -220,8 +220,8 @@ def import_graph() -> dict[str, set[str]]:
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
         tree = ast.parse(path.read_text("utf-8"))
-        found = set(imports(tree, inside_functions=True, types=True))
-        graph[name] = {m if m in modules else m.rpartition(".")[0] for m in found} & set(modules)
+        imported = set(imports(tree, inside_functions=True, types=True))
+        graph[name] = {m if m in modules else m.rpartition(".")[0] for m in imported} & set(modules)
         graph[name].discard(name)
     return graph
 
@@ -231,9 +231,9 @@ def test_no_file_and_no_part_imports_itself_in_a_circle() -> None:
     assert sum(map(len, graph.values())) > 500
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
     parts: dict[str, set[str]] = {}
-    for name, found in graph.items():
+    for name, imported in graph.items():
         here = parts.setdefault(part(name) or "", set())
-        here |= {part(m) or "" for m in found} - {part(name)}
+        here |= {part(m) or "" for m in imported} - {part(name)}
     graphlib.TopologicalSorter(parts).prepare()
 
 

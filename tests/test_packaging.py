@@ -1,4 +1,4 @@
-"""What an installation carries: its version, its data files, its licence."""
+"""Version, data files and licence of an installation."""
 
 from __future__ import annotations
 

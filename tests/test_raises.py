@@ -1,7 +1,7 @@
-"""Every exception that is not a user error is listed here with the reason it keeps its traceback.
+"""All exceptions besides user errors, with the reason why they keep their traceback.
 
-A mistake that a user can mend raises `UserError`. What remains is few: invariants between the parts
-of the program, the package of kernels, which imports nothing of ours, and Python's own protocols.
+An error that a user can correct is a `UserError`. The others are invariants between parts of the
+program, errors of the independent package of kernels, and Python's own protocols.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def raises(tree: ast.AST, function: str = "") -> Iterator[tuple[str, str]]:
         yield from raises(node, inner)
 
 
-def found() -> set[tuple[str, str, str]]:
+def raised() -> set[tuple[str, str, str]]:
     return {
         (path.relative_to(ROOT).as_posix(), function, kind)
         for path in sources()
@@ -102,11 +102,11 @@ def found() -> set[tuple[str, str, str]]:
 
 
 def test_only_the_listed_places_raise_what_is_not_a_user_error() -> None:
-    assert not found() - set(LEFT), "raise UserError, or add the place and the reason to LEFT"
+    assert not raised() - set(LEFT), "raise UserError, or add the place and the reason to LEFT"
 
 
-def test_the_list_has_no_place_that_is_gone() -> None:
-    assert not set(LEFT) - found()
+def test_the_list_has_no_obsolete_entries() -> None:
+    assert not set(LEFT) - raised()
 
 
 @pytest.mark.parametrize(
@@ -121,5 +121,5 @@ def test_the_list_has_no_place_that_is_gone() -> None:
         ("raise error", []),
     ],
 )
-def test_the_walk_sees_them(source: str, expected: list[tuple[str, str]]) -> None:
+def test_the_walk_finds_exceptions(source: str, expected: list[tuple[str, str]]) -> None:
     assert list(raises(ast.parse(source))) == expected

@@ -1,4 +1,4 @@
-"""The Python code of the README and the guides runs as it stands."""
+"""The Python code of the README and the guides runs unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that is not ZipMap goes through every door without a special case."""
+"""All entry points support a model other than ZipMap without a special case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flag --check-shapes: annotated functions check arrays, all else stays as written."""
+"""The flag --check-shapes: annotated functions check their arrays, others are unchanged."""
 
 from __future__ import annotations
 

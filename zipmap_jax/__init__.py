@@ -1,6 +1,6 @@
 """ZipMap in JAX: images in, cameras, depth and a queryable scene state out.
 
-The names below are loaded on first use, so that `import zipmap_jax` is instant.
+The names below are imported on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What JAX has no public name for, in one place."""
+"""Functions of JAX without a public name."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from jax._src import distributed
 
 
 def barrier(name: str, seconds: float) -> None:
-    """Return when every process of the run has called this with the same name.
+    """Wait until every process of the run has called this with the same name.
 
-    Unlike `multihost_utils.sync_global_devices` it needs no devices: a collective gives up on the
-    CPU when the others come half a minute later, which the compilation of a step may take.
+    Unlike `multihost_utils.sync_global_devices` it uses no collective: on the CPU, collectives time
+    out after half a minute, which is less than the compilation of a step may take.
 
     Args:
       name: used once in a run.
-      seconds: to wait at most.
+      seconds: timeout.
 
     Raises:
-      jax.errors.JaxRuntimeError: a process did not come in time, or is gone.
+      jax.errors.JaxRuntimeError: a process did not call it in time, or has ended.
     """
     client: Any = distributed.global_state.client
     client.wait_at_barrier(name, int(1000 * seconds))

@@ -1,4 +1,4 @@
-"""One codec between frozen dataclasses and JSON: training configurations, cards, bench rows."""
+"""Conversion between frozen dataclasses and JSON: training configurations, cards, bench rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _T = TypeVar("_T")
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """Nested dictionary of a dataclass; its tuples become lists in JSON text."""
+    """Convert a dataclass to a nested dictionary; its tuples become lists in JSON text."""
     return dataclasses.asdict(config)
 
 
 def from_json(cls: type[_T], data: Any, path: str = "") -> _T:
-    """Dataclass from `to_json` (also after a round trip through JSON text).
+    """Convert the result of `to_json`, also after a round trip through text, to a dataclass.
 
     Fields that `data` lacks keep their defaults, so that older files stay readable.
 
@@ -27,6 +27,9 @@ def from_json(cls: type[_T], data: Any, path: str = "") -> _T:
       data: JSON value.
       path: name of the value in error messages; "" = the name of the class.
 
+    Returns:
+      An instance of `cls`.
+
     Raises:
       UserError: a key is unknown or missing, or a value has the wrong type.
     """
@@ -34,12 +37,15 @@ def from_json(cls: type[_T], data: Any, path: str = "") -> _T:
 
 
 def decode(hint: Any, data: Any, path: str) -> Any:
-    """JSON value as an annotated type: dataclasses, tuples, literals, scalars, optional ones.
+    """Convert a JSON value to an annotated type: a dataclass, tuple, literal, scalar or optional.
 
     Args:
       hint: resolved annotation.
       data: JSON value.
       path: name of the value in error messages.
+
+    Returns:
+      The value of that type.
 
     Raises:
       UserError: as `from_json`.
@@ -70,7 +76,7 @@ def decode(hint: Any, data: Any, path: str) -> Any:
 
 
 def without_none(hint: Any) -> tuple[Any, bool]:
-    """The type without None, and whether None is allowed."""
+    """Return the type without None, and whether None is allowed."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         kinds = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
         return kinds[0], len(kinds) < len(typing.get_args(hint))

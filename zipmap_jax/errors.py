@@ -1,4 +1,4 @@
-"""User errors and limits of the machine as one sentence each; the frame of every command line."""
+"""User errors, and the handling of exceptions in command lines."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend: one sentence with the rule, the value and the remedy.
+    """An error that the user can correct: one sentence with the rule, the value and the remedy.
 
-    Command lines print the sentence and exit with code 2. Every other exception is a defect of the
-    program and keeps its traceback.
+    Command lines print the sentence and exit with code 2. Other exceptions are defects of the
+    program and keep their traceback.
     """
 
 
@@ -31,11 +31,11 @@ OUT_OF_MEMORY = (
 )
 OUT_OF_MEMORY_TRAINING = (
     "out of memory: try --remat true, --chunk 8, a larger --mesh.fsdp or --mesh.views, or fewer "
-    "scenes or views in data.buckets; the checkpoints are good"
+    "scenes or views in data.buckets; the checkpoints are valid"
 )
 REPORT = (
-    "a defect of zipmap-jax, not of the input: report the lines above, with the command, in the "
-    "issue tracker that CONTRIBUTING.md names"
+    "a defect of zipmap-jax, not of the input: report the lines above and the command in the issue "
+    "tracker that CONTRIBUTING.md names"
 )
 DEFECT, MISTAKE, INTERRUPTED = 1, 2, 130
 """Exit codes after a defect, a user error and an interrupt."""
@@ -49,14 +49,13 @@ _REMEDIES = {
     errno.EEXIST: "choose another name",
     errno.EISDIR: "name a file",
     errno.ENOTDIR: "name a folder",
-    errno.ENOSPC: "make room or choose another disk",
-    errno.EDQUOT: "make room or choose another disk",
+    errno.ENOSPC: "free space or choose another disk",
+    errno.EDQUOT: "free space or choose another disk",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EMFILE: "close other programs, or raise the limit with ulimit -n",
 }
-
 _LIMITS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE)
-"""Errors of the system that are a user's matter even if they name no file."""
+"""Errors of the system that a user can correct even if they name no file."""
 
 
 def require_at_least(config: Any, name: str, **bounds: int) -> None:
@@ -82,20 +81,20 @@ def run_main(
     out_of_memory: str = OUT_OF_MEMORY,
     leave: Callable[[int], int] = int,
 ) -> int:
-    """Run a command line and turn what it raises into a message and an exit code.
+    """Run a command line and convert exceptions to a message and an exit code.
 
     A user error is one line on stderr, after its traceback if the environment has ZIPMAP_DEBUG=1.
-    A defect is its traceback and a line that names where to report it.
+    A defect is its traceback and a request to report it.
 
     Args:
-      program: name that starts every line.
+      program: name at the start of every line.
       work: the program; returns its exit code.
-      out_of_memory: the sentence when memory runs out.
+      out_of_memory: message when memory runs out.
       leave: called with the exit code after an error; returns the exit code or ends the process.
 
     Returns:
-      The exit code of `work`; 1 after a defect, 2 after a user error, 130 after an interrupt, 141
-      when the reader of the output left.
+      The exit code of `work`, or 1 after a defect, 2 after a user error, 130 after an interrupt,
+      141 after the reader of the output has ended.
     """
     try:
         code = work()
@@ -128,11 +127,14 @@ def _nobody_reads() -> bool:
 
 
 def explain(error: BaseException, out_of_memory: str = OUT_OF_MEMORY) -> str | None:
-    """A user error, or a limit of the machine, as one sentence; None for a defect of the program.
+    """Return the message of a user error or a limit of the machine.
 
     Args:
       error: the exception.
-      out_of_memory: the sentence when memory runs out.
+      out_of_memory: message when memory runs out.
+
+    Returns:
+      One sentence; None for a defect of the program.
     """
     if is_out_of_memory(error):
         return out_of_memory
@@ -146,7 +148,7 @@ def explain(error: BaseException, out_of_memory: str = OUT_OF_MEMORY) -> str | N
 
 
 def _of_system(error: OSError) -> str | None:
-    """The sentence of an error that names a file or a limit; None for any other."""
+    """The message of an error that names a file or a limit; None for others."""
     if not error.strerror or (error.filename is None and error.errno not in _LIMITS):
         return None
     where = "" if error.filename is None else f"{error.filename}: "
@@ -154,9 +156,10 @@ def _of_system(error: OSError) -> str | None:
 
 
 def reader_left() -> int:
-    """Silence the rest of the output after a BrokenPipeError; returns the exit code.
+    """Discard the rest of the output after its reader, such as `head`, has ended.
 
-    The reader of the output, such as `head`, ended early, which is no mistake.
+    Returns:
+      The exit code.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return READER_LEFT
@@ -171,7 +174,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _is_missing_package(error: BaseException) -> bool:
-    """Whether another project's package is not installed; a missing part of one is a defect."""
+    """Whether another project's package is not installed; a missing submodule is a defect."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return False
     package = error.name.partition(".")[0]
@@ -181,21 +184,20 @@ def _is_missing_package(error: BaseException) -> bool:
 def _is_installed(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except ValueError:  # a module without a specification, which is imported all the same
+    except ValueError:  # an imported module without a specification
         return True
 
 
 def nearest(path: str, known: Iterable[str]) -> str:
-    """The name most like `path`, comparing whole names, or last parts with last parts."""
+    """Return the known name most similar to `path`, comparing whole names and their last parts."""
 
-    def closeness(name: str) -> tuple[float, float, int]:
-        whole = likeness(path, name)
-        last = likeness(path.rsplit(".", 1)[-1], name.rsplit(".", 1)[-1])
+    def similarity(name: str) -> tuple[float, float, int]:
+        whole = _ratio(path, name)
+        last = _ratio(path.rsplit(".", 1)[-1], name.rsplit(".", 1)[-1])
         return max(whole, 0.95 * last), whole, -len(name)
 
-    return max(known, key=closeness)
+    return max(known, key=similarity)
 
 
-def likeness(one: str, other: str) -> float:
-    """How much two names have in common, from 0 to 1."""
+def _ratio(one: str, other: str) -> float:
     return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and JSON that every reader understands."""
+"""Atomic writing of files and folders, and strict JSON."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ ARCHIVE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What `zipfile` and `numpy.load` raise for a damaged file that could be opened."""
+"""Exceptions of `zipfile` and `numpy.load` for damaged files."""
 
 
 def dumps(value: Any, **options: Any) -> str:
-    """`json.dumps`, with null in place of NaN and infinity, which JSON does not have."""
+    """Format as JSON with null in place of NaN and infinity, which JSON does not have."""
     return json.dumps(_finite(value), allow_nan=False, **options)
 
 
 def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
-    """Replace a file by the JSON text of `value`, see `dumps` and `replacing`."""
+    """Replace a file by a value as JSON, see `dumps` and `replacing`."""
     write_text(path, dumps(value, indent=indent) + "\n")
 
 
@@ -46,10 +46,10 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file that takes the place of `path` in one step when the block ends without an error.
+    """Replace `path` in one step when the block ends without an error.
 
     The content is on disk before the name changes, so even a power cut leaves the old file or the
-    new one. After an error the old file is unchanged and the new one is removed.
+    new one. After an error the old file is unchanged.
 
     Args:
       path: file to create or replace; its folder exists.
@@ -66,7 +66,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """A new path beside `path`, removed at the end unless the block has renamed it."""
+    """Yield a new path in the folder of `path`; the file is removed unless the block renames it."""
     partial = _beside(path, "partial")
     try:
         yield partial
@@ -76,9 +76,12 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out`, made with its parents and removed again after an error.
+    """Create a temporary folder in that of `out`; it and new parents are removed after an error.
 
-    The block moves it to its name, for example with `move_folder`.
+    The block renames it, for example with `move_folder`.
+
+    Yields:
+      The temporary folder.
     """
     parents = [p for p in (out.parent, *out.parent.parents) if not p.exists()]
     stage = _beside(out, "tmp")
@@ -94,7 +97,7 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def move_folder(stage: Path, out: Path) -> None:
-    """Rename `stage` to `out`; an older `out` is deleted, or restored when the renaming fails."""
+    """Rename `stage` to `out`; an older `out` is deleted, or restored if renaming fails."""
     if not os.path.lexists(out):
         stage.rename(out)
         return
@@ -111,7 +114,7 @@ def move_folder(stage: Path, out: Path) -> None:
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    """A hidden path of the same folder; names may be as long as the file system allows."""
+    """A new hidden path in the same folder, shortened to a valid length."""
     return path.with_name(f".{path.name[:40]}-{secrets.token_hex(4)}.{suffix}")
 
 

@@ -1,10 +1,9 @@
-"""Records that every model shares: `Views` go in, `Prediction` comes out.
+"""Records of all models: the input `Views` and the output `Prediction`.
 
-Both are JAX pytrees. The state of a scene is an opaque pytree of the model that made it; `Scene`
+Both are JAX pytrees. The state of a scene is an opaque pytree of its model; `Scene`
 (`zipmap_jax.scene.scene`) is the result on the host, at the original image size.
 
-Every array field declares its axes, so that code which splits, pads or gathers views finds the view
-axis in the record (`map_views`) instead of guessing it from a name or a rank.
+Every array field declares its axes, so that `map_views` can split, pad or gather views.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ else:
 
 
 def axes(letters: str) -> dict[str, tuple[str, ...]]:
-    """Metadata of an array field: one name per axis, "b v h w c"; "v" is the view axis."""
+    """Return the metadata of an array field: one name per axis, "b v h w c"; "v" = views."""
     return {_AXES: tuple(letters.split())}
 
 
@@ -49,7 +48,10 @@ def map_views(function: Callable[[Any, int], Any], tree: _T) -> _T:
 
     Args:
       function: returns the new array.
-      tree: a record whose fields declare their axes; fields without a view axis are kept.
+      tree: a record whose fields declare their axes.
+
+    Returns:
+      The record; fields without a view axis are unchanged.
     """
     changes = {}
     for field in dataclasses.fields(tree):  # pyright: ignore[reportArgumentType]
@@ -63,15 +65,15 @@ def map_views(function: Callable[[Any, int], Any], tree: _T) -> _T:
 class Views:
     """Images of one or more scenes, all of one size.
 
-    Models that do not support a flag raise an error when it is given.
+    A model raises an error for a flag that it does not support.
 
     Attributes:
       images: network images in the value range of the model's `preparation`; height and width are
         multiples of its patch size.
-      valid: False marks padded views, which neither update the state nor count; None = all valid.
-      update: False marks views that are predicted but leave the state unchanged; None = all update.
-      reset: True restarts the state before a view; None = never.
-      masked: True hides a patch from the model; None = none hidden.
+      valid: False for padded views, which affect no result; None = all valid.
+      update: False for views that are predicted without updating the state; None = all update.
+      reset: True for views before which the state is reset; None = never.
+      masked: True for patches that the model does not see; None = none.
     """
 
     images: Float[Array, "b v h w 3"] = dataclasses.field(metadata=axes("b v h w c"))
@@ -82,7 +84,7 @@ class Views:
 
     @property
     def mask(self) -> Bool[Array, "b v"]:
-        """`valid`, made explicit."""
+        """`valid`, or all True if it is None."""
         if self.valid is None:
             return jnp.ones(self.images.shape[:2], bool)
         return self.valid
@@ -97,8 +99,8 @@ class Prediction:
     Attributes:
       depth: z-depth.
       depth_conf: confidence of the depth.
-      w2c: world-to-camera poses in OpenCV axes. None when the caller gave the cameras.
-      intrinsics: pinhole matrices in network pixels. None when the caller gave the cameras.
+      w2c: world-to-camera poses in OpenCV axes. None if the cameras were inputs.
+      intrinsics: pinhole matrices in network pixels. None if the cameras were inputs.
       local_points: points in the camera frame (OpenCV axes).
       world_points: points in the world frame.
       world_conf: confidence of `world_points`.
@@ -129,16 +131,16 @@ class Prediction:
 
 @record
 class HeadOutputs:
-    """Outputs of ZipMap's heads before the cameras are decoded: what its losses compare.
+    """Outputs of ZipMap's heads before the cameras are decoded, the inputs of its losses.
 
     Attributes:
       depth: z-depth, > 0.
       depth_conf: confidence of the depth, > 1.
       pose_enc: camera head output of every iteration, the last being the result: world-to-camera
         translation (3), quaternion xyzw (4, not normalised), vertical and horizontal field of view
-        in radians (2). None when rays were read.
-      local_points: points in the camera frame (OpenCV axes). None when rays were read.
-      rgb: colour in [0, 1] of queried views. None when images were given.
+        in radians (2). None for queried views.
+      local_points: points in the camera frame (OpenCV axes). None for queried views.
+      rgb: colour in [0, 1] of queried views. None for images.
     """
 
     depth: Float[Array, "b v h w"] = dataclasses.field(metadata=axes("b v h w"))
@@ -155,4 +157,4 @@ class HeadOutputs:
 
 
 Progress = Callable[[str, int, int], None]
-"""Called as `progress(stage, done, total)` by long-running work."""
+"""Callback of long operations: `progress(stage, done, total)`."""

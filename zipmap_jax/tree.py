@@ -10,10 +10,10 @@ import numpy as np
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-    """`a/b/c` of a pytree key path, of dictionaries, sequences and dataclasses alike."""
+    """Format a pytree key path as `a/b/c`."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def tree_bytes(tree: Any) -> int:
-    """Bytes of all arrays (or array shapes) of a pytree."""
+    """Return the bytes of all arrays or array shapes of a pytree."""
     return sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in jax.tree.leaves(tree))

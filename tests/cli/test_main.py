@@ -89,7 +89,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (FileNotFoundError(2, "No such file or directory", "a.png"), "a.png: No such file"),
         (PermissionError(13, "Permission denied", "locked"), "locked: Permission denied: change"),
         (IsADirectoryError(21, "Is a directory", "a"), "a: Is a directory: name a file"),
-        (OSError(28, "No space left on device"), "No space left on device: make room"),
+        (OSError(28, "No space left on device"), "No space left on device: free space"),
         (MissingPackageError("pip install zipmap-jax[hub]"), "pip install zipmap-jax[hub]"),
         (ModuleNotFoundError("No module named 'absent.x'", name="absent.x"), "install it with pip"),
         (MemoryError("Unable to allocate 3 TiB"), "--chunk"),

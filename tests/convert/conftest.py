@@ -14,7 +14,7 @@ from zipmap_jax.nn.config import EmbedderConfig
 
 @pytest.fixture(scope="session")
 def config() -> ZipMapConfig:
-    """A model of 0.3 million parameters, of a variant that its tensors tell."""
+    """A model of 0.3 million parameters, whose tensors determine its variant."""
     base = preset("tiny", "streaming")
     return dataclasses.replace(
         base,

@@ -75,7 +75,7 @@ def test_safetensors_with_the_names_of_the_reference(
         convert_command(tmp_path / "x.safetensors", tmp_path / "again", ema=True)
 
 
-def test_variant_is_asked_for_where_tensors_leave_it_open(tmp_path: Path) -> None:
+def test_variant_is_required_if_tensors_do_not_determine_it(tmp_path: Path) -> None:
     shapes = expected_shapes(preset("tiny"))
     zeros = {n: np.zeros(shape, np.float32) for n, shape in shapes.items()}
     write_torch(tmp_path / "mine.pt", zeros)

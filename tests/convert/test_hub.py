@@ -49,14 +49,14 @@ def test_folder(folder: Path, config: ZipMapConfig, params: dict[str, Any]) -> N
     assert {leaf.dtype for leaf in jax.tree.leaves(whole.params)} == {np.dtype(np.float32)}
 
 
-def test_fingerprint_tells_weights_apart_and_not_formats(folder: Path) -> None:
+def test_fingerprint_depends_on_weights_and_not_on_formats(folder: Path) -> None:
     first = load(folder)
     assert load(folder, policy=BF16).fingerprint == first.fingerprint
     moved = dataclasses.replace(first, params=jax.tree.map(lambda x: 1.01 * x, first.params))
     assert moved.fingerprint != first.fingerprint
 
 
-def test_weights_inside_a_folder_mean_the_folder(folder: Path, config: ZipMapConfig) -> None:
+def test_path_of_weights_selects_their_folder(folder: Path, config: ZipMapConfig) -> None:
     assert find(folder / WEIGHTS).config == config
 
 
@@ -74,7 +74,7 @@ def test_file_of_the_reference(
         np.testing.assert_array_equal(got[name], leaf)
 
 
-def test_unknown_variant_is_announced(tmp_path: Path) -> None:
+def test_undetermined_variant_is_reported(tmp_path: Path) -> None:
     shapes = expected_shapes(preset("tiny"))
     write_torch(tmp_path / "x.pt", {n: np.zeros(s, np.float32) for n, s in shapes.items()})
     with pytest.warns(UserWarning, match="assumed variant offline"):
@@ -122,7 +122,7 @@ def test_the_work_directory_of_a_training_run_is_a_model(folder: Path) -> None:
 
 
 class FakeHub(types.ModuleType):
-    """Stands for huggingface_hub; serves a local folder and remembers what was asked."""
+    """A fake huggingface_hub that serves a local folder and records the calls."""
 
     def __init__(self, root: Path) -> None:
         super().__init__("huggingface_hub")
@@ -172,6 +172,6 @@ def test_hub_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
         find("hf://owner/repo/x.pt")
 
 
-def test_the_real_package_takes_our_arguments() -> None:
+def test_huggingface_hub_accepts_our_arguments() -> None:
     real = pytest.importorskip("huggingface_hub")
     inspect.signature(real.hf_hub_download).bind("owner/repo", "x.pt", revision=None)

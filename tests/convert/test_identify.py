@@ -78,7 +78,7 @@ def test_identify_recognises_the_recorded_models(name: str) -> None:
     file_name = recorded["released_checkpoint"] or ""
     config, notes = identify(shapes, file_name=file_name)
     assert config == preset(recorded["size"], RELEASED_FILES.get(file_name, recorded["variant"]))
-    # Only an unknown file name leaves the reference view open.
+    # Only a known file name determines the reference view.
     assert bool(notes) == (recorded["variant"] == "offline" and not file_name)
 
 
@@ -92,7 +92,7 @@ def test_round_trip_is_bit_exact(variant: Variant) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_tree_is_the_one_the_model_makes(variant: Variant) -> None:
+def test_tree_equals_the_one_of_the_model(variant: Variant) -> None:
     config = preset("large", variant)
     made = jax.eval_shape(ZipMap(config).init, jax.random.key(0))
     assert shapes_of(flatten(made)) == our_shapes(rules(config))
@@ -111,11 +111,11 @@ def test_tree_is_the_one_the_model_makes(variant: Variant) -> None:
 def test_unusual_models(config: ZipMapConfig) -> None:
     made = jax.eval_shape(ZipMap(config).init, jax.random.key(0))
     assert shapes_of(flatten(made)) == our_shapes(rules(config))
-    found, notes = identify(expected_shapes(config))
+    identified, notes = identify(expected_shapes(config))
     assert "no preset" in notes[0]
-    assert expected_shapes(found) == expected_shapes(config)
+    assert expected_shapes(identified) == expected_shapes(config)
     same = ("variant", "heads", "depth", "mlp_ratio", "registers", "ray_channels", "dense", "fast")
-    assert all(getattr(found, name) == getattr(config, name) for name in same)
+    assert all(getattr(identified, name) == getattr(config, name) for name in same)
 
 
 def test_variant_decides_between_equal_tensors() -> None:
@@ -132,12 +132,12 @@ def test_variant_decides_between_equal_tensors() -> None:
     ("variant", "message"),
     [("streaming", "contradicts.*offline or ref_view"), ("online", "unknown variant 'online'")],
 )
-def test_variant_that_cannot_be(variant: str, message: str) -> None:
+def test_impossible_variant(variant: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         identify(expected_shapes(preset("tiny")), variant=variant)
 
 
-def test_other_checkpoints_are_told_apart() -> None:
+def test_other_checkpoints_are_recognised() -> None:
     with pytest.raises(ValueError, match=r"no ZipMap checkpoint: it holds conv1\.weight"):
         identify({"conv1.weight": (64, 3, 7, 7)})
     with pytest.raises(ValueError, match="VGGT checkpoint"):

@@ -1,4 +1,4 @@
-"""LPIPS weights from the files people have."""
+"""LPIPS weights from the published files."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_leaves_share_no_memory_and_match_the_announced_shapes() -> None:
     assert not np.shares_memory(leaves["token"], state["token"])
 
 
-def test_one_error_names_everything() -> None:
+def test_one_error_lists_all_problems() -> None:
     state = random_state(TABLE)
     del state["token"], state["blocks.0.fc.bias"], state["blocks.1.fc.bias"]
     state["extra.0.w"] = state["extra.2.w"] = np.zeros(1)

@@ -24,7 +24,7 @@ def folders(tmp_path: Path, params: dict[str, Any], config: ZipMapConfig) -> Pat
     return tmp_path
 
 
-def test_what_is_shared_is_stored_once(folders: Path) -> None:
+def test_shared_tensors_are_stored_once(folders: Path) -> None:
     report = convert_command(folders / "tuned", folders / "small", share_with=str(folders / "base"))
     own = read_safetensors(folders / "small" / WEIGHTS)
     assert own
@@ -58,7 +58,7 @@ def test_a_changed_base_is_noticed(
         read(folders / "small")
 
 
-def test_folders_are_not_written_over_and_may_lie_behind_a_link(folders: Path) -> None:
+def test_folders_are_not_overwritten_and_may_be_links(folders: Path) -> None:
     for name in ("base", "tuned"):
         with pytest.raises(ValueError, match="one of the folders to read"):
             convert_command(
@@ -70,7 +70,7 @@ def test_folders_are_not_written_over_and_may_lie_behind_a_link(folders: Path) -
     read(folders / "link" / "x")
 
 
-def test_what_comes_with_the_package_is_no_base_for_others(folders: Path) -> None:
+def test_embedded_models_are_no_base_for_other_folders(folders: Path) -> None:
     with pytest.raises(ValueError, match="may change with it"):
         convert_command(folders / "tuned", folders / "small", share_with="tiny")
     with pytest.raises(ValueError, match="leave to, variant"):
@@ -79,7 +79,9 @@ def test_what_comes_with_the_package_is_no_base_for_others(folders: Path) -> Non
         )
 
 
-def test_what_cannot_share(folders: Path, params: dict[str, Any], config: ZipMapConfig) -> None:
+def test_incompatible_models_cannot_share(
+    folders: Path, params: dict[str, Any], config: ZipMapConfig
+) -> None:
     save(folders / "half", params, make_card(config, dtype="bfloat16"))
     with pytest.raises(ValueError, match="one number format"):
         convert_command(folders / "half", folders / "out", share_with=str(folders / "base"))

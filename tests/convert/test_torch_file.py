@@ -83,18 +83,18 @@ def test_training_checkpoint_with_unknown_classes() -> None:
     assert model.keys() == ema.keys() == {"weight", "bias"}
 
 
-def test_hand_written_archive_is_what_the_tests_below_take_it_for(tmp_path: Path) -> None:
+def test_hand_written_archive_is_valid(tmp_path: Path) -> None:
     path = write_archive(tmp_path / "x.pt", tensor_pickle(), {"0": np.float32([1, 2]).tobytes()})
     np.testing.assert_array_equal(read_torch(path)["x"], [1, 2])
 
 
-def test_averaged_weights_that_are_not_there() -> None:
+def test_absent_averaged_weights() -> None:
     with pytest.raises(ValueError, match=r"no entry 'ema'.*it has base, transposed"):
         read_torch(RECORDED / "tensors.pt", ema=True)
 
 
 class Attack:
-    """Unpickled in the ordinary way, it would make a file."""
+    """Ordinary unpickling of this object would create a file."""
 
     def __init__(self, call: Callable[..., Any], *arguments: Any) -> None:
         self.call, self.arguments = call, arguments
@@ -157,7 +157,7 @@ def test_unknown_callables_are_not_called(tmp_path: Path, name: str, refused: st
         read_torch(path)
 
 
-def test_a_pickle_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_pickle_has_no_lasting_effect(tmp_path: Path) -> None:
     # BUILD on the function that rebuilds tensors: sets its attribute `__doc__` to "a".
     description = (
         b"\x80\x02}X\x01\x00\x00\x00xctorch._utils\n_rebuild_tensor_v2\n"

@@ -61,7 +61,7 @@ def test_unwritable_dtype_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_failure_halfway_leaves_nothing(tmp_path: Path) -> None:
     class State(dict[str, np.ndarray]):
-        def values(self) -> object:  # the arrays themselves are asked for last
+        def values(self) -> object:  # read last
             raise OSError("the disk went away")
 
     with pytest.raises(OSError, match="went away"):

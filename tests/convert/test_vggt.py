@@ -56,15 +56,13 @@ def test_counts_at_full_size() -> None:
     assert "aggregator.global_blocks.{0-23}.ttt_block.to_qkv.weight" in str(report)
 
 
-def test_every_tensor_lands_where_it_should(
-    small: ZipMapConfig, vggt: dict[str, np.ndarray]
-) -> None:
+def test_every_tensor_has_its_place(small: ZipMapConfig, vggt: dict[str, np.ndarray]) -> None:
     params, report = from_vggt(vggt, small, from_torch(zeros(small), small))
     got = to_torch(params, small)
     for name in report.loaded:
         np.testing.assert_array_equal(got[name], vggt[name])
-    for name, there in report.mapped.items():
-        np.testing.assert_array_equal(got[name], vggt[there])
+    for name, vggt_name in report.mapped.items():
+        np.testing.assert_array_equal(got[name], vggt[vggt_name])
     for name in report.fresh:
         assert not got[name].any()
     block = "aggregator.global_blocks.3"

@@ -17,7 +17,7 @@ HEIGHT, WIDTH = 24, 36
 
 
 def write_scene(folder: Path, number: int, frames: int, suffix: str = ".png") -> None:
-    """A scene of flat frames: red tells the scene, green the frame, depth is 1 + frame / 4."""
+    """Write a scene of flat frames: red is the scene, green the frame, depth 1 + frame / 4."""
     folder.mkdir(parents=True)
     entries = []
     for i in range(frames):

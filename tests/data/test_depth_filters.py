@@ -8,7 +8,7 @@ import pytest
 from zipmap_jax.data.depth_filters import DepthFilter, clean_depth
 
 
-def test_depth_loses_what_is_too_far_and_its_tails() -> None:
+def test_far_depth_and_tails_become_invalid() -> None:
     # Recipe: depth 0..99, max 80, 90 % -> bound 70.1.
     depth = np.arange(100, dtype=np.float32).reshape(10, 10)
     kept = DepthFilter(max_depth=80, high=90)(depth)
@@ -20,8 +20,8 @@ def test_depth_loses_what_is_too_far_and_its_tails() -> None:
     assert kept.dtype == np.float32
 
 
-def test_percentiles_count_invalid_pixels_unless_told_otherwise() -> None:
-    """Trap of the reference: with 5 % valid pixels "98" removes 40 % of them and "90" none."""
+def test_percentiles_include_invalid_pixels_by_default() -> None:
+    """Parity: with 5 % valid pixels, "98" removes 40 % of them and "90" none."""
     depth = np.zeros((100, 100), np.float32)
     depth.ravel()[:500] = np.linspace(1, 2, 500)
 

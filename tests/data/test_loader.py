@@ -1,4 +1,4 @@
-"""The loader: one stream whoever reads it, resumed anywhere; broken files counted."""
+"""The loader: one stream for any readers, resumable at any step; broken files are counted."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_views_of_a_batch_belong_together(stream: list[dict[str, np.ndarray]]) -
 
 
 def test_scenes_and_steps_differ(stream: list[dict[str, np.ndarray]]) -> None:
-    # Small images have few sizes to be resized to; frames and sequences tell scenes apart, too.
+    # Small images have few possible sizes; frames and sequences distinguish scenes as well.
     scenes = [
         (step, *batch["ids"][i], *batch["intrinsics"][i, :, 0, 0], batch["sequence"][i])
         for step, batch in enumerate(stream)
@@ -93,7 +93,9 @@ def test_hosts_share_the_stream(recording: Path, stream: list[dict[str, np.ndarr
     assert_same(joined, stream)
 
 
-def test_resuming_gives_what_was_left(recording: Path, stream: list[dict[str, np.ndarray]]) -> None:
+def test_resuming_continues_the_stream(
+    recording: Path, stream: list[dict[str, np.ndarray]]
+) -> None:
     assert_same(read(recording, start=4), stream[4:])
     with open_recording(recording, start=4) as batches:
         assert batches.step == 4
@@ -115,11 +117,11 @@ print("jax" in sys.modules and bool(sys.modules["jax"]._src.xla_bridge._backends
 
 
 def shared_memory() -> set[str]:
-    """Segments that exist now; those of workers begin so."""
+    """Existing segments of shared memory with the prefix of the workers."""
     return {path.name for path in Path("/dev/shm").glob("psm_*")}
 
 
-def test_workers_give_the_same_stream_and_leave_nothing_behind(
+def test_workers_read_the_same_stream_and_release_memory(
     recording: Path, stream: list[dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", WORKERS, str(recording), str(tmp_path)]

@@ -38,7 +38,7 @@ def draw_all(mixture: Mixture, steps: int) -> list[tuple[int, int, int]]:
     return [(d.source, d.views.sequence, d.failures) for d in drawn]
 
 
-def test_sources_come_as_often_as_their_weights_say() -> None:
+def test_frequencies_of_sources_follow_their_weights() -> None:
     mixture = Mixture([Dots("a"), Dots("b"), Dots("c")], [160, 40, 0], seed=1)
     counts = Counter(source for source, _, _ in draw_all(mixture, 1000))
     # 2000 draws, p = 0.8: 5 standard deviations are 90.
@@ -46,7 +46,7 @@ def test_sources_come_as_often_as_their_weights_say() -> None:
     assert counts[2] == 0
 
 
-def test_every_place_has_numbers_of_its_own() -> None:
+def test_every_place_has_its_own_random_numbers() -> None:
     mixture = Mixture([Dots("a")], [1.0], seed=1)
     places = [(s, t, n) for s in range(6) for t in range(6) for n in range(6)]
     drawn = {mixture.draw(*place, 2, (2, 2)).views.sequence for place in places}

@@ -19,7 +19,7 @@ VIDEO = VideoSampler(max_interval=1, video_prob=1.0)
 
 
 def ring(reach: int = 3, streams: np.ndarray | None = None) -> OverlapGraph:
-    """Sequences closed to rings, in which frames overlap those up to `reach` steps away."""
+    """Cyclic sequences whose frames overlap with those up to `reach` steps away."""
     neighbours, overlaps = [], []
     for length in LENGTHS:
         for frame in range(length):
@@ -109,7 +109,7 @@ def test_walks_keep_to_their_stream_or_to_the_others() -> None:
     own = OverlapMixSampler(VIDEO, 1.0, own_stream=True, start_divisor=3, graph=ring(3, streams))
     for row in draws(own, 6):
         assert len(set((row // 10).tolist())) == 1
-    # A start needs 3 frames only: walks of 6 views may begin where frames have to repeat.
+    # A start needs only 3 frames, so walks of 6 views may repeat frames.
     assert {int(row.min() % 10) for row in draws(own, 6)} > {5, 6}
     other = OtherStreamSampler(VIDEO, 1.0, graph=ring(1, streams))
     for row in draws(other, 6):

@@ -24,7 +24,9 @@ def draws(count: int, views: int, start: int, length: int, **options: object) ->
 
 @pytest.mark.parametrize("video_prob", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("block", [None, 2, 24])
-def test_positions_are_as_many_as_asked_and_exist(video_prob: float, block: int | None) -> None:
+def test_positions_exist_and_have_the_requested_number(
+    video_prob: float, block: int | None
+) -> None:
     rng = np.random.default_rng(1)
     for _ in range(400):
         length = int(rng.integers(1, 40))
@@ -59,7 +61,7 @@ def test_videos_are_sorted_and_half_of_them_regular() -> None:
     assert free.min() > 0.8 * free.mean()
 
 
-def test_intervals_shrink_to_what_the_sequence_holds() -> None:
+def test_intervals_shrink_to_the_length_of_the_sequence() -> None:
     # 12 frames left for 4 gaps: gaps up to 6, one common gap up to 3.
     got = draws(1000, 5, 3, 16, max_interval=25, video_prob=1.0, fix_interval_prob=1.0)
     assert set(np.diff(got, axis=1).ravel().tolist()) == {1, 2, 3}
@@ -77,7 +79,7 @@ def test_shares_of_video_and_shuffled_draws() -> None:
     assert (first[:, 0] != first.min(1)).mean() > 0.7
 
 
-def test_blocks_keep_what_is_in_them() -> None:
+def test_blocks_keep_their_frames() -> None:
     rng = np.random.default_rng(2)
     got = shuffle_blocks(rng, np.arange(10), 4)
     assert [sorted(part.tolist()) for part in (got[:4], got[4:8], got[8:])] == [
@@ -92,14 +94,14 @@ def test_blocks_keep_what_is_in_them() -> None:
 
 @pytest.mark.parametrize("start", [5, 8, 9])
 def test_short_sequences_are_revisited_with_every_frame_they_have(start: int) -> None:
-    """Trap of the reference: one frame left divides by zero, none raises."""
+    """Parity: the reference divides by zero with one frame left and raises with none."""
     got = draws(600, 12, start, 10, video_prob=1.0)
     unique = max(2, 10 - start)
     for row in got:
         lap = row[:unique]
         assert (np.diff(lap) > 0).all()
         np.testing.assert_array_equal(row, np.resize(lap, 12))
-    # The walk may start anywhere up to where it was asked to.
+    # The walk may start anywhere up to the requested frame.
     assert set(got[:, 0].tolist()) == set(range(min(start, 10 - unique) + 1))
 
 
@@ -116,7 +118,7 @@ def test_kinds_of_revisit() -> None:
     assert abs(ascending.sum() - 400) < 95
 
 
-def test_window_keeps_near_its_anchor() -> None:
+def test_window_stays_near_its_anchor() -> None:
     rng = np.random.default_rng(3)
     got = np.stack([window(rng, 4, 50, 100, ratio=2.0) for _ in range(500)])
     assert (got[:, 0] == 50).all()

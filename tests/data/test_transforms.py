@@ -16,7 +16,7 @@ from zipmap_jax.data.transforms import (
 
 
 def coded(height: int, width: int, k: tuple[float, float, float, float]) -> PosedFrame:
-    """A frame whose pixels say where they are: depth exactly, colour as a ramp."""
+    """A frame whose pixels encode their position: depth exactly, colour as a ramp."""
     v, u = np.mgrid[:height, :width]
     ramp = np.stack([u / width, v / height, np.zeros_like(u)], -1)
     fx, fy, cx, cy = k
@@ -102,7 +102,7 @@ def test_golden_resize_and_cut_off_the_middle() -> None:
 
 
 def came_from(got: PosedFrame, source: PosedFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Where the ray of every pixel meets the image plane of the original: columns, rows."""
+    """Columns and rows at which the ray of every pixel meets the original image plane."""
     (fx, fy, cx, cy), (f0, g0, x0, y0) = parameters(got), parameters(source)
     v, u = np.mgrid[: got.depth.shape[0], : got.depth.shape[1]]
     return (u - cx) / fx * f0 + x0, (v - cy) / fy * g0 + y0
@@ -127,7 +127,7 @@ def test_pixels_stay_on_their_rays(shape: tuple[int, int], size: tuple[int, int]
         step = parameters(source)[0] / parameters(got)[0]
         assert np.abs(exact_columns - columns).max() <= 0.5 + 1.5 * step
         assert np.abs(exact_rows - rows).max() <= 0.5 + 1.5 * step
-        # The ramps are rounded to 1 / 255 of the side; filters know no ramp beyond the border.
+        # The ramps are rounded to 1 / 255 of the side; filters extend no ramp beyond the border.
         inner = (slice(8, -8), slice(8, -8))
         for channel, truth, side in ((0, columns, width), (1, rows, height)):
             seen = got.image[..., channel][inner] * (side / 255)
@@ -152,7 +152,7 @@ def test_resizing_by_an_exact_factor_is_exact(divide: int, times: int) -> None:
         assert np.abs(exact - truth - shift).max() < 0.5 + 1e-4
 
 
-def test_augmentation_draws_what_the_recipe_says() -> None:
+def test_augmentation_follows_the_recipe() -> None:
     rng = np.random.default_rng(2)
     source = coded(100, 140, (100.0, 100.0, 70.0, 50.0))
     plain = fit_frame(source, (56, 70), rng)
@@ -197,7 +197,9 @@ def test_a_principal_point_outside_is_a_broken_frame() -> None:
         ({"intrinsics": -np.eye(3)}, "focal length"),
     ],
 )
-def test_unusable_frames_say_why(change: dict[str, np.ndarray], reason: str) -> None:
+def test_errors_of_unusable_frames_state_the_reason(
+    change: dict[str, np.ndarray], reason: str
+) -> None:
     good = {
         "image": np.zeros((4, 4, 3), np.uint8),
         "depth": np.zeros((4, 4), np.float32),

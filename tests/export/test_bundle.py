@@ -124,7 +124,7 @@ def test_unwritable_folder_is_named(
 ) -> None:
     checked = []
 
-    def refuse(path: Path, mode: int) -> bool:  # the tests may run as root, who may do anything
+    def refuse(path: Path, mode: int) -> bool:  # root ignores permissions
         checked.append((path, mode))
         return False
 

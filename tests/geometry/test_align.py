@@ -14,30 +14,30 @@ def known(scale: float) -> Similarity:
 @pytest.mark.parametrize("number", [3, 50])
 def test_known_similarity_is_found(number):
     points = np.random.default_rng(0).normal(size=(number, 3))
-    found = umeyama(points, known(2.5).apply(points))
-    assert found.scale == pytest.approx(2.5)
-    np.testing.assert_allclose(found.rotation, known(1).rotation, atol=1e-12)
-    np.testing.assert_allclose(found.translation, known(1).translation, atol=1e-12)
+    fitted = umeyama(points, known(2.5).apply(points))
+    assert fitted.scale == pytest.approx(2.5)
+    np.testing.assert_allclose(fitted.rotation, known(1).rotation, atol=1e-12)
+    np.testing.assert_allclose(fitted.translation, known(1).translation, atol=1e-12)
 
 
 def test_rigid_alignment_keeps_lengths():
     points = np.random.default_rng(0).normal(size=(20, 3))
     assert umeyama(points, known(2.5).apply(points), with_scale=False).scale == 1
-    found = umeyama(points, known(1.0).apply(points), with_scale=False)
-    np.testing.assert_allclose(found.apply(points), known(1.0).apply(points), atol=1e-12)
+    fitted = umeyama(points, known(1.0).apply(points), with_scale=False)
+    np.testing.assert_allclose(fitted.apply(points), known(1.0).apply(points), atol=1e-12)
 
 
 def test_noise_is_averaged_not_reflected():
     rng = np.random.default_rng(1)
     points = rng.normal(size=(400, 3))
-    found = umeyama(points, known(0.5).apply(points) + 0.01 * rng.normal(size=(400, 3)))
-    assert found.scale == pytest.approx(0.5, rel=0.01)
+    fitted = umeyama(points, known(0.5).apply(points) + 0.01 * rng.normal(size=(400, 3)))
+    assert fitted.scale == pytest.approx(0.5, rel=0.01)
     mirrored = umeyama(points, points * np.array([-1, 1, 1]))
     assert np.linalg.det(mirrored.rotation) == pytest.approx(1)
 
 
 def test_least_squares():
-    """No small change of the answer fits better."""
+    """Small changes of the result increase the error."""
     rng = np.random.default_rng(2)
     source, target = rng.normal(size=(2, 30, 3))
     best = umeyama(source, target)
@@ -56,16 +56,16 @@ def test_inverse_and_poses():
     np.testing.assert_allclose(move.inverse().apply(move.apply(points)), points)
     c2w = pose_from(quaternion_to_matrix(np.ones((2, 4))), points[:2])
     moved = move.apply_to_poses(c2w)
-    # What a camera sees stays where it was, up to scale.
+    # Points in the camera frame are unchanged up to scale.
     seen = invert_pose(c2w[0])[:3, :3] @ (points[5] - points[0])
     again = invert_pose(moved[0])[:3, :3] @ (move.apply(points[5]) - moved[0, :3, 3])
     np.testing.assert_allclose(again, 3 * seen)
 
 
 def test_single_point():
-    found = umeyama(np.ones((1, 3)), 2 * np.ones((1, 3)))
-    assert found.scale == 1
-    np.testing.assert_allclose(found.apply(np.ones((1, 3))), 2)
+    fitted = umeyama(np.ones((1, 3)), 2 * np.ones((1, 3)))
+    assert fitted.scale == 1
+    np.testing.assert_allclose(fitted.apply(np.ones((1, 3))), 2)
 
 
 @pytest.mark.wrong_types

@@ -1,4 +1,4 @@
-"""Impossible cameras are replaced, part by part, alike on NumPy and JAX arrays."""
+"""Impossible cameras are replaced, part by part, equally for NumPy and JAX arrays."""
 
 from __future__ import annotations
 

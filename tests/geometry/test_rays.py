@@ -63,7 +63,7 @@ def test_recorded_query_frame(recorded):
     close(invert_pose(queries)[..., :3, :], recorded["out.query.target_c2w"])
 
 
-def test_query_frame_forgets_the_world(recorded):
+def test_query_frame_is_independent_of_the_world_frame(recorded):
     w2c = recorded["in.unproject.extrinsics"].astype(np.float64)
     world = np.broadcast_to(invert_pose(w2c[:1, 1:2]), (2, 3, 4, 4))
     moved = compose_poses(w2c, world)  # the same cameras, described in another world

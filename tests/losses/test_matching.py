@@ -1,4 +1,4 @@
-"""Which patches show the same place, on a wall where it can be worked out by hand."""
+"""Correspondences of patches on a wall, where they are known exactly."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_moved_by_a_whole_patch() -> None:
     assert weights.shape == (1, 2, 2, PATCHES, PATCHES)
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
     grid = np.arange(PATCHES).reshape(ROWS, COLUMNS)
-    # What is in column j of the first view is in column j - 1 of the second, which moved right.
+    # Column j of the first view is column j - 1 of the second, which moved right.
     for row in range(ROWS):
         assert not seen[0, 0, 1, grid[row, 0]]
         for column in range(1, COLUMNS):
             assert seen[0, 0, 1, grid[row, column]]
-            found = weights[0, 0, 1, grid[row, column]]
-            assert found.argmax() == grid[row, column - 1]
-            assert found.max() > 0.7
+            patch_weights = weights[0, 0, 1, grid[row, column]]
+            assert patch_weights.argmax() == grid[row, column - 1]
+            assert patch_weights.max() > 0.7
             assert weights[0, 1, 0, grid[row, column - 1]].argmax() == grid[row, column]
     assert not seen[0, 0, 0].any()
     assert not seen[0, 1, 1].any()
@@ -99,14 +99,14 @@ def test_the_loss_is_low_where_queries_meet_the_right_keys() -> None:
             by_hand.append(entropy / np.log(PATCHES))
     assert len(by_hand) == 2 * ROWS * (COLUMNS - 1)
     assert losses[0] == pytest.approx(np.mean(by_hand), rel=1e-5)
-    # Only the first view has been zipped: what it asks of itself does not count.
+    # Only the first view is zipped, and its queries of its own keys do not count.
     one_way = matching_loss(right, keys[:, :1], target)
     assert float(one_way) == pytest.approx(np.mean(by_hand[len(by_hand) // 2 :]), rel=1e-5)
 
 
 @pytest.mark.slow
 def test_the_truth_of_rendered_scenes_is_consistent() -> None:
-    """A point seen by another view has the colour it has there, but for light and texture."""
+    """A point has the same colour in two views, up to light and texture."""
     config = ProceduralConfig(views=4, height=56, width=84, exposure=0.0, supersample=2)
     batch = scene_batch(config, seed=5, index=0, batch=2)
     target = target_from_batch(batch)
@@ -116,9 +116,9 @@ def test_the_truth_of_rendered_scenes_is_consistent() -> None:
     if colours.max() > 1:
         colours = colours / 255
     patches = colours.reshape(2, 4, 4, 14, 6, 14, 3).mean((3, 5)).reshape(2, 4, 24, 3)
-    there = jnp.einsum("bvwpq,bwqc->bvwpc", weights, patches)
-    apart = jnp.abs(there - patches[:, :, None]).mean(-1)
-    shuffled = jnp.abs(jnp.roll(there, 9, axis=3) - patches[:, :, None]).mean(-1)
+    matched = jnp.einsum("bvwpq,bwqc->bvwpc", weights, patches)
+    apart = jnp.abs(matched - patches[:, :, None]).mean(-1)
+    shuffled = jnp.abs(jnp.roll(matched, 9, axis=3) - patches[:, :, None]).mean(-1)
     assert float(apart[seen].mean()) < 0.6 * float(shuffled[seen].mean())
 
 
@@ -130,6 +130,6 @@ def test_gradients_are_finite_without_any_correspondence() -> None:
     assert np.isfinite(gradient).all()
 
 
-def test_published_weights_leave_it_out() -> None:
+def test_published_weights_exclude_matching() -> None:
     assert term_weights(LossConfig())["matching"] == 0
     assert term_weights(LossConfig(matching=2.0))["matching"] == 2

@@ -1,4 +1,4 @@
-"""Quirks of the reference and what replaces them; both are finite on degenerate batches."""
+"""Quirks of the reference and their replacements; both are finite on degenerate batches."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def with_quaternions(batch: Batch, value: float) -> Batch:
 
 
 def perfect(batch: Batch) -> Batch:
-    """Points, depth and poses as they are in the ground truth."""
+    """Points, depth and poses of the ground truth."""
     target = batch.target
     prediction = dataclasses.replace(
         batch.prediction,
@@ -133,7 +133,7 @@ def test_contributions_sum_to_the_objective(config: LossConfig) -> None:
 # Far pixels --------------------------------------------------------------------------------------
 
 
-def test_far_pixels_are_bent_or_left_out() -> None:
+def test_far_pixels_are_bent_or_excluded() -> None:
     batch = plain()
     target = batch.target
     far = jnp.zeros(target.mask.shape, bool).at[:, :, 5:10, 5:10].set(True)
@@ -189,7 +189,7 @@ def test_angles(angle: float) -> None:
     start = quaternion_to_matrix(np.array([0.3, -0.2, 0.1, 0.5]))
     a, b = (jnp.asarray(x, jnp.float32) for x in (start, start @ turn))
     assert float(rotation_angle(a, b)) == pytest.approx(angle, abs=3e-7)
-    # arccos cannot tell angles below 1.4e-3, nor those so close to a half turn.
+    # arccos does not resolve angles below 1.4e-3 or as close to a half turn.
     assert float(clipped_angle(a, b)) == pytest.approx(min(max(angle, 1.414e-3), np.pi), abs=2e-3)
 
 
@@ -212,9 +212,9 @@ def test_angle_is_steep_down_to_zero() -> None:
 def test_short_quaternions_have_bounded_gradients() -> None:
     gradient = jax.jacobian(functools.partial(quaternion_to_matrix, min_square=1e-12))
     for length in (0.0, 1e-25, 1e-20, 1e-9, 0.9e-6, 1.1e-6, 1.0):
-        found = gradient(length * jnp.asarray([0.5, 0.5, -0.5, 0.5]))
-        assert bool(jnp.isfinite(found).all()), length
-        assert float(jnp.abs(found).max()) < 1e7
+        grad = gradient(length * jnp.asarray([0.5, 0.5, -0.5, 0.5]))
+        assert bool(jnp.isfinite(grad).all()), length
+        assert float(jnp.abs(grad).max()) < 1e7
 
 
 # Normals -----------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def flat_target(height: int, width: int) -> Target:
 
 
 def tilted(points: jax.Array, degrees: float) -> jax.Array:
-    """Turned about the y axis, so that every normal is off by that angle."""
+    """The wall rotated about the y axis, so that every normal has an error of `angle`."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     x, y, z = (points[..., i] for i in range(3))
     return jnp.stack([c * x + s * z, y, c * z - s * x], -1)

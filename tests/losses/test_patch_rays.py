@@ -1,4 +1,4 @@
-"""Where patches look, in a frame that the order of the views does not change."""
+"""Rays of patches, in a frame that is independent of the order of the views."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scenes(order: tuple[int, ...] = (0, 1, 2, 3)) -> Target:
 
 @pytest.mark.parametrize("frame", ["mean", "first"])
 def test_rays_meet_the_points_that_the_patches_show(frame: RaysFrame) -> None:
-    """From the centre along the ray lies the surface, seen from every camera alike."""
+    """The surface lies on the ray from the centre, for every camera."""
     target = scenes()
     rays = np.asarray(patch_rays(target, PATCHES, frame)).reshape(2, VIEWS, ROWS, COLUMNS, 6)
     np.testing.assert_allclose(np.linalg.norm(rays[..., :3], axis=-1), 1, atol=1e-5)
@@ -48,9 +48,9 @@ def test_rays_meet_the_points_that_the_patches_show(frame: RaysFrame) -> None:
 
 def test_the_frame_does_not_depend_on_the_order_of_the_views() -> None:
     order = (2, 0, 3, 1)
-    there, here = (patch_rays(scenes(o), PATCHES) for o in (order, (0, 1, 2, 3)))
+    permuted, original = (patch_rays(scenes(o), PATCHES) for o in (order, (0, 1, 2, 3)))
     # The unit is set by the first view, so only directions are the same.
-    np.testing.assert_allclose(there[..., :3], here[:, list(order), :, :3], atol=1e-4)
+    np.testing.assert_allclose(permuted[..., :3], original[:, list(order), :, :3], atol=1e-4)
 
 
 def test_the_loss_counts_later_layers_more() -> None:
@@ -67,5 +67,5 @@ def test_the_loss_counts_later_layers_more() -> None:
 
 def test_gradients_are_finite_where_cameras_are_all_alike() -> None:
     target = scenes((1, 1, 1, 1))
-    said = jnp.zeros((2, VIEWS, 2, PATCHES, 6))
-    assert np.isfinite(jax.grad(patch_ray_loss)(said, target)).all()
+    prediction = jnp.zeros((2, VIEWS, 2, PATCHES, 6))
+    assert np.isfinite(jax.grad(patch_ray_loss)(prediction, target)).all()

@@ -1,4 +1,4 @@
-"""What patches of rendered views show: colours and depths of squares of pixels."""
+"""Targets of the patches of rendered views: colours and depths of squares of pixels."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def test_the_loss_counts_later_layers_more_and_no_unknown_depth() -> None:
 def test_gradients_are_finite_where_no_depth_is_known() -> None:
     truth = views()
     nothing = QueryTarget(truth.images, 0 * truth.depth, jnp.zeros_like(truth.mask))
-    said = jnp.zeros((2, 3, 4, PATCHES, 4))
-    gradient = jax.grad(patch_view_loss)(said, nothing)
+    prediction = jnp.zeros((2, 3, 4, PATCHES, 4))
+    gradient = jax.grad(patch_view_loss)(prediction, nothing)
     assert np.isfinite(gradient).all()
     assert not gradient[..., 3].any()
     assert gradient[..., :3].all()

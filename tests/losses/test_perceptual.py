@@ -1,4 +1,4 @@
-"""LPIPS against the same in NumPy, with random weights of few channels."""
+"""LPIPS against a NumPy implementation, with random weights of few channels."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def test_gradient() -> None:
     loss = functools.partial(perceptual_loss, dtype=jnp.float32)
     gradient = jax.jit(jax.grad(loss, argnums=1), compiler_options=FUSED)
     np.testing.assert_array_equal(gradient(params, a, a), 0)
-    found = gradient(params, a, b)
-    assert bool(jnp.isfinite(found).all())
+    grad = gradient(params, a, b)
+    assert bool(jnp.isfinite(grad).all())
     # Differences of the float64 oracle, whose step is too small to cross kinks of ReLU and pooling.
     x, y, way = (np.asarray(v[0, 0], np.float64) for v in (a, b, pictures(1, 1, 16, 16, seed=3)))
     ends = [numpy_distance(params, x + step * (way - 0.5), y) for step in (1e-7, -1e-7)]
     slope = (ends[0] - ends[1]) / 2e-7 / 2  # the loss is the mean of two images
-    assert float(jnp.sum(found[0, 0] * (way - 0.5))) == pytest.approx(slope, rel=1e-3)
+    assert float(jnp.sum(grad[0, 0] * (way - 0.5))) == pytest.approx(slope, rel=1e-3)
 
 
 def test_pixels_without_any_feature_have_finite_gradients() -> None:
@@ -103,8 +103,8 @@ def test_pixels_without_any_feature_have_finite_gradients() -> None:
         lambda path, x: x - 100.0 if "bias" in jax.tree_util.keystr(path) else x, params
     )
     gradient = jax.jit(jax.grad(perceptual_loss, argnums=1))
-    found = gradient(dead, pictures(1, 1, 16, 16), pictures(1, 1, 16, 16, seed=2))
-    np.testing.assert_array_equal(found, 0)
+    grad = gradient(dead, pictures(1, 1, 16, 16), pictures(1, 1, 16, 16, seed=2))
+    np.testing.assert_array_equal(grad, 0)
 
 
 def test_full_size() -> None:
@@ -127,8 +127,8 @@ def test_note() -> None:
     assert "L2 only, without the published 0.5 LPIPS" in colour_note(LossConfig())
     assert "zipmap convert" in colour_note(LossConfig())
     assert colour_note(LossConfig(perceptual=0)) == "colour loss: L2 only, as loss.perceptual is 0"
-    given = LossConfig(perceptual_weights="weights/lpips")
-    assert colour_note(given) == "colour loss: L2 + 0.5 LPIPS of weights/lpips"
+    config = LossConfig(perceptual_weights="weights/lpips")
+    assert colour_note(config) == "colour loss: L2 + 0.5 LPIPS of weights/lpips"
 
 
 def test_objective_with_the_perceptual_term() -> None:

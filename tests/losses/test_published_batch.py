@@ -1,4 +1,4 @@
-"""A batch anyone can write down, with the values the reference computes for it."""
+"""A batch defined by formulas, with the values that the reference computes for it."""
 
 from __future__ import annotations
 
@@ -133,12 +133,12 @@ def test_single_iteration():
 
 
 def test_queries():
-    given, truth = prediction(), target()
+    predicted, truth = prediction(), target()
     rgb = jnp.asarray(uniform(30, (B, S, H, W, 3)))
-    rendered = HeadOutputs(depth=given.depth, depth_conf=given.depth_conf, rgb=rgb)
+    rendered = HeadOutputs(depth=predicted.depth, depth_conf=predicted.depth_conf, rgb=rgb)
     images = jnp.asarray(np.moveaxis(uniform(77, (B, S, 3, H, W)), 2, -1))
     query_truth = QueryTarget(images=images, depth=truth.depth, mask=truth.mask)
     config = LossConfig(camera_kind="absolute")
-    parts, _ = parts_and_gradients((given, rendered), truth, query_truth, config)
+    parts, _ = parts_and_gradients((predicted, rendered), truth, query_truth, config)
     check(parts, nvs_l2=0.1666534, nvs_psnr=7.781858, objective=3.186951)
     check(parts, nvs_conf_depth=-0.0991448, nvs_reg_depth=0.0286550, nvs_grad_depth=0.0689165)

@@ -37,8 +37,8 @@ def test_kth_smallest_is_the_sorted_entry():
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(size=40), [0.0, -0.0, np.inf, 1e-30, -1e30, 2.0, 2.0, 2.0]])
     x = jnp.asarray(x, jnp.float32)
-    found = jax.vmap(lambda k: kth_smallest(x, k))(jnp.arange(x.size))
-    np.testing.assert_array_equal(found, np.sort(x))
+    ranked = jax.vmap(lambda k: kth_smallest(x, k))(jnp.arange(x.size))
+    np.testing.assert_array_equal(ranked, np.sort(x))
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 26, 1001, 2000, 16_777_217, 12_879_553, 2**31 - 1])

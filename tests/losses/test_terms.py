@@ -172,24 +172,24 @@ def test_normals_of_equal_points():
 
 def test_objective_does_not_depend_on_the_unit_of_the_prediction():
     z = recorded.arrays("loss_plain")
-    given, target = recorded_prediction(z), recorded_target(z)
+    predicted, target = recorded_prediction(z), recorded_target(z)
     scaled = HeadOutputs(
-        depth=7 * given.depth,
-        depth_conf=given.depth_conf,
-        pose_enc=given.pose_enc.at[..., :3].multiply(7.0),
-        local_points=7 * given.local_points,
+        depth=7 * predicted.depth,
+        depth_conf=predicted.depth_conf,
+        pose_enc=predicted.pose_enc.at[..., :3].multiply(7.0),
+        local_points=7 * predicted.local_points,
     )
     config = LossConfig(camera_kind="absolute")
-    loss, _ = parts_and_gradients((given, None), target, None, config)
+    loss, _ = parts_and_gradients((predicted, None), target, None, config)
     again, _ = parts_and_gradients((scaled, None), target, None, config)
     assert float(again["loss_objective"]) == pytest.approx(float(loss["loss_objective"]), rel=1e-5)
 
 
 def test_mistakes():
     z = recorded.arrays("loss_plain")
-    given, target = recorded_prediction(z), recorded_target(z)
+    predicted, target = recorded_prediction(z), recorded_target(z)
     with pytest.raises(ValueError, match="local points"):
-        total_loss(dataclasses.replace(given, local_points=None), target, LossConfig())
+        total_loss(dataclasses.replace(predicted, local_points=None), target, LossConfig())
     with pytest.raises(ValueError, match="relative"):
         LossConfig(camera_kind="relative")  # pyright: ignore
     with pytest.raises(ValueError, match=r"1\.5"):

@@ -1,4 +1,4 @@
-"""Numbers printed by the PyTorch reference for inputs given by a formula (CPU, fp32)."""
+"""Outputs of the PyTorch reference for inputs defined by a formula (CPU, fp32)."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_a_point_seen_twice_has_one_place(scenes: dict[str, np.ndarray]) -> None
             flat = near & (bend * q.max(0) < 1e-4)
             ratio = surface[flat] / z[flat]
             seen += flat.sum()
-            # Occlusion brings the rendered surface nearer than the point, nothing brings it away.
+            # Occlusion makes the rendered surface nearer than the point, never farther.
             ahead += (ratio > 1.01).sum()
             behind += (ratio < 0.99).sum()
             visible += (np.abs(ratio - 1) < 0.01).sum()

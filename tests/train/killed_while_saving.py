@@ -1,8 +1,8 @@
-"""Saves without end in child processes that are killed in the middle; started by a test.
+"""Child processes that save continuously until they are killed; started by a test.
 
     python killed_while_saving.py DIRECTORY KILLS
 
-Children are forked before JAX starts a backend, so that its import is paid once.
+Children are forked before JAX starts a backend, so JAX is imported only once.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ CONFIG = TrainConfig(
 
 
 def state_of(step: int) -> TrainState:
-    """Every number of the state tells the step."""
+    """A state filled with the number of the step."""
     tree = {f"leaf{i}": jnp.full((64, 64), step, jnp.float32) for i in range(6)}
     number = jnp.int32(step)
     return TrainState(number, tree, tree, tree, number, number)
 
 
 def child(directory: str, pipe: int) -> None:
-    """Check what the killed one left, then save step after step."""
+    """Check the checkpoint of the killed process, then save step after step."""
     with Checkpoints(directory, keep=1) as checkpoints:
         step = checkpoints.latest or 0
         if step:
-            found = checkpoints.restore(jax.eval_shape(lambda: state_of(0)))
-            for leaf in jax.tree.leaves(found):
+            restored = checkpoints.restore(jax.eval_shape(lambda: state_of(0)))
+            for leaf in jax.tree.leaves(restored):
                 assert (np.asarray(leaf) == step).all(), "a step that is not complete"
-        os.write(pipe, f"found {step}\n".encode())
+        os.write(pipe, f"restored {step}\n".encode())
         while True:
             step += 1
             state = state_of(step)
@@ -69,7 +69,7 @@ def main(directory: str, kills: int) -> None:
         with os.fdopen(reader) as lines:
             for line in lines:
                 word, step = line.split()
-                if word == "found":
+                if word == "restored":
                     assert done <= int(step) <= begun, (done, int(step), begun)
                     done = int(step)
                 elif word == "done":

@@ -1,4 +1,4 @@
-"""Checkpoints: in the background, never lost to a kill, and they know what they are of."""
+"""Checkpoints: written in the background, safe against kills, stored with their configuration."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_the_newest_and_the_periodic_ones_are_kept(tmp_path: Path) -> None:
         for step in (10, 20, 30, 35, 40, 50, 60, 65, 70):
             checkpoints.save(state_of(step), CONFIG)
     assert folders(tmp_path) == {20, 40, 60, 65, 70}
-    # Another process goes on as the first one would have.
+    # Another process continues like the first one.
     with Checkpoints(tmp_path, keep=2, keep_every=20) as checkpoints:
         checkpoints.save(state_of(75), CONFIG)
     assert folders(tmp_path) == {20, 40, 60, 70, 75}
 
 
-def test_the_steps_after_a_save_do_not_reach_into_it(tmp_path: Path) -> None:
+def test_later_steps_do_not_change_a_pending_save(tmp_path: Path) -> None:
     size = 1 << 21  # large enough to be written while the next steps run
 
     @jax.jit
@@ -64,11 +64,11 @@ def test_the_steps_after_a_save_do_not_reach_into_it(tmp_path: Path) -> None:
             state = following(following(state))
         assert checkpoints.latest == 11
         for step in (7, 9, 11):
-            found = checkpoints.restore(jax.eval_shape(draw, 0), step)
-            assert (np.asarray(found.params["kernel"]) == step).all()
+            restored = checkpoints.restore(jax.eval_shape(draw, 0), step)
+            assert (np.asarray(restored.params["kernel"]) == step).all()
 
 
-def test_a_save_that_fails_is_told_and_costs_nothing_older(tmp_path: Path) -> None:
+def test_a_failed_save_is_reported_and_keeps_older_steps(tmp_path: Path) -> None:
     tree = {"kernel": jax.random.normal(jax.random.key(0), (1 << 20,))}
     large = dataclasses.replace(state_of(2), params=tree)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -79,20 +79,20 @@ def test_a_save_that_fails_is_told_and_costs_nothing_older(tmp_path: Path) -> No
         try:
             checkpoints.save(large, CONFIG)
             with pytest.raises(
-                UserError, match=r"could not be written .* the ones before it are good"
+                UserError, match=r"could not be written .* the ones before it are valid"
             ):
                 checkpoints.wait()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     with Checkpoints(tmp_path, keep=1) as checkpoints:
         assert checkpoints.latest == 1
-        found = checkpoints.restore(jax.eval_shape(state_of, 0))
-        assert (np.asarray(found.params["kernel"]) == 1).all()
+        restored = checkpoints.restore(jax.eval_shape(state_of, 0))
+        assert (np.asarray(restored.params["kernel"]) == 1).all()
 
 
 @pytest.mark.parametrize("saved", [(1, 8, 1), (8, 1, 1)])
-def test_a_run_goes_on_with_other_devices(saved: tuple[int, int, int], tmp_path: Path) -> None:
-    """What one mesh has saved, every other takes up, to the last bit and in its own layout."""
+def test_a_run_resumes_on_other_devices(saved: tuple[int, int, int], tmp_path: Path) -> None:
+    """Every mesh restores the checkpoint of another bit-exactly, with its own shardings."""
 
     def fresh() -> TrainState:
         params = {"layer": {"kernel": jax.random.normal(jax.random.key(0), (16, 8))}}
@@ -101,15 +101,15 @@ def test_a_run_goes_on_with_other_devices(saved: tuple[int, int, int], tmp_path:
     first = make_mesh(MeshConfig(*saved))
     with Checkpoints(tmp_path) as checkpoints:
         state, _ = start_or_resume(checkpoints, fresh, first)
-        state = jax.tree.map(lambda x: x + 3, state)  # nothing that a fresh start would give
+        state = jax.tree.map(lambda x: x + 3, state)  # unlike a fresh state
         checkpoints.save(state, CONFIG)
     for sizes in ((1, 1, 1), (2, 2, 2), (1, 8, 1), (2, 4, 1)):
         mesh = make_mesh(MeshConfig(*sizes), jax.devices()[: int(np.prod(sizes))])
         with Checkpoints(tmp_path) as checkpoints:
-            found, line = start_or_resume(checkpoints, fresh, mesh)
+            restored, line = start_or_resume(checkpoints, fresh, mesh)
         assert line.startswith("resuming at step 3 ")
-        jax.tree.map(np.testing.assert_array_equal, found, state)
-        for part in (found.params, found.ema):
+        jax.tree.map(np.testing.assert_array_equal, restored, state)
+        for part in (restored.params, restored.ema):
             own = part["layer"]["kernel"].addressable_shards
             assert len(own) == mesh.size
             assert own[0].data.shape == (16, 8 // sizes[1])
@@ -122,7 +122,7 @@ def test_saving_a_step_twice_is_no_mistake(tmp_path: Path) -> None:
         assert checkpoints.latest == 5
 
 
-def test_a_kill_during_a_save_never_costs_the_step_before(tmp_path: Path) -> None:
+def test_a_kill_during_a_save_keeps_the_step_before(tmp_path: Path) -> None:
     kills = 8
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "XLA_FLAGS": ""}
     done = subprocess.run(
@@ -138,7 +138,7 @@ def test_a_kill_during_a_save_never_costs_the_step_before(tmp_path: Path) -> Non
         assert checkpoints.latest in range(saved, begun + 1)
 
 
-def test_the_note_says_what_a_step_was_made_with(tmp_path: Path) -> None:
+def test_the_note_describes_a_step(tmp_path: Path) -> None:
     with Checkpoints(tmp_path, keep=1) as checkpoints:
         checkpoints.save(state_of(1), CONFIG)
         note = checkpoints.note()
@@ -147,12 +147,12 @@ def test_the_note_says_what_a_step_was_made_with(tmp_path: Path) -> None:
     assert note["versions"]["jax"] == jax.__version__
 
 
-def test_the_digest_is_of_what_determines_the_numbers() -> None:
+def test_the_digest_covers_fields_that_determine_results() -> None:
     assert config_digest(CONFIG) == config_digest(dataclasses.replace(CONFIG))
-    told = dataclasses.replace(
+    other_reports = dataclasses.replace(
         CONFIG, log=LogConfig(every=3), keep=9, name="x", mesh=MeshConfig(fsdp=2)
     )
-    assert config_digest(told) == config_digest(CONFIG)
+    assert config_digest(other_reports) == config_digest(CONFIG)
     assert config_digest(dataclasses.replace(CONFIG, seed=1)) != config_digest(CONFIG)
 
 
@@ -168,14 +168,14 @@ def test_differences_are_named() -> None:
     assert not any("keep" in line for line in lines)
 
 
-def test_a_run_goes_on_with_another_schedule_but_not_with_another_model(tmp_path: Path) -> None:
+def test_a_run_resumes_with_another_schedule_but_not_with_another_model(tmp_path: Path) -> None:
     with Checkpoints(tmp_path, keep=1) as checkpoints:
         assert check_resumable(checkpoints, CONFIG) is None
         checkpoints.save(state_of(1), CONFIG)
         assert check_resumable(checkpoints, dataclasses.replace(CONFIG, keep=7)) is None
         line = check_resumable(checkpoints, dataclasses.replace(CONFIG, steps=7))
         assert line is not None
-        assert line.endswith("saved with: steps 1000 -> 7")
+        assert line.endswith("the saved one: steps 1000 -> 7")
         model = dataclasses.replace(CONFIG.model, layer_scale_init=0.7)
         with pytest.raises(ValueError, match=r"another model .*\(model.layer_scale_init .* -> 0.7"):
             check_resumable(checkpoints, dataclasses.replace(CONFIG, model=model))

@@ -1,4 +1,4 @@
-"""Programs of whole runs: a state query with LPIPS on a mesh, and its views over devices."""
+"""Programs of complete runs: state queries with LPIPS, and views split over devices."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_lpips_weights_are_an_argument_of_the_program(monkeypatch: pytest.Monkey
     state = jax.eval_shape(lambda: initial_state(model.init(jax.random.key(0)), config.optim))
     state = laid_out(state, shardings(state, mesh))
     text = program.trace(state, source.shapes(BUCKET)).lower().as_text()
-    # 512 x 512 convolutions come in as arguments; as constants they would be 59 MB of text.
+    # 512 x 512 convolutions are arguments; as constants they would be 59 MB of text.
     assert "tensor<3x3x512x512xf32>" in text
     assert len(text) < 20e6
 
 
-def test_what_is_computed_twice_is_no_work() -> None:
+def test_recomputation_is_not_counted() -> None:
     bucket = BatchShape(views=2, height=28, width=28)
     data = DataConfig(buckets=(bucket,))
     plain = dataclasses.replace(CONFIG, model=micro("offline"), data=data, loss=LossConfig())
@@ -76,9 +76,9 @@ def test_what_is_computed_twice_is_no_work() -> None:
         for name, x in batch_shapes(bucket, 1).items()
     }
     program = CompiledStep(twice, mesh)
-    work = program.work(state, batch)
-    assert work == CompiledStep(plain, mesh).work(state, batch) > 1e6
-    assert flops_of(program.trace(state, batch)) > 1.1 * work
+    flops = program.count_flops(state, batch)
+    assert flops == CompiledStep(plain, mesh).count_flops(state, batch) > 1e6
+    assert flops_of(program.trace(state, batch)) > 1.1 * flops
 
 
 @pytest.mark.slow

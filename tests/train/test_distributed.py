@@ -1,4 +1,4 @@
-"""How a process learns whom to join; the joining itself is tested with real processes."""
+"""Options of a run of several processes; `test_processes.py` starts real ones."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ ALL = "4 all"
 def test_tasks_of_slurm_join(
     nodes: int, more: dict[str, str] | None, devices: tuple[str, str]
 ) -> None:
-    """Two processes with the variables of `srun`; which GPUs each would take."""
+    """Two processes with the variables of `srun`, and the GPUs that each would use."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -99,8 +99,8 @@ def test_tasks_of_slurm_join(
     for number, task in enumerate(tasks):
         out, errors = task.communicate(timeout=120)
         assert task.returncode == 0, errors
-        said = [f"True {number} 2 {number == 0}", devices[number]]
-        assert [line for line in out.splitlines() if line[:1] in "T4"] == said
+        expected = [f"True {number} 2 {number == 0}", devices[number]]
+        assert [line for line in out.splitlines() if line[:1] in "T4"] == expected
 
 
 def test_split_arrays_come_back_whole() -> None:

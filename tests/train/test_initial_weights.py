@@ -1,4 +1,4 @@
-"""What a run from random weights starts from."""
+"""Initial parameters of new runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -18,17 +18,20 @@ from zipmap_jax.convert.checkpoint import make_card, save
 from zipmap_jax.convert.identify import to_torch
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.data.config import BatchShape, DataConfig
+from zipmap_jax.errors import UserError
 from zipmap_jax.models.config import Mixer, Variant
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.checkpoint import Checkpoints
 from zipmap_jax.train.config.schema import StartConfig, TrainConfig
 from zipmap_jax.train.initial_weights import (
     copies,
-    given_parameters,
-    merge_weights,
+    match_weights,
+    open_start,
     random_parameters,
     sine_positions,
 )
+from zipmap_jax.train.resume import begin
+from zipmap_jax.train.sharding import make_mesh
 from zipmap_jax.train.state import initial_state
 
 
@@ -48,14 +51,14 @@ def test_neighbouring_positions_are_alike() -> None:
 
 @functools.cache
 def drawn(mixer: Mixer) -> tuple[Any, Any]:
-    """Parameters as published and for a start from nothing, in one program: most is the same."""
+    """Published and trainable initialisation from one program."""
     model = ZipMap(dataclasses.replace(MICRO, mixer=mixer))
     init = jax.jit(lambda key: [random_parameters(model, key, scale) for scale in (None, 0.02)])
     published, scratch = init(jax.random.key(0))
     return published, scratch
 
 
-def test_tokens_can_be_drawn_for_a_start_from_nothing() -> None:
+def test_tokens_for_training_from_scratch() -> None:
     published, scratch = drawn("fast_weights")
     assert np.abs(published["camera_token"]).max() < 1e-4
     assert 0.01 < np.std(scratch["camera_token"]) < 0.03
@@ -92,9 +95,8 @@ def test_a_streaming_model_starts_from_an_offline_one(tmp_path: Path) -> None:
     offline, weights = fresh("offline", 1)
     save(tmp_path / "offline", weights, make_card(offline.config))
     model, params = fresh("streaming")
-    merged, report = given_parameters(
-        model, StartConfig("weights", str(tmp_path / "offline")), params
-    )
+    start = StartConfig("weights", str(tmp_path / "offline"))
+    merged, report = open_start(model, start, params)(params)
     for name in ("frame_blocks", "global_blocks", "depth_head"):
         jax.tree.map(np.testing.assert_array_equal, merged[name], weights[name])
     head = merged["camera_mlp_head"]
@@ -113,16 +115,37 @@ def test_a_run_starts_from_an_earlier_run(tmp_path: Path) -> None:
     fresh_params = fresh("offline")[1]
     for which, expected in (("params", weights), ("ema", halved)):
         start = StartConfig("weights", str(tmp_path), which)
-        merged, _ = given_parameters(model, start, fresh_params)
+        merged, _ = open_start(model, start, fresh_params)(fresh_params)
         jax.tree.map(np.testing.assert_array_equal, merged, expected)
 
 
 def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
     weights = flatten(fresh("offline", 1)[1]) | {"camera_token": np.zeros((1, 2, 1, 8), np.float32)}
     with pytest.raises(ValueError, match=r"camera_token of shape \(1, 2, 1, 8\)"):
-        merge_weights(weights, fresh("offline")[1], "file")
+        match_weights(weights, flatten(fresh("offline")[1]), "file")
     with pytest.raises(ValueError, match="holds no tensor of this model"):
-        merge_weights({"other": np.zeros(3)}, fresh("offline")[1], "file")
+        match_weights({"other": np.zeros(3)}, flatten(fresh("offline")[1]), "file")
+
+
+@pytest.mark.parametrize("kind", ["vggt", "weights"])
+def test_unreadable_weights_are_refused_before_anything_is_compiled(
+    tmp_path: Path, kind: Literal["vggt", "weights"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "junk.pt").write_bytes(b"junk")
+    model = fresh("ref_view")[0].config
+    config = TrainConfig(
+        "run",
+        model,
+        DataConfig(buckets=(BatchShape(2, 14, 14),)),
+        start=StartConfig(kind, str(tmp_path / "junk.pt")),
+    )
+    monkeypatch.setattr(jax, "jit", pytest.fail)
+    mesh = make_mesh(config.mesh, jax.devices()[:1])
+    with (
+        Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints,
+        pytest.raises(UserError, match=r"junk\.pt"),
+    ):
+        begin(config, checkpoints, mesh)
 
 
 def test_vggt_leaves_the_new_parts_fresh(tmp_path: Path) -> None:
@@ -136,7 +159,7 @@ def test_vggt_leaves_the_new_parts_fresh(tmp_path: Path) -> None:
     contiguous = {name: np.ascontiguousarray(value) for name, value in theirs.items()}
     save_file(contiguous, tmp_path / "vggt.safetensors")
     start = StartConfig("vggt", str(tmp_path / "vggt.safetensors"))
-    merged, report = given_parameters(model, start, params)
+    merged, report = open_start(model, start, params)(params)
     wanted = fresh("ref_view", 1)[1]["global_blocks"]["ttt"]["to_qkv"]["kernel"]
     np.testing.assert_array_equal(merged["global_blocks"]["ttt"]["to_qkv"]["kernel"], wanted)
     kept = params["local_point_head"]
@@ -149,10 +172,10 @@ def test_modules_that_are_missing_start_from_others() -> None:
     leaves = {name: np.full(shape, i) for i, (name, shape) in enumerate(shapes.items())}
     saved = {name: leaf for name, leaf in leaves.items() if name.startswith("old/")}
     fresh = leaves | {"new/d": np.zeros(1), "newer/a": np.zeros((2, 3))}
-    found = copies(saved, fresh, (("new", "old"),))
-    assert found.keys() == {"new/a"}
-    np.testing.assert_array_equal(found["new/a"], saved["old/a"])
+    copied = copies(saved, fresh, (("new", "old"),))
+    assert copied.keys() == {"new/a"}
+    np.testing.assert_array_equal(copied["new/a"], saved["old/a"])
     assert copies(saved, fresh, ()) == {}
     for pair in (("new", "none"), ("old", "old"), ("none", "old")):
-        with pytest.raises(ValueError, match=rf"start\.like gives {pair[0]} what {pair[1]} has"):
+        with pytest.raises(ValueError, match=rf"start\.like copies {pair[1]} to {pair[0]}, but"):
             copies(saved, fresh, (pair,))

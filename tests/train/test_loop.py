@@ -1,4 +1,4 @@
-"""A small run: it can be stopped, killed and resumed, and ends in the same bits."""
+"""A small run: stopped, killed or resumed, it ends with the same bits."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def go(
     stop: Stop | None = None,
     **options: Any,
 ) -> tuple[TrainState, str]:
-    """Start or resume in `workdir`; the end state and what was printed."""
+    """Start or resume in `workdir`; return the last state and the output."""
     console = io.StringIO()
     program = functools.partial(train_step, loss=loss, config=config, mesh=MESH)
     step = functools.partial(jax.jit(program, donate_argnames="state"), steps=config.steps)
@@ -76,7 +76,7 @@ def go(
         Writer(workdir, config.steps, config.log, console) as writer,
     ):
         state, line = start_or_resume(checkpoints, fresh, MESH)
-        writer.say(line)
+        writer.text(line)
         state = train(state, step, source, config, checkpoints, writer, evaluate, stop, **options)
     return state, console.getvalue()
 
@@ -104,10 +104,10 @@ def test_resumed_run_equals_uninterrupted_one_to_the_last_bit(tmp_path: Path) ->
     whole, text = go(tmp_path / "whole", config)
     assert "starting from scratch" in text
     stop = Stop()
-    ask = functools.partial(setattr, stop, "asked", True)
-    part, text = go(tmp_path / "parts", config, stopping_source(19, ask), stop=stop)
+    request = functools.partial(setattr, stop, "requested", True)
+    part, text = go(tmp_path / "parts", config, stopping_source(19, request), stop=stop)
     assert int(part.step) == 20
-    assert "asked to stop: saved step 20" in text
+    assert "stopped by a signal: saved step 20" in text
     rest, text = go(tmp_path / "parts", config)
     assert "resuming at step 20" in text
     assert_same_bits(rest, whole)
@@ -120,7 +120,7 @@ def test_sigterm_saves_and_returns(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with stop_on_signals() as stop:
         kill = functools.partial(os.kill, os.getpid(), signal.SIGTERM)
-        # What takes long is left out: soon the machine will be gone.
+        # Slow work is skipped, because the machine is about to be preempted.
         config = dataclasses.replace(CONFIG, eval_every=7, log=LogConfig(pictures_every=7))
         slow = {"evaluate": pytest.fail, "picture": pytest.fail}
         state, _ = go(tmp_path, config, stopping_source(6, kill), stop=stop, **slow)
@@ -203,7 +203,9 @@ def test_metrics_that_only_some_steps_have_are_averaged_over_those() -> None:
 
 
 @pytest.mark.parametrize("log_every", [0, 2])
-def test_a_run_that_stays_broken_is_given_up_with_the_batch(log_every: int, tmp_path: Path) -> None:
+def test_a_run_that_stays_non_finite_ends_and_stores_the_batch(
+    log_every: int, tmp_path: Path
+) -> None:
     config = dataclasses.replace(CONFIG, max_skipped=4, log=LogConfig(every=log_every), steps=200)
 
     def broken(step: int) -> Batch:
@@ -221,7 +223,7 @@ def test_a_run_that_stays_broken_is_given_up_with_the_batch(log_every: int, tmp_
     assert np.isfinite(state.params["kernel"]).all()
 
 
-def test_steps_that_are_broken_now_and_then_are_counted(tmp_path: Path) -> None:
+def test_occasional_non_finite_steps_are_counted(tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, max_skipped=4, steps=20)
 
     def broken(step: int) -> Batch:
@@ -244,7 +246,7 @@ def test_a_trace_of_some_steps(tmp_path: Path) -> None:
     assert len(list((tmp_path / "profile").rglob("*.xplane.pb"))) == 1
 
 
-def test_pictures_and_arithmetic_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_and_flops_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zipmap_jax.train.log.writer.peak_flops", lambda _: 1e3)
     config = dataclasses.replace(CONFIG, log=LogConfig(every=4, pictures_every=5))
 
@@ -293,7 +295,7 @@ def test_what_was_learned_is_saved_before_anything_else_is_tried(tmp_path: Path)
         assert checkpoints.latest == config.steps
 
 
-def test_a_source_that_fails_costs_no_step(tmp_path: Path) -> None:
+def test_a_failing_source_loses_no_step(tmp_path: Path) -> None:
     def fail() -> None:
         raise ValueError("no frame of scannet could be read")
 
@@ -311,7 +313,7 @@ def test_a_second_signal_is_final() -> None:
         stop()
 
 
-def test_scenes_drawn_anew_are_told(tmp_path: Path) -> None:
+def test_redrawn_scenes_are_reported(tmp_path: Path) -> None:
     class Counting:
         failures: ClassVar = {"scannet": 3, "co3d": 0}
 
@@ -333,15 +335,17 @@ def test_scenes_drawn_anew_are_told(tmp_path: Path) -> None:
         ({"held_out": BatchShape(2, 43, 42)}, "images of 43x42 do not fit the model"),
     ],
 )
-def test_numbers_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
+def test_invalid_numbers(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(CONFIG, **changes)
 
 
-def test_buckets_that_make_no_sense() -> None:
+def test_invalid_buckets() -> None:
     with pytest.raises(ValueError, match="a bucket has views=0"):
         BatchShape(0, 14, 14)
     with pytest.raises(ValueError, match="draws 4 views, but 3 views and 3 targets need 5"):
         BatchShape(3, 14, 14, targets=3, drawn=4)
     with pytest.raises(ValueError, match="the moving average has interval=0"):
         EmaConfig(interval=0)
+    with pytest.raises(UserError, match=r"data\.buckets is empty"):
+        DataConfig(buckets=())

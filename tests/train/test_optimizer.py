@@ -40,7 +40,7 @@ from zipmap_jax.tree import path_name
 )
 def test_learning_rate_follows_the_table(step: int, expected: float) -> None:
     rate = learning_rate(step / 80_000, 1e-4, OptimConfig(lr=1e-4))
-    # 1e-12 is what fp32 leaves of 1e-4 (1 + cos) next to cos = -1.
+    # 1e-12 is the rounding error in fp32 of 1e-4 (1 + cos) near cos = -1.
     np.testing.assert_allclose(rate, expected, rtol=2e-6, atol=1e-12)
 
 
@@ -89,13 +89,13 @@ def test_decay_mask_counts_axes_per_layer(tiny_params: object) -> None:
     assert not any(mask[name] for name in kept)
 
 
-def test_more_can_be_spared(tiny_params: object) -> None:
-    spared = ("*_token", "*/ttt/w?")
-    mask, usual = flat(decay_mask(tiny_params, spared)), flat(decay_mask(tiny_params))
+def test_patterns_exclude_parameters_from_decay(tiny_params: object) -> None:
+    undecayed = ("*_token", "*/ttt/w?")
+    mask, usual = flat(decay_mask(tiny_params, undecayed)), flat(decay_mask(tiny_params))
     changed = {name for name in mask if mask[name] != usual[name]}
     assert {"camera_token", "global_blocks/ttt/w1"} < changed
     assert "camera_head/empty_pose_tokens" not in changed
-    config = OptimConfig(lr=1.0, weight_decay=0.5, undecayed=spared)
+    config = OptimConfig(lr=1.0, weight_decay=0.5, undecayed=undecayed)
     params = {"camera_token": jnp.ones((2, 2)), "kernel": jnp.ones((2, 2))}
     rule = update_rule(config)
     still = jax.tree.map(jnp.zeros_like, params)
@@ -104,7 +104,7 @@ def test_more_can_be_spared(tiny_params: object) -> None:
     np.testing.assert_array_equal(direction["kernel"], 0.5)
 
 
-def test_every_bias_and_norm_is_spared_and_every_kernel_decays(tiny_params: object) -> None:
+def test_no_bias_or_norm_decays_but_every_kernel_does(tiny_params: object) -> None:
     for name, decays in flat(decay_mask(tiny_params)).items():
         last = name.split("/")[-1]
         if last in ("bias", "scale", "gamma"):
@@ -168,7 +168,7 @@ def test_groups_and_frozen_parameters() -> None:
 
 
 def test_muon_moves_all_directions_of_its_matrices_alike() -> None:
-    """A gradient with one strong direction gives an update with none; other leaves keep Adam's."""
+    """Muon's update of a gradient with one strong direction has none; other leaves use Adam."""
     rng = np.random.default_rng(0)
     strong = 100 * rng.normal(size=(2, 8, 1)) @ rng.normal(size=(2, 1, 16))
     kernel = jnp.asarray(strong + rng.normal(size=(2, 8, 16)), jnp.float32)
@@ -201,7 +201,7 @@ def test_frozen_gradients_do_not_count() -> None:
     assert float(gradient_norms(grads, OptimConfig())["aggregator"]) == pytest.approx(5.0)
 
 
-def test_what_is_frozen_costs_neither_moments_nor_a_backward_pass() -> None:
+def test_frozen_parameters_have_neither_moments_nor_gradients() -> None:
     config = OptimConfig(frozen=("embedder/*",), muon=("*/w",))
     params = {"embedder": {"w": jnp.ones((4, 4))}, "depth_head": {"w": jnp.ones((4, 4))}}
     moments = jax.tree.leaves(update_rule(config).init(params))
@@ -231,11 +231,11 @@ def test_a_module_may_be_frozen_whole() -> None:
     [
         (
             {"lr_groups": (("*ttt_block*", 1e-4),)},
-            r"optim.lr_groups names '\*ttt_block\*', which no",
+            r"optim.lr_groups contains '\*ttt_block\*', which no",
         ),
-        ({"frozen": ("embeder/*",)}, "optim.frozen names"),
-        ({"muon": ("*matrix",)}, "optim.muon names"),
-        ({"clip_modules": (("depth_heed", 0.1),)}, "names depth_heed: this model has aggregator"),
+        ({"frozen": ("embeder/*",)}, "optim.frozen contains"),
+        ({"muon": ("*matrix",)}, "optim.muon contains"),
+        ({"clip_modules": (("depth_heed", 0.1),)}, "contains depth_heed: choose from aggregator"),
         ({"clip_modules": (("depth_head", 0.1),), "clip_by": "global"}, "needs optim.clip_by"),
     ],
 )

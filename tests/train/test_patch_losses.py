@@ -1,4 +1,4 @@
-"""Losses of single patches within a training step, and the probe that goes with them."""
+"""Losses of single patches within a training step, and their probe."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_queries_keys_and_probe_learn_from_them(mixer: Mixer) -> None:
 
 
 def test_queries_and_keys_are_those_of_the_fast_weights() -> None:
-    """Unit vectors, one per patch; a query meets the key of the same patch of the same image."""
+    """Unit vectors, one per patch; the query of a patch matches its key for equal images."""
     model, params = ZipMap(micro("offline")), random_params(micro("offline"))
     ttt = params["global_blocks"]["ttt"]["to_qkv"]
     width = model.config.width
@@ -79,7 +79,7 @@ def test_queries_and_keys_are_those_of_the_fast_weights() -> None:
 
 @pytest.mark.slow
 def test_devices_that_share_views_agree_with_one() -> None:
-    found = []
+    results = []
     for mesh in (MeshConfig(1, 1, 1), MeshConfig(1, 1, 4)):
         where = make_mesh(mesh, jax.devices()[: mesh.views])
         model = ZipMap(micro("offline"), views_axis=VIEWS_AXIS if mesh.views > 1 else None)
@@ -90,12 +90,12 @@ def test_devices_that_share_views_agree_with_one() -> None:
         step = functools.partial(
             train_step, loss=scene_loss(model, LOSS), config=CONFIG, mesh=where
         )
-        found.append(jax.jit(step)(state, data, 10)[1])
+        results.append(jax.jit(step)(state, data, 10)[1])
     for name in ("raw/matching", "raw/rays"):
-        np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-5)
+        np.testing.assert_allclose(results[0][name], results[1][name], rtol=1e-5)
 
 
-def test_the_probe_stays_behind() -> None:
+def test_the_probe_is_not_exported() -> None:
     assert set(parameters()) - set(without_probe(parameters())) == {NAME}
     assert with_probe({}, CONFIG) == {}
     loss = dataclasses.replace(LOSS, rays=0.0, views=1.0)
@@ -133,6 +133,6 @@ def test_the_frame_of_rays_is_that_of_rendered_views() -> None:
         query_scene_loss(ZipMap(micro("state_query")), LOSS)
 
 
-def test_views_that_are_not_rendered_show_nothing() -> None:
+def test_view_losses_need_rendered_views() -> None:
     with pytest.raises(ValueError, match=r"loss\.views is 2\.0, but no views are rendered"):
         scene_loss(ZipMap(micro("offline")), LossConfig(views=2.0))

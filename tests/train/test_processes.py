@@ -1,4 +1,4 @@
-"""A run of two processes with four devices each: it trains, is preempted, and resumes."""
+"""A run of two processes with four devices each: training, preemption and resumption."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def earlier_run(workdir: Path, config: TrainConfig) -> None:
 def start(
     config: Path, workdir: Path, steps: int, processes: int, *more: str
 ) -> list[subprocess.Popen[str]]:
-    """`train.py` on eight devices, four to a process (or all eight to the only one)."""
+    """Start `train.py` on eight devices, divided over the processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -82,7 +82,7 @@ def test_two_processes_train_as_one_and_survive_preemption(tmp_path: Path) -> No
     config = tmp_path / "micro.py"
     config.write_text(CONFIG.replace("batch=4", "batch=1").replace("every=10)", "every=2)"))
 
-    # What one process has saved, two go on with. SIGTERM to one of them: both save the same step
+    # Two processes resume from the save of one. SIGTERM to one of them: both save the same step
     # and end well.
     quiet = ("--eval_every", "0", "--log.pictures_every", "0")
     earlier_run(tmp_path / "alone", load(str(config)))
@@ -97,12 +97,12 @@ def test_two_processes_train_as_one_and_survive_preemption(tmp_path: Path) -> No
             break
     first, second = finish(pair)
     assert f"starting from the weights of {tmp_path / 'alone'}" in "".join(begun)
-    stopped = re.search(r"asked to stop: saved step (\d+)", first)
+    stopped = re.search(r"stopped by a signal: saved step (\d+)", first)
     assert stopped is not None
-    # Gloo writes there, too, its threads into each other's lines.
+    # Gloo writes to this stream from several threads.
     assert not re.search("parameters on|step |saved|resuming", second), "one process speaks"
 
-    # Both together and one with all eight devices go on from there, and make the same steps.
+    # Both together, and one process with all eight devices, resume and run the same steps.
     shutil.copytree(tmp_path / "two", tmp_path / "one")
     steps = int(stopped[1]) + 4
     for name, processes, more in (("two", 2, ()), ("one", 1, quiet)):
@@ -112,7 +112,7 @@ def test_two_processes_train_as_one_and_survive_preemption(tmp_path: Path) -> No
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert one.keys() == two.keys()
     np.testing.assert_allclose(list(one.values()), list(two.values()), rtol=1e-4)
-    # One process evaluates and paints what all hold.
+    # One process evaluates and draws for all.
     (held_out,) = rows(tmp_path / "two", "eval")
     assert held_out["step"] == steps
     assert all(0 < held_out[answer]["AbsRel"] < 10 for answer in ("ema", "raw"))
@@ -121,7 +121,7 @@ def test_two_processes_train_as_one_and_survive_preemption(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_two_processes_read_what_one_reads(tmp_path: Path) -> None:
-    """Each reads half of the microbatches; together they see the batches of a single process."""
+    """Each reads half of the microbatches; the batches equal those of a single process."""
     config = tmp_path / "micro.py"
     config.write_text(CONFIG.replace("batch=4", "batch=1"))
     mixture = json.dumps([{"name": "procedural"}])

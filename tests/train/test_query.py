@@ -1,4 +1,4 @@
-"""State query: which views are zipped and rendered, their rays, and the objective."""
+"""State query: zipped and rendered views, rays, and the objective."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_all_views_are_used_when_no_more_were_drawn_than_needed() -> None:
         assert set(inputs) | set(outputs) == set(range(7))
         (both,) = set(inputs) & set(outputs)
         again.add(int(both))
-    assert len(again) > 3  # any of the zipped views may be rendered, too
+    assert len(again) > 3  # any zipped view may be rendered
     assert len({tuple(order) for order in rendered.tolist()}) > 20
 
 
@@ -73,7 +73,7 @@ def test_impossible_splits(total: int, views: int, targets: int) -> None:
 
 
 def drawn(scenes: int = 2, views: int = 5, unit: float = 1.0) -> dict[str, jax.Array]:
-    """Cameras on a line, walls of varying depth; a colour channel that numbers the views."""
+    """Cameras on a line and walls of varying depth; a colour channel is the view's number."""
     rng = np.random.default_rng(3)
     shape = (scenes, views, 28, 42)
     quaternion = np.array([0.0, 0, 0, 1]) + 0.05 * rng.normal(size=(scenes, views, 4))

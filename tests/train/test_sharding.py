@@ -1,4 +1,4 @@
-"""One step on every mesh is the same step; what is communicated is what the design says."""
+"""A step is the same on every mesh and communicates only what it needs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CONFIG = TrainConfig(
 
 @functools.cache
 def batch() -> dict[str, np.ndarray]:
-    """Eight different microbatches of one scene of four views, made of noise."""
+    """Eight microbatches of one scene of four views, all random."""
     random = np.random.default_rng(0)
     shape = (8, 1, 4)
     w2c = np.broadcast_to(np.eye(4, dtype=np.float32), (*shape, 4, 4)).copy()
@@ -84,16 +84,16 @@ def after_a_step(mesh: MeshConfig) -> tuple[TrainState, dict[str, jax.Array]]:
     ],
 )
 def test_a_step_is_the_same_on_every_mesh(sizes: tuple[int, int, int]) -> None:
-    one, told = after_a_step(MeshConfig(1, 1, 1))
+    one, metrics = after_a_step(MeshConfig(1, 1, 1))
     many, also = after_a_step(MeshConfig(*sizes))
-    for name in told:
-        np.testing.assert_allclose(also[name], told[name], rtol=2e-4, atol=1e-6, err_msg=name)
+    for name in metrics:
+        np.testing.assert_allclose(also[name], metrics[name], rtol=2e-4, atol=1e-6, err_msg=name)
     # All tensors together: Adam's first step is the sign of the gradient, so single entries whose
     # gradient is rounding noise go one way or the other.
     for part in ("params", "opt_state", "ema"):
         a, b = flat(getattr(one, part)), flat(getattr(many, part))
         assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a)
-    # A step of all parameters by the learning rate is 1000 times what the meshes may differ by.
+    # A step by the learning rate is 1000 times the tolerance between meshes.
     assert np.linalg.norm(flat(one.params) - flat(start().params)) > 1e-3
 
 
@@ -116,7 +116,7 @@ def test_large_parameters_fall_to_an_eighth() -> None:
     assert own < 0.127 * whole
 
 
-def test_what_the_axis_does_not_divide_stays_whole() -> None:
+def test_indivisible_axes_stay_whole() -> None:
     mesh = make_mesh(MeshConfig(fsdp=8))
     path = (jax.tree_util.DictKey("head"), jax.tree_util.DictKey("kernel"))
     assert spec_of(path, jnp.zeros((4, 16)), mesh) == PartitionSpec(None, "fsdp")
@@ -164,10 +164,10 @@ def test_devices_that_share_the_views_agree_with_one(split_update: tuple[Any, st
 
 
 def test_one_all_reduce_a_layer(split_update: tuple[Any, str]) -> None:
-    """The layers are one loop, whose body all-reduces the three gradients of a layer at once."""
+    """The loop over layers has one all-reduce for the three gradients of a layer."""
     width = MODEL.config.width
-    found = re.findall(r"= (.+) all-reduce(?:-start)?\(", split_update[1])
-    assert found == [f"f32[3,1,1,{width},{2 * width}]{{4,3,2,1,0}}"]
+    all_reduces = re.findall(r"= (.+) all-reduce(?:-start)?\(", split_update[1])
+    assert all_reduces == [f"f32[3,1,1,{width},{2 * width}]{{4,3,2,1,0}}"]
 
 
 def test_a_streaming_model_cannot_share_views() -> None:

@@ -108,7 +108,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counters(poison: floa
 
 @pytest.mark.parametrize("sizes", [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
 def test_one_broken_view_stops_all_devices(sizes: tuple[int, int, int]) -> None:
-    """Whichever device meets it: none of the others moves on its own."""
+    """No device updates its parameters, wherever the broken view is."""
     mesh = make_mesh(MeshConfig(*sizes))
 
     def loss(params: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -147,9 +147,7 @@ def test_microbatches_give_the_gradient_of_the_whole_batch() -> None:
 
 def test_microbatches_must_divide_over_the_devices() -> None:
     mesh = make_mesh(MeshConfig(data=2), jax.devices()[:2])
-    with pytest.raises(
-        ValueError, match=r"\[3\] microbatches cannot be spread evenly over 2 devices"
-    ):
+    with pytest.raises(ValueError, match=r"\[3\] microbatches do not divide evenly over 2 devices"):
         train_step(
             start(), {"images": jnp.ones((3, 4, 2))}, 10, loss=quadratic, config=CONFIG, mesh=mesh
         )

@@ -97,7 +97,7 @@ def test_a_preempted_run_has_the_loss_curve_of_an_uninterrupted_one(
             break
     rest, _ = process.communicate(timeout=300)
     assert process.returncode == 0
-    stopped = re.search(r"asked to stop: saved step (\d+)", rest)
+    stopped = re.search(r"stopped by a signal: saved step (\d+)", rest)
     assert stopped is not None
     assert 20 <= int(stopped[1]) < 40
     assert f"resuming at step {stopped[1]}" in run(*train, tmp_path / "parts")
@@ -132,10 +132,10 @@ def test_train_stop_resume_export_and_evaluate(
             break
     rest, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    stopped = re.search(r"asked to stop: saved step (\d+)", rest)
+    stopped = re.search(r"stopped by a signal: saved step (\d+)", rest)
     assert stopped is not None
 
-    # The next start goes on from there to the end, and the loss has fallen.
+    # The next start resumes and runs to the end, and the loss has fallen.
     steps = int(stopped[1]) + 60
     text = run(*train, "--steps", steps)
     assert f"resuming at step {stopped[1]}" in text
@@ -159,7 +159,7 @@ def test_train_stop_resume_export_and_evaluate(
 
 @pytest.mark.slow
 def test_fifty_steps_of_the_embedded_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the guide has a newcomer run: the loss falls, and the weights reconstruct photos."""
+    """The command of the guide: the loss falls, and the weights reconstruct photos."""
     monkeypatch.setenv("XLA_FLAGS", QUICK)
     workdir = tmp_path / "tiny"
     config = "configs/tiny_procedural.py"

@@ -1,4 +1,4 @@
-"""`configs/tiny_twin.py`: what it shares with tiny_procedural, and that its weights can be kept."""
+"""`configs/tiny_twin.py`: differences from tiny_procedural, and storage of its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`configs/tiny_streaming.py` and `tiny_query.py`: fine-tuned from `tiny`, and sharing with it."""
+"""`configs/tiny_streaming.py` and `tiny_query.py`, which share parameters with `tiny`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zipmap_jax.convert.rules import flatten
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.train.config.registry import load
 from zipmap_jax.train.config.schema import EmaConfig, TrainConfig
-from zipmap_jax.train.initial_weights import can_start
+from zipmap_jax.train.initial_weights import start_exists
 from zipmap_jax.train.linear_probe import with_probe
 from zipmap_jax.train.optimizer import peak_rates, require_matches
 from zipmap_jax.train.step import moving_average
@@ -27,13 +27,13 @@ def shapes(config: TrainConfig) -> Any:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_patterns_name_parameters_and_the_start_is_there(name: str) -> None:
+def test_patterns_match_parameters_and_the_start_exists(name: str) -> None:
     config = load(name)
     model = ZipMap(config.model)
     params = jax.eval_shape(lambda key: with_probe(model.init(key), config), jax.random.key(0))
     require_matches(params, config.optim)
-    assert can_start(config.start)
-    assert not can_start(dataclasses.replace(config.start, path="no-such-model"))
+    assert start_exists(config.start)
+    assert not start_exists(dataclasses.replace(config.start, path="no-such-model"))
 
 
 def test_frozen_parameters_keep_their_last_bit_in_the_average() -> None:
@@ -45,7 +45,7 @@ def test_frozen_parameters_keep_their_last_bit_in_the_average() -> None:
 
 
 def test_what_the_runs_train_fits_beside_tiny() -> None:
-    """In bf16 the three of them stay below 16 MiB, 8.1 of which are those of `tiny`."""
+    """In bf16 the three models have less than 16 MiB together, 8.1 of which are `tiny`."""
     own = 0
     for config in map(load, NAMES):
         rates = flatten(peak_rates(shapes(config), config.optim))

@@ -78,8 +78,8 @@ def test_slider_draws_the_points_a_percentile_keeps() -> None:
     data = page_data(scene, cloud, conf_threshold=40)
     assert data["start_percent"] == 40
     for percent in (0, 1, 40, 99):
-        least = np.percentile(cloud.confidence, percent)
-        assert data["drawn"][percent] == (cloud.confidence >= least).sum()
+        threshold = np.percentile(cloud.confidence, percent)
+        assert data["drawn"][percent] == (cloud.confidence >= threshold).sum()
 
 
 def test_equal_confidence_is_drawn_at_every_percent() -> None:

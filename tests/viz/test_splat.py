@@ -1,4 +1,4 @@
-"""Pictures of points: where they land and which one is in front."""
+"""Pictures of points: positions and occlusion."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_nearer_point_hides_the_farther_one(order: list[int]) -> None:
     assert picture[..., 2].max() == 0
 
 
-def test_what_cannot_be_seen_is_left_out() -> None:
+def test_points_out_of_view_are_not_drawn() -> None:
     points = np.array([[0.0, 0.0, -2.0], [np.nan, 0.0, 2.0], [90.0, 0.0, 2.0], [0.0, 0.0, 0.0]])
     picture = splat(points, RED.repeat(4, 0), STILL, (20, 20), background=(7, 8, 9))
     assert (picture == (7, 8, 9)).all()
@@ -60,7 +60,7 @@ def test_cameras_are_drawn_in_their_colours() -> None:
     assert not picture[..., :2].any()
 
 
-def test_a_viewer_looks_where_it_is_told() -> None:
+def test_a_viewer_looks_at_its_target() -> None:
     eye, target = np.array([1.0, -2.0, 3.0]), np.array([0.0, 0.5, 7.0])
     w2c = look_at(eye, target)
     np.testing.assert_allclose(w2c[:3, :3] @ w2c[:3, :3].T, np.eye(3), atol=1e-12)

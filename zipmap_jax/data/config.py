@@ -138,3 +138,7 @@ class DataConfig:
     threads: int = 2
     prefetch: int = 2
     retries: int = 8
+
+    def __post_init__(self) -> None:
+        if not self.buckets:
+            raise UserError("data.buckets is empty: give at least one batch shape")

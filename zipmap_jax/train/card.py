@@ -1,4 +1,4 @@
-"""The card of weights that a run has made."""
+"""The card of the weights that a run exports."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ def run_card(
     dtype: str,
     numbers: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
-    """What the weights are, where they come from and what they are worth.
+    """Describe the model, training and held-out metrics of exported weights.
 
     Args:
       config: of the run.
-      steps: made.
+      steps: number of completed steps.
       weights: "ema" or "params".
-      dtype: in which they are stored.
-      numbers: held-out metrics of the stored weights by the name of the answer.
+      dtype: number format of the stored weights.
+      numbers: held-out metrics of the stored weights by method.
+
+    Returns:
+      The card, for JSON.
     """
     shape, meaning = config.held_out, MEANING | RENDERED
     return {
@@ -52,7 +55,7 @@ def run_card(
 
 
 def _data_of(config: TrainConfig) -> str:
-    """What a run has learned from, in a few words."""
+    """A short description of the training data."""
     if config.data.engine == "device":
         return "procedural scenes of zipmap_jax.procedural"
     return ", ".join(source.name for source in config.data.mixture if source.weight > 0)

@@ -36,19 +36,17 @@ _NOTHING = "no checkpoint in {}: give the folder of a training run"
 class Checkpoints:
     """The checkpoints of one run, `DIRECTORY/STEP/`; use as a context manager.
 
-    A step folder appears under its name only when it is complete, and older ones go after that: a
-    run killed while saving has all steps it had before. The number of the step is also the position
-    in the data, whose randomness is addressed by it.
+    A step folder is renamed to its number once complete, and older ones are removed after that: a
+    run killed while saving keeps its earlier steps. The step is also the position in the data.
 
     Args:
       directory: of the step folders.
-      keep: newest steps that a save leaves; what a killed run left unfinished is removed by the
-        first save. None = for reading: nothing is removed, so that a run may be looked at while it
-        goes on.
-      keep_every: multiples of this many steps stay for good; 0 = none.
+      keep: newest steps to keep; the first save also removes unfinished folders. None = read only,
+        safe during a run.
+      keep_every: multiples of this many steps are kept for good; 0 = none.
 
     Raises:
-      UserError: there is no such directory to read.
+      UserError: the directory does not exist and `keep` is None.
     """
 
     def __init__(self, directory: str | Path, keep: int | None = None, keep_every: int = 0) -> None:
@@ -69,23 +67,22 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            # What closing can raise is the error of a save, which was raised once.
+            # Closing repeats the error of a failed save, which `wait` has raised.
             with contextlib.suppress(Exception):
                 self._orbax.close()
 
     @property
     def latest(self) -> int | None:
-        """Newest complete step, None when there is none; waits for a save under way."""
+        """Newest complete step, None if there is none; waits for a pending save."""
         self.wait()
         newest = self._orbax.latest
         return None if newest is None else newest.step
 
     def save(self, state: TrainState, config: TrainConfig) -> int:
-        """Write `state` as its step, in the background, and drop what is not kept.
+        """Save `state` in the background, remove steps that are not kept, and return the step.
 
-        It returns the step as soon as the state is copied to the host, so that the next step may
-        overwrite the state's buffers. A save still under way is waited for first; if it failed, its
-        error is raised here.
+        The state's buffers may be overwritten on return. Waits for a pending save and raises its
+        error.
         """
         step = int(state.step)
         if step != self.latest:
@@ -97,10 +94,10 @@ class Checkpoints:
         return step
 
     def wait(self) -> None:
-        """Wait until the last save is in its place.
+        """Wait until the pending save is complete.
 
         Raises:
-          UserError: it could not be written.
+          UserError: the save failed.
         """
         pending, self._pending = self._pending, None
         if pending is None:
@@ -110,27 +107,29 @@ class Checkpoints:
         except Exception as error:
             raise UserError(
                 f"a checkpoint could not be written to {self.directory} ({error}), the ones before "
-                "it are good: make room or check the disk"
+                "it are valid: free space or check the disk"
             ) from error
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
-        """The state of a step (default: the newest), placed and typed as `like`.
+        """Read the state of a step (default: the newest), sharded and typed as `like`.
 
         Args:
-          like: arrays or `jax.ShapeDtypeStruct`s of the wanted tree.
+          like: arrays or `jax.ShapeDtypeStruct`s.
+          step: None = the newest.
 
         Raises:
-          UserError: there is no such step, or its files are damaged.
+          UserError: the step does not exist, or its files are damaged.
         """
         with self._reading(step) as chosen:
             return self._orbax.load(chosen, _targets(like))
 
     def restore_weights(self, like: Any, which: Weights = "ema", step: int | None = None) -> Any:
-        """Parameters alone, without reading the moments.
+        """Read parameters without the moments.
 
         Args:
           like: arrays or `jax.ShapeDtypeStruct`s of the parameters.
           which: the moving average, or the parameters themselves.
+          step: None = the newest.
         """
         context = ocp.Context()
         context.pytree.loading.partial_load = True
@@ -138,32 +137,34 @@ class Checkpoints:
             return self._orbax.load(chosen, {which: _targets(like)})[which]
 
     def note(self, step: int | None = None) -> dict[str, Any]:
-        """What a step was saved with: `config` as JSON, `config_digest` and `versions`."""
+        """Read a step's metadata: `config` as JSON, `config_digest` and `versions`."""
         with self._reading(step) as chosen:
             note: Any = self._orbax.metadata(chosen).custom_metadata
         if not isinstance(note, dict) or "config" not in note:
             raise UserError(
-                f"checkpoint {self.directory} holds no configuration, so it is not a run's: "
+                f"checkpoint {self.directory} contains no configuration, so it is not a run's: "
                 "name the work directory of a run"
             )
         return note
 
     def config(self, step: int | None = None) -> TrainConfig:
-        """The configuration a step was saved with."""
+        """Read the configuration of a step."""
         text = self.note(step)["config"]
         try:
             values = json.loads(text)
         except (ValueError, TypeError) as error:
             raise UserError(
-                f"checkpoint {self.directory} holds a damaged configuration ({error}): delete its "
-                "newest step to use the one before"
+                f"checkpoint {self.directory} contains a damaged configuration ({error}): delete "
+                "its newest step to use the one before"
             ) from error
         return from_json(TrainConfig, values)
 
     @contextlib.contextmanager
     def _reading(self, step: int | None) -> Iterator[int]:
-        """The number of a step; Orbax's errors of damaged files become one sentence."""
-        chosen = self._chosen(step)
+        """Yield the number of a step; Orbax's errors about damaged files become a UserError."""
+        chosen = self.latest if step is None else step
+        if chosen is None:
+            raise UserError(_NOTHING.format(self.directory))
         try:
             yield chosen
         except (OSError, ValueError, KeyError) as error:
@@ -173,15 +174,9 @@ class Checkpoints:
                 "another run"
             ) from error
 
-    def _chosen(self, step: int | None) -> int:
-        chosen = self.latest if step is None else step
-        if chosen is None:
-            raise UserError(_NOTHING.format(self.directory))
-        return chosen
-
 
 def _policy(keep: int | None, keep_every: int) -> Any:
-    """What a save leaves. Any: Orbax's classes do not match their own protocol."""
+    """The steps to keep. Any: Orbax's classes do not match their own protocol."""
     policies = ocp.training.preservation_policies
     if keep is None:
         return policies.PreserveAll()
@@ -208,7 +203,7 @@ def _version(package: str) -> str:
 
 
 def _targets(like: Any) -> Any:
-    """Shapes with the devices they are to be read onto."""
+    """Shapes and shardings; arrays without a sharding are read onto the first device."""
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def target(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -219,7 +214,7 @@ def _targets(like: Any) -> Any:
 
 
 def _place(array: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
-    """A host array that every process has, as `sharding` wants it."""
+    """Shard a host array that every process has."""
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
@@ -227,26 +222,26 @@ def start_or_resume(
     checkpoints: Checkpoints,
     initial: Callable[[], TrainState],
     mesh: Mesh,
-    given: Callable[[Any], tuple[Any, str]] | None = None,
+    pretrained: Callable[[Any], tuple[Any, str]] | None = None,
 ) -> tuple[TrainState, str]:
-    """The newest saved state, or the initial one, laid out on `mesh`; and a line that says which.
+    """Return the newest saved state, or the initial one, on `mesh`, and a line that describes it.
 
     Args:
-      checkpoints: the run's; a state may have been saved from another mesh.
+      checkpoints: of the run; a state may have been saved from another mesh.
       initial: builds the state before the first step; only its shapes are used when resuming.
       mesh: the devices.
-      given: from fresh parameters to those a new run starts from, on the host, and a report;
-        None = the fresh ones.
+      pretrained: returns the parameters of a new run for its random ones, both on the host, and a
+        report; None = the random ones are used.
     """
     shapes = jax.eval_shape(initial)
     layout = shardings(shapes, mesh)
     if checkpoints.latest is None:
         state = jax.jit(initial, out_shardings=layout)()
-        if given is None:
+        if pretrained is None:
             return state, f"starting from scratch, checkpoints in {checkpoints.directory}"
-        params, report = given(on_host(state.params, mesh))
+        params, report = pretrained(on_host(state.params, mesh))
         placed = jax.tree.map(_place, params, layout.params)
-        again = jax.tree.map(jnp.copy, placed)
-        return dataclasses.replace(state, params=placed, ema=again), report
+        ema = jax.tree.map(jnp.copy, placed)
+        return dataclasses.replace(state, params=placed, ema=ema), report
     state = checkpoints.restore(laid_out(shapes, layout))
     return state, f"resuming at step {checkpoints.latest} from {checkpoints.directory}"

@@ -1,4 +1,4 @@
-"""The compiled training step, one program for every shape of batch."""
+"""The compiled training step: one program for every batch shape."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class CompiledStep:
-    """`program(state, batch)` is a step of the run; a shape of batch is compiled when first met.
+    """`step(state, batch)` runs one training step; every batch shape is compiled at its first use.
 
     Args:
       config: the run.
@@ -54,55 +54,52 @@ class CompiledStep:
         return compiled(state, batch, self._steps, self._perceptual)
 
     def compile(self, state: TrainState, batch: Any) -> None:
-        """Compile for such a state and batch (arrays, or shapes with shardings), unless done."""
+        """Compile for a state and batch (arrays, or shapes with shardings), unless done before."""
         key = _shapes(batch)
         if key not in self._programs:
             compiled = self.trace(state, batch).lower().compile()
-            self._programs[key] = compiled, self.work(state, batch)
-            # A process that starts a step long before the others gives up on them.
+            self._programs[key] = compiled, self.count_flops(state, batch)
+            # A process that starts a step long before the others runs into their timeout.
             wait_for_all(f"compiled {len(self._programs)}")
 
     def trace(self, state: TrainState, batch: Any) -> Any:
-        """The step for such a state and batch before it is compiled (`jax.stages.Traced`)."""
+        """Trace the step for a state and batch, or their shapes (`jax.stages.Traced`)."""
         return self._step.trace(state, batch, self._steps, self._perceptual)
 
-    def work(self, state: TrainState, batch: Any) -> float:
-        """Floating-point operations of a step on such a state and batch, all devices together.
-
-        What `remat` computes a second time is not counted: it is no progress.
-        """
+    def count_flops(self, state: TrainState, batch: Any) -> float:
+        """Floating-point operations of a step on all devices, without recomputation by `remat`."""
         step = self._step
         if self._config.remat:
-            kept = dataclasses.replace(self._config, remat=False)
-            step = jax.jit(functools.partial(step_of_run, config=kept, mesh=self._mesh))
+            stored = dataclasses.replace(self._config, remat=False)
+            step = jax.jit(functools.partial(step_of_run, config=stored, mesh=self._mesh))
         return flops_of(step.trace(state, batch, self._steps, self._perceptual))
 
-    def compile_all(self, state: TrainState, source: Any, say: Callable[[str], None]) -> None:
-        """Compile every shape of batch that the run may draw, before its first step."""
+    def compile_all(self, state: TrainState, source: Any, report: Callable[[str], None]) -> None:
+        """Compile every batch shape of the run; `report` receives one line per program."""
         buckets = [bucket for bucket in self._config.data.buckets if bucket.weight > 0]
         for number, bucket in enumerate(buckets, 1):
             start = time.monotonic()
             self.compile(state, source.shapes(bucket))
             seconds = time.monotonic() - start
-            say(f"compiled {number} of {len(buckets)} shapes of batch in {seconds:.0f} s")
+            report(f"compiled {number} of {len(buckets)} batch shapes in {seconds:.0f} s")
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know about this step."""
+        """Lines for the user about compilation and losses."""
         buckets = self._config.data.buckets
-        when = "before the first step" if self._config.compile_ahead else "when first drawn"
-        notes = [f"{len(buckets)} shapes of batch; each compiles {when}"]
+        moment = "before the first step" if self._config.compile_ahead else "at its first use"
+        notes = [f"{len(buckets)} batch shapes; each compiles {moment}"]
         if any(bucket.targets for bucket in buckets):
             notes.append(colour_note(self._config.loss))
         return notes
 
     def flops(self, batch: Batch) -> float:
-        """`work` of a step with such a batch, which has been compiled."""
+        """Return the floating-point operations of a step with a compiled batch shape."""
         return self._programs[_shapes(batch)][1]
 
 
 def objective(config: TrainConfig, views_axis: str | None, perceptual: Any = None) -> LossFn:
-    """The objective of a run: input views, and of a state query the rendered ones besides.
+    """Return the objective of a run, of input views and, for state queries, rendered views.
 
     Args:
       config: model and losses.
@@ -124,7 +121,7 @@ def step_of_run(
     config: TrainConfig,
     mesh: Mesh,
 ) -> tuple[TrainState, Metrics]:
-    """`train_step` of the run's objective; LPIPS's weights are an argument, not a constant."""
+    """Run `train_step` with the objective of the run; the weights of LPIPS stay an argument."""
     axis = VIEWS if mesh.shape[VIEWS] > 1 else None
     loss = objective(config, axis, perceptual)
     return train_step(state, batch, steps, loss=loss, config=config, mesh=mesh)

@@ -1,4 +1,4 @@
-"""What a new run starts from."""
+"""Parameters of a new run: random, from VGGT, or from earlier weights."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from zipmap_jax.convert.hub import embedded, find
-from zipmap_jax.convert.rules import flatten, nest
+from zipmap_jax.convert.rules import flatten, nest, shapes_of
 from zipmap_jax.convert.torch_state import read_state
-from zipmap_jax.convert.vggt import from_vggt
+from zipmap_jax.convert.vggt import from_vggt, plan
 from zipmap_jax.errors import UserError
 from zipmap_jax.models.zipmap import ZipMap
 from zipmap_jax.nn.config import POLICIES
@@ -24,77 +24,93 @@ from zipmap_jax.train.state import TrainState, initial_state
 from zipmap_jax.tree import path_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Array, Float, Key
 
     from zipmap_jax.train.config.schema import StartConfig, TrainConfig
 
 
 def model_of(config: TrainConfig) -> ZipMap:
-    """The model of a run, with its number formats, on one device."""
+    """Return the model of a run for one device."""
     return ZipMap(config.model, POLICIES[config.policy], config.remat)
 
 
 def new_state(config: TrainConfig) -> TrainState:
-    """State of a run before its first step, with freshly drawn parameters."""
+    """Return the state before the first step, with random parameters."""
     params = random_parameters(model_of(config), jax.random.key(config.seed), config.token_scale)
     return initial_state(with_probe(params, config), config.optim)
 
 
 def state_shapes(config: TrainConfig) -> TrainState:
-    """Shapes of `new_state`."""
+    """Return the shapes of `new_state`."""
     return jax.eval_shape(functools.partial(new_state, config))
 
 
-def given_parameters(model: ZipMap, config: StartConfig, fresh: Any) -> tuple[Any, str]:
-    """The parameters that `config` names, and for what they lack the fresh ones.
+def open_start(model: ZipMap, config: StartConfig, shapes: Any) -> Callable[[Any], tuple[Any, str]]:
+    """Open the weights that a new run starts from and compare them with the model.
 
     Args:
       model: the model to be trained.
       config: of kind "vggt" or "weights".
-      fresh: its freshly drawn parameters, on the host.
+      shapes: its parameters, or their shapes.
 
     Returns:
-      NumPy parameters, and a report: what was loaded, what starts fresh, what was of no use.
+      A function of random parameters on the host. It returns NumPy parameters, with random ones
+      where the weights have none, and a report of the loaded, fresh and ignored tensors.
 
     Raises:
-      UserError: nothing fits, a tensor has another shape than the model's, or a module is to start
-        from one that has nothing for it.
+      UserError: the file is missing or damaged, no tensor or another shape matches the model, or
+        `like` names a module without counterpart.
     """
+    require_start(config)
     if config.kind == "vggt":
-        params, report = from_vggt(read_state(config.path), model.config, fresh)
-        return params, f"starting from VGGT, {config.path}\n{report}"
-    saved = _saved(config)
-    saved |= copies(saved, flatten(fresh), config.like)
-    params, loaded, left, unused = merge_weights(saved, fresh, config.path)
-    parts = ((loaded, "loaded"), (left, "freshly initialised"), (unused, "ignored"))
+        state = read_state(config.path)
+        plan(shapes_of(state), model.config)
+
+        def from_state(fresh: Any) -> tuple[Any, str]:
+            params, report = from_vggt(state, model.config, fresh)
+            return params, f"starting from VGGT, {config.path}\n{report}"
+
+        return from_state
+    saved, needed = _saved(config), flatten(shapes)
+    saved |= copies(saved, needed, config.like)
+    loaded, fresh, ignored = match_weights(saved, needed, config.path)
+    parts = ((loaded, "loaded"), (fresh, "freshly initialised"), (ignored, "ignored"))
     lines = [f"{len(names)} {what}: {_by_module(names)}" for names, what in parts if names]
-    return params, "\n".join([f"starting from the weights of {config.path}", *lines])
+    report = "\n".join([f"starting from the weights of {config.path}", *lines])
+
+    def from_saved(fresh: Any) -> tuple[Any, str]:
+        arrays = {name: np.asarray(saved[name], np.float32) for name in loaded}
+        return nest(flatten(fresh) | arrays), report
+
+    return from_saved
 
 
 def require_start(config: StartConfig) -> None:
-    """Refuse a new run whose starting point is not there, before anything is made.
+    """Check that the path of a start exists.
 
     Raises:
-      UserError: there is nothing at the path.
+      UserError: it does not.
     """
-    if not can_start(config):
-        raise UserError(no_start(config))
+    if not start_exists(config):
+        raise UserError(missing_start(config))
 
 
-def no_start(config: StartConfig) -> str:
-    """What is said of a run that has nothing to start from."""
+def missing_start(config: StartConfig) -> str:
+    """Return the error message for a start that does not exist."""
     return f"nothing to start from at {config.path!r}: give --start.path"
 
 
-def can_start(config: StartConfig) -> bool:
-    """Whether there is something at the path to start from; addresses are not tried."""
+def start_exists(config: StartConfig) -> bool:
+    """Whether the path of a start exists; web addresses are assumed to."""
     path = config.path
     known = "://" in path or Path(path).exists() or embedded(path) is not None
     return config.kind == "random" or known
 
 
 def _by_module(names: list[str]) -> str:
-    """Names by what they begin with: `camera_head (22), camera_token, ...`."""
+    """Names grouped by their first part: `camera_head/ (22), camera_token, ...`."""
     modules = collections.Counter(name.split("/")[0] for name in names)
     whole = set(names)
     return ", ".join(
@@ -103,7 +119,7 @@ def _by_module(names: list[str]) -> str:
 
 
 def _saved(config: StartConfig) -> dict[str, Any]:
-    """Saved parameters by path, of a run's work directory or of anything that `convert` reads."""
+    """Parameters by path, from a work directory or any format that `convert` reads."""
     folder = Path(config.path) / "checkpoints"
     if embedded(config.path) or not folder.is_dir():
         return dict(find(config.path, ema=config.weights == "ema").leaves)
@@ -115,79 +131,75 @@ def _saved(config: StartConfig) -> dict[str, Any]:
 def copies(
     saved: dict[str, Any], fresh: dict[str, Any], like: tuple[tuple[str, str], ...]
 ) -> dict[str, Any]:
-    """Tensors for modules that the saved weights lack, from other modules of theirs.
+    """Return tensors for modules that the saved weights lack, taken from other saved modules.
 
     Args:
       saved, fresh: leaves by path.
       like: see `StartConfig`.
 
     Raises:
-      UserError: a module is there already, or none of its tensors has a counterpart.
+      UserError: the weights have the module, or none of its tensors has a counterpart.
     """
-    found: dict[str, Any] = {}
+    copied: dict[str, Any] = {}
     for module, other in like:
-        theirs = {
+        renamed = {
             module + path.removeprefix(other): leaf
             for path, leaf in saved.items()
             if path.startswith(f"{other}/")
         }
-        pairs = {
+        fitting = {
             path: leaf
-            for path, leaf in theirs.items()
+            for path, leaf in renamed.items()
             if path in fresh and np.shape(fresh[path]) == np.shape(leaf)
         }
-        if not pairs or any(path.startswith(f"{module}/") for path in saved):
+        if not fitting or any(path.startswith(f"{module}/") for path in saved):
             raise UserError(
-                f"start.like gives {module} what {other} has, but the weights hold the former or "
-                "nothing that fits of the latter: take the pair out"
+                f"start.like copies {other} to {module}, but the weights contain {module} already "
+                f"or no tensor of {other} fits: remove the pair"
             )
-        found |= pairs
-    return found
+        copied |= fitting
+    return copied
 
 
-def merge_weights(
-    saved: dict[str, Any], fresh: Any, path: str
-) -> tuple[Any, list[str], list[str], list[str]]:
-    """Saved leaves, by path, over fresh ones where names agree.
+def match_weights(
+    saved: dict[str, Any], needed: dict[str, Any], path: str
+) -> tuple[list[str], list[str], list[str]]:
+    """Compare saved weights with the parameters of a model, both by path.
 
     Returns:
-      NumPy parameters, and the paths that were loaded, that stay fresh, that were of no use.
+      Names that both have, that only the model has, and that only the weights have.
 
     Raises:
-      UserError: no name agrees, or a shape does not; `path` is named.
+      UserError: no name agrees, or a shape differs; the message names `path`.
     """
-    merged = flatten(fresh)
-    wrong = [n for n, x in saved.items() if n in merged and np.shape(x) != np.shape(merged[n])]
+    wrong = [n for n, x in saved.items() if n in needed and np.shape(x) != np.shape(needed[n])]
     if wrong:
         raise UserError(
             f"{path} holds {wrong[0]} of shape {np.shape(saved[wrong[0]])}, but the model needs "
-            f"{np.shape(merged[wrong[0]])} ({len(wrong)} such tensors): start.path must name "
+            f"{np.shape(needed[wrong[0]])} ({len(wrong)} such tensors): start.path must name "
             "weights of the same size"
         )
-    loaded = [name for name in merged if name in saved]
+    loaded = [name for name in needed if name in saved]
     if not loaded:
         raise UserError(f"{path} holds no tensor of this model: start.path must name its weights")
-    left = [name for name in merged if name not in saved]
-    merged |= {name: np.asarray(saved[name], np.float32) for name in loaded}
-    return nest(merged), loaded, left, [name for name in saved if name not in loaded]
+    fresh = [name for name in needed if name not in saved]
+    return loaded, fresh, [name for name in saved if name not in needed]
 
 
 def random_parameters(
     model: ZipMap, key: Key[Array, ""], token_scale: float | None = None
 ) -> dict[str, Any]:
-    """Freshly drawn parameters, with tokens and positions that can be trained from scratch.
+    """Draw parameters whose tokens and positions can be trained from scratch.
 
     The published initial tokens have a standard deviation of 1e-6, which suits a start from
     pretrained weights. The layer norm behind them multiplies gradients by up to 1000 at that size,
-    so that the tokens alone would fill the clipped gradient. Positions start as sines instead of
-    noise, so that neighbours are alike from the first step. The queries of the fast weights start
-    as the keys, so that what looks alike finds each other from the first step.
+    so the tokens alone would fill the clipped gradient. Positions start as sines, so neighbours are
+    alike from the first step. Queries start equal to keys, so similar patches match.
 
     Args:
       model: the model.
       key: random key.
-      token_scale: standard deviation of every learned token; None = tokens and positions as the
-        model draws them.
+      token_scale: standard deviation of every learned token; None = the published initialisation.
     """
     first, second = jax.random.split(key)
     params = model.init(first)
@@ -208,20 +220,19 @@ def random_parameters(
     for name, projection in (("ttt", "to_qkv"), ("attn", "qkv")):
         if name in mixer:
             kernel = mixer[name][projection]["kernel"]
-            queries, keys, values = jnp.split(kernel, 3, axis=-1)
-            del queries
+            _, keys, values = jnp.split(kernel, 3, axis=-1)
             mixer[name][projection]["kernel"] = jnp.concatenate([keys, keys, values], axis=-1)
     return params
 
 
 def sine_positions(side: int, width: int, scale: float = 0.5) -> Float[np.ndarray, "1 t c"]:
-    """Sines and cosines of x, then of y, for a square grid; zero for the class token before it.
+    """Sines and cosines of x, then of y, on a square grid, after zeros for the class token.
 
     Wavelengths range geometrically from two images to four patches.
     """
-    where = (np.arange(side) + 0.5) / side
+    centres = (np.arange(side) + 0.5) / side
     frequency = np.pi * np.geomspace(1, side / 2, width // 4)
-    wave = where[:, None] * frequency
+    wave = centres[:, None] * frequency
     wave = np.concatenate([np.sin(wave), np.cos(wave)], -1)
     shape = (side, side, wave.shape[-1])
     grid = [np.broadcast_to(wave[None], shape), np.broadcast_to(wave[:, None], shape)]
@@ -230,5 +241,5 @@ def sine_positions(side: int, width: int, scale: float = 0.5) -> Float[np.ndarra
 
 
 def hash_of(name: str) -> int:
-    """A number for a parameter path, the same in every process."""
+    """Return a hash of a parameter path that is equal in every process."""
     return int.from_bytes(name.encode(), "big") % (2**31 - 1)

@@ -1,6 +1,7 @@
-"""Linear maps that read off the tokens of patches: trained along, never shipped.
+"""Linear probes of patch tokens, for auxiliary losses only: exported weights exclude them.
 
-One says where the patches of input views look from, one what those of rendered views show.
+One predicts the rays of the patches of input views, one colour and depth of those of rendered
+views.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ VIEWS = "view_probe"
 
 
 def with_probe(params: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
-    """Parameters of the model and, at zero, those of the maps that the objective asks for."""
+    """Add zero-initialised probes to the parameters, as far as the objective uses them."""
     layers, width = len(config.model.taps), 2 * config.model.width
     numbers = {}
     if config.loss.rays:
@@ -37,21 +38,21 @@ def with_probe(params: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
 
 
 def without_probe(params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of the model alone."""
+    """Return the parameters of the model."""
     return {name: leaf for name, leaf in params.items() if name not in (NAME, VIEWS)}
 
 
 def read_rays(params: Any, patches: Float[Array, "l b v p c"]) -> Float[Array, "b v l p 6"]:
-    """What each patch says of its ray, from features of the tapped layers."""
+    """Predict the ray of each patch from the features of each tapped layer."""
     return _read(params[NAME], patches)
 
 
 def read_patches(params: Any, patches: Float[Array, "l b v p c"]) -> Float[Array, "b v l p 4"]:
-    """What each patch of a rendered view says it shows, likewise."""
+    """Predict colour and depth of each patch of a rendered view, likewise."""
     return _read(params[VIEWS], patches)
 
 
 def _read(probe: Any, patches: Float[Array, "l b v p c"]) -> Float[Array, "b v l p n"]:
     x = apply(layer_norm(1e-5, affine=False), {}, patches)
-    said = jnp.einsum("lbvpc,lco->bvlpo", x, probe["kernel"])
-    return said + probe["bias"][None, None, :, None]
+    outputs = jnp.einsum("lbvpc,lco->bvlpo", x, probe["kernel"])
+    return outputs + probe["bias"][None, None, :, None]

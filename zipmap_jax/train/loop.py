@@ -1,4 +1,4 @@
-"""The loop: draw, step, report, evaluate, save; stops cleanly when asked to."""
+"""The training loop: batch, step, report, save, evaluate, until the end or a stop signal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from zipmap_jax.train.log.profile import Profile
-from zipmap_jax.train.nonfinite import give_up_if_broken
+from zipmap_jax.train.nonfinite import require_finite
 from zipmap_jax.train.preemption import Stop
 
 if TYPE_CHECKING:
@@ -23,18 +23,17 @@ if TYPE_CHECKING:
     from zipmap_jax.train.step import Batch, Metrics
 
 CHECK_EVERY = 10
-"""Steps between two looks at whether the run still makes progress: a look waits for the device."""
+"""Steps between two checks for non-finite updates; a check waits for the device."""
 COUNTERS = ("lr", "skipped", "skipped_in_row")
-"""Metrics of which only the newest value counts."""
+"""Metrics reported with their newest value instead of a mean."""
 
 StepFn = Callable[["TrainState", "Batch"], tuple["TrainState", "Metrics"]]
 Source = Callable[[int], "Batch"]
-"""The batch of a step: a function of the step's number alone, so that resuming repeats nothing."""
+"""Returns the batch of a step, which depends on the step's number alone."""
 Evaluate = Callable[["TrainState"], Mapping[str, Mapping[str, float]]]
-"""Metrics of a state by the name of the answer, such as "ema", "raw" and "trivial"; the one that
-matters comes first."""
+"""Returns the metrics of a state by method, such as "ema", "raw" and "trivial", the main first."""
 Picture = Callable[["TrainState"], "UInt8[np.ndarray, 'h w 3']"]
-"""A picture of what a state predicts."""
+"""Returns a picture of a state's prediction."""
 
 
 def train(
@@ -49,50 +48,56 @@ def train(
     picture: Picture | None = None,
     flops: Callable[[Batch], float] | None = None,
 ) -> TrainState:
-    """Run the steps that are left; saves at intervals, at the end and when asked to stop.
+    """Run the remaining steps; save at intervals, at the end and at a stop.
 
     Args:
-      state: of a new or a resumed run.
+      state: of a new or resumed run.
       step: compiled training step.
-      source: batch of a step.
-      evaluate: held-out numbers of a state.
-      stop: request to end early; the state is saved before returning.
-      picture: of a state, for the log.
-      flops: floating-point operations of a step with such a batch, all devices together.
+      source: returns the batch of a step.
+      config: the run.
+      checkpoints: of the run.
+      writer: destination of the metrics.
+      evaluate: returns held-out metrics of a state; None = no evaluation.
+      stop: request to end early, after a save.
+      picture: returns a picture for the log; None = no pictures.
+      flops: returns the floating-point operations of a step with a batch, on all devices.
+
+    Returns:
+      The last state.
 
     Raises:
-      UserError: after `config.max_skipped` non-finite steps in a row.
+      UserError: `config.max_skipped` consecutive steps were not finite.
     """
     stop, log = stop or Stop(), config.log
     saved_at, first = time.monotonic(), int(state.step)
-    images, work, waited, window = 0, 0.0, 0.0, []
+    images, operations, waited, window = 0, 0.0, 0.0, []
     writer.start_clock(first)
     with Profile(writer.directory, log) as profile:
         for index in range(first, config.steps):
             profile.before(index)
-            asked_at = time.monotonic()
-            batch = _drawn(source, index, state, config, checkpoints)
-            waited += time.monotonic() - asked_at
+            requested_at = time.monotonic()
+            batch = _next_batch(source, index, state, config, checkpoints)
+            waited += time.monotonic() - requested_at
             images += _image_count(batch)
             state, metrics = step(state, batch)
-            work += flops(batch) if flops else 0.0
+            operations += flops(batch) if flops else 0.0
             window.append(metrics)
-            done, asked = index + 1, stop.reached(index + 1)
-            last = asked or done == config.steps
+            done, stopping = index + 1, stop.reached(index + 1)
+            last = stopping or done == config.steps
             profile.after(done, metrics)
             if _due(done, log.every) or last:
-                writer.train(done, summary(window) | redrawn(source), images, work, waited)
-                images, work, waited, window = 0, 0.0, 0.0, []
+                writer.train(done, summary(window) | redrawn(source), images, operations, waited)
+                images, operations, waited, window = 0, 0.0, 0.0, []
             if _due(done, CHECK_EVERY) or last:
-                give_up_if_broken(metrics, batch, index, config, writer.directory)
+                require_finite(metrics, batch, index, config, writer.directory)
                 window = window if log.every else window[-1:]
             if _due(done, config.save_every) or _long_since(saved_at, config) or last:
                 checkpoints.save(state, config)
                 saved_at = time.monotonic()
-            if asked:
-                # A machine that is about to be taken away has time for a save, not for more.
+            if stopping:
+                # A preempted machine has time for a save, but not for an evaluation.
                 checkpoints.wait()
-                writer.say(f"asked to stop: saved step {done}, start again to resume")
+                writer.text(f"stopped by a signal: saved step {done}, start again to resume")
                 break
             if evaluate and _due(done, config.eval_every, config.steps):
                 with writer.paused(after=metrics):
@@ -105,10 +110,13 @@ def train(
 
 
 def both_weights(evaluate: Callable[[Any], Mapping[str, Mapping[str, float]]]) -> Evaluate:
-    """Held-out numbers of a state: "ema", which is the main one, "raw" and "trivial".
+    """Evaluate both the moving average ("ema") and the parameters ("raw") of a state.
 
     Args:
-      evaluate: from parameters to metrics under "model" and under "trivial".
+      evaluate: returns metrics of parameters under "model" and "trivial".
+
+    Returns:
+      A function that returns the metrics of a state under "ema", "raw" and "trivial".
     """
 
     def numbers(state: TrainState) -> Mapping[str, Mapping[str, float]]:
@@ -119,9 +127,9 @@ def both_weights(evaluate: Callable[[Any], Mapping[str, Mapping[str, float]]]) -
 
 
 def summary(window: list[Metrics]) -> dict[str, float]:
-    """Means over the steps of a window, without values that are not finite; counters as of its end.
+    """Return means over the finite values of a window, NaN if there are none.
 
-    A metric that is never finite is NaN; one that only some steps have is their mean.
+    `COUNTERS` have their last value.
     """
     rows = jax.device_get(window)
     out = {name: float(row[name]) for row in rows for name in row}
@@ -132,30 +140,30 @@ def summary(window: list[Metrics]) -> dict[str, float]:
 
 
 def _due(step: int, every: int, end: int = 0) -> bool:
-    """Whether something is due that happens every so many steps, and at the `end` if it ever is."""
+    """Whether an action that is due every `every` steps, and at `end`, is due; 0 = never."""
     return every > 0 and (step % every == 0 or step == end)
 
 
 def redrawn(source: Source) -> dict[str, float]:
-    """By data set, scenes drawn anew since the start because a frame could not be used."""
+    """Return the number of scenes replaced because of an unusable frame, by data set."""
     failures = getattr(source, "failures", {})
     return {f"redrawn/{name}": float(count) for name, count in failures.items() if count}
 
 
-def _drawn(
+def _next_batch(
     source: Source, index: int, state: TrainState, config: TrainConfig, checkpoints: Checkpoints
 ) -> Batch:
-    """The batch of a step; when there is none to be had, what was learned so far is saved first."""
+    """The batch of a step; if the source raises, the state is saved first."""
     try:
         return source(index)
     except Exception:
-        if jax.process_count() == 1:  # a save takes all processes
+        if jax.process_count() == 1:  # a save needs all processes
             checkpoints.save(state, config)
         raise
 
 
 def _long_since(saved_at: float, config: TrainConfig) -> bool:
-    """Whether a save is due by the clock; the clocks of several processes would not agree."""
+    """Whether `config.save_minutes` have passed; only for one process, since clocks differ."""
     minutes = (time.monotonic() - saved_at) / 60
     return minutes >= config.save_minutes and jax.process_count() == 1
 

@@ -1,4 +1,4 @@
-"""The end of a run that makes no progress: what it stumbled over is kept."""
+"""Ends a run after many non-finite steps and stores the batch."""
 
 from __future__ import annotations
 
@@ -15,37 +15,36 @@ if TYPE_CHECKING:
     from zipmap_jax.train.step import Batch, Metrics
 
 
-def give_up_if_broken(
+def require_finite(
     metrics: Metrics, batch: Batch, step: int, config: TrainConfig, directory: Path
 ) -> None:
-    """End a run whose last `config.max_skipped` steps were not finite.
+    """Check that one of the last `config.max_skipped` steps was finite.
 
     Args:
       metrics: of the newest step.
-      batch: that it was made with.
-      step: its number, counted from 0.
-      config: the run's.
-      directory: where the batch is written to.
+      batch: of the newest step.
+      step: its number, from 0.
+      config: the run.
+      directory: folder for the batch.
 
     Raises:
-      UserError: names the file with the batch.
+      UserError: none was finite; the message names the file with the batch.
     """
     row = int(metrics["skipped_in_row"])
     if row < config.max_skipped:
         return
     path = dump_batch(batch, metrics, step, config.seed, directory)
     raise UserError(
-        f"{row} steps in a row were not finite: look at the batch in {path}, or lower optim.lr; "
-        "the last checkpoint is good"
+        f"{row} steps in a row were not finite: inspect the batch in {path}, or lower optim.lr; "
+        "the last checkpoint is valid"
     )
 
 
 def dump_batch(batch: Batch, metrics: Metrics, step: int, seed: int, directory: Path) -> Path:
     """Write a batch to `broken_step_N.npz`; returns the file.
 
-    It holds the arrays of the batch, "step" (what a source draws the batch from, with "seed") and
-    every metric as "metric/NAME". Of a batch that is spread over several processes, each of them
-    writes the part it has, one array per device as "NAME/0", "NAME/1", ...
+    The file contains the arrays of the batch, "step", "seed" and every metric as "metric/NAME". Of
+    several processes each writes its own part, one array per device as "NAME/0", "NAME/1", ...
     """
     suffix = f"_process_{jax.process_index()}" if jax.process_count() > 1 else ""
     path = directory / f"broken_step_{step}{suffix}.npz"

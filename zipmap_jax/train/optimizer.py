@@ -35,45 +35,49 @@ def learning_rate(
 ) -> Float[Array, ""]:
     """Linear warm-up to `peak`, then half a cosine down to the floor.
 
-    `lr = f + (peak - f) where / warmup` while `where <= warmup`, after that
-    `lr = f + (peak - f) (1 + cos(pi (where - warmup) / (1 - warmup))) / 2`.
+    `lr = f + (peak - f) t / warmup` while `t <= warmup`, after that
+    `lr = f + (peak - f) (1 + cos(pi (t - warmup) / (1 - warmup))) / 2`.
 
     Args:
-      progress: `where`, the step about to be made over all steps, in [0, 1].
-      peak: highest learning rate, reached at `where = warmup`.
-      config: gives `f` (`lr_floor`) and `warmup`.
+      progress: t, the next step over all steps, in [0, 1].
+      peak: maximum learning rate, at `t = warmup`.
+      config: provides f (`lr_floor`) and `warmup`.
+
+    Returns:
+      The learning rate.
     """
-    where, warmup = jnp.asarray(progress, jnp.float32), config.warmup
-    rising = where / max(warmup, 1e-12)
-    falling = 0.5 * (1 + jnp.cos(jnp.pi * (where - warmup) / max(1 - warmup, 1e-12)))
-    shape = jnp.where(where + 1e-6 <= warmup, rising, falling)
+    t, warmup = jnp.asarray(progress, jnp.float32), config.warmup
+    rising = t / max(warmup, 1e-12)
+    falling = 0.5 * (1 + jnp.cos(jnp.pi * (t - warmup) / max(1 - warmup, 1e-12)))
+    shape = jnp.where(t + 1e-6 <= warmup, rising, falling)
     return config.lr_floor + (peak - config.lr_floor) * shape
 
 
-def decay_mask(params: Params, spared: Sequence[str] = ()) -> Params:
-    """True for parameters that decay: two or more axes and no bias, counted per layer.
+def decay_mask(params: Params, undecayed: Sequence[str] = ()) -> Params:
+    """Mark the parameters with weight decay: those of two or more axes that are no bias.
 
-    The reference leaves every one-dimensional parameter (norms, LayerScale) and every bias
-    undecayed and decays the rest: tokens, position embedding, initial fast weights. Layers are
-    stacked here, so the leading layer axis is not counted.
+    As in the reference, norms, LayerScale and biases do not decay; tokens, position embedding and
+    initial fast weights do. The leading axis of stacked layers does not count.
 
     Args:
       params: parameters or their shapes.
-      spared: patterns of more that do not decay (`OptimConfig.undecayed`).
+      undecayed: patterns of further parameters without decay.
+
+    Returns:
+      A tree of booleans.
     """
 
     def decays(path: tuple[Any, ...], leaf: jax.Array) -> bool:
         name = path_name(path)
         names = name.split("/")
         axes = leaf.ndim - bool(STACKED & set(names[:-1]))
-        named = any(fnmatch.fnmatchcase(name, pattern) for pattern in spared)
-        return axes > 1 and names[-1] != "bias" and not named
+        return axes > 1 and names[-1] != "bias" and not _matches(name, undecayed)
 
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
 def peak_rates(params: Params, config: OptimConfig) -> Params:
-    """Peak learning rate of every parameter: its group's, the default, or None where frozen."""
+    """Return the peak learning rate of every parameter; None where frozen."""
 
     def rate(path: tuple[Any, ...], _: jax.Array) -> float | None:
         name = path_name(path)
@@ -88,24 +92,28 @@ def peak_rates(params: Params, config: OptimConfig) -> Params:
 
 
 def without_frozen_gradients(params: Params, config: OptimConfig) -> Params:
-    """The parameters, of which the compiler need not differentiate what is frozen."""
+    """Apply `stop_gradient` to frozen parameters, so that their gradients are not computed."""
 
-    def held(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+    def stopped(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
         frozen = _is_frozen(path_name(path), config)
         return jax.lax.stop_gradient(leaf) if frozen else leaf
 
-    return jax.tree_util.tree_map_with_path(held, params)
+    return jax.tree_util.tree_map_with_path(stopped, params)
 
 
 def _is_frozen(name: str, config: OptimConfig) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in config.frozen)
+    return _matches(name, config.frozen)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def require_matches(params: Params, config: OptimConfig) -> None:
-    """Refuse patterns and modules that name nothing: the run would not be the one asked for.
+    """Check that every pattern and module of the configuration matches a parameter.
 
     Raises:
-      UserError: names the pattern.
+      UserError: one matches nothing.
     """
     names = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     patterns = {
@@ -114,17 +122,17 @@ def require_matches(params: Params, config: OptimConfig) -> None:
         "muon": config.muon,
         "undecayed": config.undecayed,
     }
-    for field, wanted in patterns.items():
-        for pattern in wanted:
+    for field, field_patterns in patterns.items():
+        for pattern in field_patterns:
             if not fnmatch.filter(names, pattern):
                 raise UserError(
-                    f"optim.{field} names {pattern!r}, which no parameter matches: parameters are "
-                    f"called like {names[len(names) // 2]}"
+                    f"optim.{field} contains {pattern!r}, which no parameter matches: use paths "
+                    f"such as {names[len(names) // 2]}"
                 )
     modules = {module_of(name) for name in names}
     if unknown := {module for module, _ in config.clip_modules} - modules:
         raise UserError(
-            f"optim.clip_modules names {', '.join(sorted(unknown))}: this model has "
+            f"optim.clip_modules contains {', '.join(sorted(unknown))}: choose from "
             f"{', '.join(sorted(modules))}"
         )
     if config.clip_modules and config.clip_by == "global":
@@ -135,45 +143,48 @@ def require_matches(params: Params, config: OptimConfig) -> None:
 
 
 def module_of(name: str) -> str:
-    """Clipping unit of a parameter path: its head, or "aggregator" for all that feeds the heads."""
+    """Return the module of a parameter path: its head, or "aggregator" for the rest."""
     first = name.split("/")[0]
     return first if first.endswith("_head") else "aggregator"
 
 
+def _clipping_unit(name: str, config: OptimConfig) -> str | None:
+    """The module, or "all", whose norm clips a parameter's gradient; None where frozen."""
+    if _is_frozen(name, config):
+        return None
+    return "all" if config.clip_by == "global" else module_of(name)
+
+
 def gradient_norms(grads: Params, config: OptimConfig) -> dict[str, Float[Array, ""]]:
-    """L2 norms of each module's gradients, or of all as "all"; frozen parameters do not count."""
+    """Return the L2 norm of each module's gradients, or of all as "all", without frozen ones."""
     squares: dict[str, jax.Array] = {}
     for path, grad in jax.tree_util.tree_leaves_with_path(grads):
-        if _is_frozen(path_name(path), config):
-            continue
-        unit = "all" if config.clip_by == "global" else module_of(path_name(path))
-        squares[unit] = squares.get(unit, jnp.zeros(())) + jnp.sum(jnp.square(grad))
+        if unit := _clipping_unit(path_name(path), config):
+            squares[unit] = squares.get(unit, jnp.zeros(())) + jnp.sum(jnp.square(grad))
     return {unit: jnp.sqrt(value) for unit, value in squares.items()}
 
 
 def clip_gradients(grads: Params, norms: dict[str, jax.Array], config: OptimConfig) -> Params:
-    """Gradients times `min(1, clip / (norm + 1e-6))` of their unit; frozen ones as they are."""
+    """Multiply gradients by `min(1, clip / (norm + 1e-6))` of their module; keep frozen ones."""
     if not config.clip:
         return grads
 
     bounds = dict(config.clip_modules)
 
     def clipped(path: tuple[Any, ...], grad: jax.Array) -> jax.Array:
-        if _is_frozen(path_name(path), config):
+        if (unit := _clipping_unit(path_name(path), config)) is None:
             return grad
-        unit = "all" if config.clip_by == "global" else module_of(path_name(path))
         return grad * jnp.minimum(1.0, bounds.get(unit, config.clip) / (norms[unit] + 1e-6))
 
     return jax.tree_util.tree_map_with_path(clipped, grads)
 
 
 def update_rule(config: OptimConfig) -> optax.GradientTransformation:
-    """The direction of a step with decoupled decay; `apply_update` applies the learning rate.
+    """Return the direction of a step with decoupled decay, to which `apply_update` adds the rate.
 
-    Adam's direction, or Muon's where `config.muon` asks for it: momentum with all singular values
-    made equal, at the size that Adam's updates have (root mean square 0.2). The rate is kept
-    outside because it follows the step counter, which advances on skipped steps too, while the
-    moments do not. Frozen parameters have no moments.
+    The direction is Adam's, or Muon's for parameters of `config.muon`: momentum with equal singular
+    values, scaled to the size of Adam's updates (root mean square 0.2). The rate is separate
+    because skipped steps advance it but not the moments. Frozen parameters have no moments.
 
     References: J. Liu et al., "Muon is scalable for LLM training" (2025).
     """
@@ -187,13 +198,13 @@ def update_rule(config: OptimConfig) -> optax.GradientTransformation:
     }
     direction = optax.partition(rules, functools.partial(_rules, config=config))
     decay = optax.add_decayed_weights(
-        config.weight_decay, mask=functools.partial(decay_mask, spared=config.undecayed)
+        config.weight_decay, mask=functools.partial(decay_mask, undecayed=config.undecayed)
     )
     return optax.chain(direction, decay)
 
 
 def _at_size_of_adam(update: jax.Array) -> jax.Array:
-    """An update of about orthogonal matrices, brought to a root mean square of 0.2."""
+    """Scale an update of nearly orthogonal matrices to a root mean square of 0.2."""
     return update * (0.2 / (jnp.sqrt(jnp.mean(jnp.square(update))) + 1e-12))
 
 
@@ -204,15 +215,15 @@ def _rules(params: Params, config: OptimConfig) -> Params:
         name = path_name(path)
         if _is_frozen(name, config):
             return "frozen"
-        return "muon" if any(fnmatch.fnmatchcase(name, p) for p in config.muon) else "adam"
+        return "muon" if _matches(name, config.muon) else "adam"
 
     return jax.tree_util.tree_map_with_path(rule, params)
 
 
 def _matrix_axes(params: Params) -> Params:
-    """Which axes are a matrix's inputs and outputs: the last two, of convolutions all and the last.
+    """Input and output axes of matrices: the last two; of convolutions, all others and the last.
 
-    Axes before them count layers or heads.
+    Earlier axes are layers or heads.
     """
 
     def axes(path: tuple[Any, ...], leaf: jax.Array) -> optax.contrib.MuonDimensionNumbers:
@@ -226,12 +237,12 @@ def _matrix_axes(params: Params) -> Params:
 def apply_update(
     params: Params, direction: Params, progress: Float[Array, ""], config: OptimConfig
 ) -> Params:
-    """`theta - lr * direction`, each parameter at its group's rate; frozen ones stay."""
+    """Compute `theta - lr * direction` with each parameter's own rate; frozen ones stay."""
 
     def moved(param: jax.Array, step: jax.Array, peak: float | None) -> jax.Array:
         return param if peak is None else param - learning_rate(progress, peak, config) * step
 
-    # `None` marks frozen leaves; JAX would take it for an empty subtree.
+    # `None` marks frozen leaves; by default JAX treats it as an empty subtree.
     leaves, structure = jax.tree.flatten(params)
     peaks = jax.tree.leaves(peak_rates(params, config), is_leaf=lambda leaf: leaf is None)
     steps = structure.flatten_up_to(direction)

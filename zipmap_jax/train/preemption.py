@@ -1,4 +1,4 @@
-"""How a run is asked to stop: by a signal, at one process or at several."""
+"""Requests to stop a run by a signal, for one or several processes."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from zipmap_jax.train.distributed import preempted
 
 
 class Stop:
-    """Set by SIGTERM or Ctrl-C; the loop looks at it after every step. A second signal is final."""
+    """A request to stop, set by SIGTERM or Ctrl-C; a second signal interrupts at once."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
 
     def __call__(self, *_: object) -> None:
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
 
     def reached(self, step: int) -> bool:
         """Whether the run ends after this step."""
         del step
-        return self.asked
+        return self.requested
 
 
-class AgreedStop(Stop):
-    """The stop of several processes: SIGTERM at one of them ends all after the same step."""
+class SharedStop(Stop):
+    """A request to stop all processes after the same step, set by SIGTERM to one of them."""
 
     def reached(self, step: int) -> bool:
-        self.asked = preempted(step)
-        return self.asked
+        self.requested = preempted(step)
+        return self.requested
 
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Turn SIGTERM and SIGINT into a request to stop, for the length of a `with` block.
+    """Turn SIGTERM and SIGINT into a request to stop within a `with` block.
 
-    Of a run of several processes JAX itself catches SIGTERM, and Ctrl-C ends it at once.
+    In a run of several processes, JAX catches SIGTERM and Ctrl-C ends the process at once.
     """
     if jax.process_count() > 1:
-        yield AgreedStop()
+        yield SharedStop()
         return
     stop = Stop()
     signals = (signal.SIGTERM, signal.SIGINT)

@@ -1,8 +1,4 @@
-"""State query: some views of a scene are zipped, others rendered from the state.
-
-`split_batch` splits the views of a batch before the step; `query_scene_loss` is the objective of
-the split batch.
-"""
+"""Objective of state queries: some views of a scene are zipped, others rendered from the state."""
 
 from __future__ import annotations
 
@@ -61,15 +57,15 @@ def query_scene_loss(
     Args:
       model: a state-query model.
       config: weights of the objective.
-      perceptual: weights of LPIPS, 15 million numbers: pass them to the jitted function as an
-        argument and make the loss inside it; otherwise they become constants of the program.
+      perceptual: weights of LPIPS. Pass these 15 million numbers as an argument of the jitted
+        function; otherwise they become constants of the program.
       chunk: see `ZipMap.update`.
 
     Returns:
       `loss(params, batch) -> (objective, named parts)`.
 
     Raises:
-      UserError: the objective asks for rays in another frame than that of rendered views.
+      UserError: the rays of the objective use another frame than those of rendered views.
     """
     if config.rays and config.rays_frame != "first":
         raise UserError(
@@ -120,7 +116,7 @@ class _PatchOutputs:
 def _patch_outputs(
     model: ZipMap, params: Any, zipped: Any, rendered: Any, config: LossConfig
 ) -> _PatchOutputs:
-    """Compute the outputs that the objective needs from the taps of zipped and rendered views."""
+    """Compute the outputs of the objective from the taps of zipped and rendered views."""
     start = model.config.special_tokens
     return _PatchOutputs(
         zipped=model.patch_queries_and_keys(params, zipped) if config.matching else None,

@@ -1,4 +1,4 @@
-"""How a run begins: from fresh or given parameters, or from its newest checkpoint."""
+"""The state at the beginning of a run: new, or from its newest checkpoint."""
 
 from __future__ import annotations
 
@@ -10,13 +10,7 @@ import jax
 from zipmap_jax.errors import UserError
 from zipmap_jax.train.checkpoint import start_or_resume
 from zipmap_jax.train.config.digest import differences
-from zipmap_jax.train.initial_weights import (
-    given_parameters,
-    model_of,
-    new_state,
-    require_start,
-    state_shapes,
-)
+from zipmap_jax.train.initial_weights import model_of, new_state, open_start, state_shapes
 from zipmap_jax.train.optimizer import require_matches
 from zipmap_jax.train.sharding import describe
 
@@ -31,45 +25,48 @@ if TYPE_CHECKING:
 def begin(
     config: TrainConfig, checkpoints: Checkpoints, mesh: Mesh
 ) -> tuple[TrainState, list[str]]:
-    """The state of a new or a resumed run, laid out on its devices, and lines that describe it.
+    """Return the state of a new or resumed run on its devices, and lines that describe it.
+
+    All inputs are checked before anything is compiled.
 
     Raises:
-      UserError: the optimizer's patterns match nothing, the start is missing, or the checkpoints
-        belong to another model or to a later step.
+      UserError: a pattern of the optimizer matches nothing, the start does not exist or fit, or the
+        checkpoints belong to another model or a later step.
     """
-    require_matches(state_shapes(config).params, config.optim)
+    shapes = state_shapes(config).params
+    require_matches(shapes, config.optim)
     changed = check_resumable(checkpoints, config)
-    if checkpoints.latest is None:
-        require_start(config.start)
-    fresh = config.start.kind == "random"
-    given = None if fresh else functools.partial(given_parameters, model_of(config), config.start)
+    if checkpoints.latest is None and config.start.kind != "random":
+        pretrained = open_start(model_of(config), config.start, shapes)
+    else:
+        pretrained = None
     initial = functools.partial(new_state, config)
-    state, line = start_or_resume(checkpoints, initial, mesh, given)
+    state, line = start_or_resume(checkpoints, initial, mesh, pretrained)
     if int(state.step) > config.steps:
-        where = checkpoints.directory.parent
-        raise UserError(f"{where} is at step {int(state.step)} already: raise --steps")
+        workdir = checkpoints.directory.parent
+        raise UserError(f"{workdir} is at step {int(state.step)} already: raise --steps")
     count = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     title = f"{config.name}: {count / 1e6:.2f} M parameters on {describe(mesh)}; {line}"
     return state, [title, *([changed] if changed else [])]
 
 
 def check_resumable(checkpoints: Checkpoints, config: TrainConfig) -> str | None:
-    """A run can be resumed with another schedule or other data, not with other parameters.
+    """Check that a configuration trains the same parameters as the checkpoints of a run.
 
     Args:
-      checkpoints: the run's, possibly none.
-      config: what it is to go on with.
+      checkpoints: of the run; it may have none.
+      config: for the steps to come.
 
     Returns:
-      One line on what changes, None if nothing does (or if there is nothing to resume).
+      One line that lists the changes; None if there are no changes or no checkpoints.
 
     Raises:
-      UserError: the model is another one, or other parameters of it are trained.
+      UserError: the model or its trained parameters differ.
     """
     if checkpoints.latest is None:
         return None
     changed = differences(checkpoints.config(), config)
-    # What Muon updates has other moments, and what is frozen has none.
+    # Parameters updated by Muon have other moments, and frozen ones have none.
     kept = ("model.", "optim.muon", "optim.frozen")
     if of_model := [line for line in changed if line.startswith(kept)]:
         raise UserError(
@@ -78,4 +75,4 @@ def check_resumable(checkpoints: Checkpoints, config: TrainConfig) -> str | None
         )
     if not changed:
         return None
-    return f"resuming with another configuration than it was saved with: {', '.join(changed)}"
+    return f"resuming with a configuration other than the saved one: {', '.join(changed)}"

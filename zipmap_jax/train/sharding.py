@@ -1,8 +1,8 @@
-"""Shardings of training states and batches over the mesh, and the collectives they need.
+"""Shardings of training states and batches over the mesh, and their collectives.
 
-Three axes: `data` and `fsdp` hold different microbatches of a batch, `views` different views of its
-scenes. Parameters, moments and moving average are split over `fsdp` alone (as in FSDP or ZeRO) and
-gathered for the duration of a step.
+Microbatches are split over the axes `data` and `fsdp`, the views of a scene over `views`.
+Parameters, moments and moving average are split over `fsdp` (as in FSDP or ZeRO) and gathered for
+the duration of a step.
 """
 
 from __future__ import annotations
@@ -27,32 +27,35 @@ if TYPE_CHECKING:
 DATA, FSDP, VIEWS = "data", "fsdp", "views"
 AXES = (DATA, FSDP, VIEWS)
 MICROBATCH_AXES = (DATA, FSDP)
-"""Axes over which the microbatches of a batch are spread."""
+"""Axes over which the microbatches of a batch are split."""
 
 RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     ("*_token", ()),
     ("*_tokens", ()),
-    # Trailing axes [..., input, output]: of fast weights, dense layers and convolutions alike.
+    # The trailing axes of fast weights, dense layers and convolutions are [..., input, output].
     ("*/ttt/w?", (FSDP,)),
     ("*kernel", (FSDP,)),
     ("*/pos_embed", (FSDP,)),
     ("*", ()),
 )
-"""(shell pattern of a path, axes of the array's last dimensions); the first match counts.
+"""(shell pattern of a path, mesh axes of the array's last dimensions); the first match counts.
 
-A dimension that the axis does not divide stays whole.
+A dimension that is not a multiple of the mesh axis is not split.
 """
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-    """Devices as (data, fsdp, views), the views of a scene on neighbours.
+    """Arrange devices as (data, fsdp, views), with the views of a scene on neighbours.
 
     Args:
-      config: sizes of the axes; `data=0` takes what the other two leave.
-      devices: default: all of them, of all processes.
+      config: sizes of the axes; `data=0` uses all remaining devices.
+      devices: None = all devices of all processes.
+
+    Returns:
+      The mesh.
 
     Raises:
-      UserError: the sizes do not multiply to the number of devices.
+      UserError: the product of the sizes is not the number of devices.
     """
     devices = jax.devices() if devices is None else devices
     inner = config.fsdp * config.views
@@ -60,7 +63,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     if min(data, inner) < 1 or data * inner != len(devices):
         raise UserError(
             f"a mesh of data={config.data}, fsdp={config.fsdp}, views={config.views} does not fit "
-            f"{len(devices)} devices: their product must be {len(devices)} (data=0: what is left)"
+            f"{len(devices)} devices: their product must be {len(devices)} (data=0: the remainder)"
         )
     shape = (data, config.fsdp, config.views)
     automatic = (jax.sharding.AxisType.Auto,) * len(AXES)
@@ -68,19 +71,19 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def describe(mesh: Mesh) -> str:
-    """Number and kind of the devices, and their arrangement."""
+    """Return number, kind and arrangement of the devices as text."""
     kind = mesh.devices.flat[0].device_kind
     axes = ", ".join(f"{name} {size}" for name, size in mesh.shape.items() if size > 1)
     return f"{mesh.size} x {kind}" + (f" ({axes})" if axes else "")
 
 
 def microbatch_devices(mesh: Mesh) -> int:
-    """Groups of devices that work on different microbatches."""
+    """Return the number of device groups with different microbatches."""
     return mesh.shape[DATA] * mesh.shape[FSDP]
 
 
 def spec_of(path: tuple[Any, ...], leaf: Any, mesh: Mesh | AbstractMesh) -> PartitionSpec:
-    """How an array of the training state is split; moments fall under their parameter's rule."""
+    """Return the partition of an array of the training state; moments follow their parameter."""
     name = path_name(path)
     axes = next(axes for pattern, axes in RULES if fnmatch.fnmatchcase(name, pattern))
     if leaf.ndim < 2:
@@ -95,17 +98,17 @@ def spec_of(path: tuple[Any, ...], leaf: Any, mesh: Mesh | AbstractMesh) -> Part
 
 
 def specs(tree: Any, mesh: Mesh) -> Any:
-    """`spec_of` every leaf."""
+    """Return the partition of every leaf."""
     return jax.tree_util.tree_map_with_path(lambda path, leaf: spec_of(path, leaf, mesh), tree)
 
 
 def shardings(tree: Any, mesh: Mesh) -> Any:
-    """Sharding of every leaf of a training state (arrays or their shapes)."""
+    """Return the sharding of every leaf of a training state (arrays or shapes)."""
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), specs(tree, mesh))
 
 
 def batch_spec(name: str) -> PartitionSpec:
-    """Partition of an array of a batch, whose first axis is that of the microbatches."""
+    """Return the partition of an array of a batch, whose first axis is that of microbatches."""
     axis = view_axis(name)
     if axis is None:
         return PartitionSpec(MICROBATCH_AXES)
@@ -113,17 +116,17 @@ def batch_spec(name: str) -> PartitionSpec:
 
 
 def batch_specs(batch: Iterable[str]) -> dict[str, PartitionSpec]:
-    """`batch_spec` of every array, by name."""
+    """Return the partition of every array by name."""
     return {name: batch_spec(name) for name in batch}
 
 
 def batch_shardings(batch: Iterable[str], mesh: Mesh) -> dict[str, NamedSharding]:
-    """Sharding of every array of a batch, by name."""
+    """Return the sharding of every array of a batch by name."""
     return {name: NamedSharding(mesh, spec) for name, spec in batch_specs(batch).items()}
 
 
 def laid_out(shapes: Any, layout: Any) -> Any:
-    """Shapes with shardings, for compiling and restoring."""
+    """Add shardings to shapes, for compiling and restoring."""
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -132,7 +135,7 @@ def laid_out(shapes: Any, layout: Any) -> Any:
 
 
 def gather(tree: Any, layout: Any) -> Any:
-    """Inside `shard_map`: whole arrays from the parts that `layout` (of `specs`) gives devices."""
+    """Gather whole arrays within `shard_map` from parts split by `layout` (from `specs`)."""
 
     def whole(part: jax.Array, spec: PartitionSpec) -> jax.Array:
         for axis, name in enumerate(spec):
@@ -144,7 +147,7 @@ def gather(tree: Any, layout: Any) -> Any:
 
 
 def mean_and_scatter(tree: Any, layout: Any) -> Any:
-    """Inside `shard_map`: the mean over all devices, of which each keeps its part of `layout`."""
+    """Average over all devices within `shard_map`; each keeps its part of `layout`."""
 
     def part(local: jax.Array, spec: PartitionSpec) -> jax.Array:
         if FSDP not in spec:

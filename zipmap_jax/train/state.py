@@ -1,4 +1,4 @@
-"""Everything that training changes, as one pytree."""
+"""The training state as one pytree."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class TrainState:
     """State of a run between two steps.
 
     Attributes:
-      step: steps made, skipped ones included.
+      step: number of completed steps, including skipped ones.
       params: fp32 parameters.
-      opt_state: Adam's moments.
-      ema: moving average of `params` (equal to them until it starts).
-      skipped: steps whose update was left out because something was not finite.
-      skipped_in_row: the same, since the last good step.
+      opt_state: moments of the optimizer.
+      ema: moving average of `params`, equal to them until it starts.
+      skipped: number of steps without update because of non-finite values.
+      skipped_in_row: number of skipped steps since the last update.
     """
 
     step: Int[Array, ""]
@@ -39,7 +39,7 @@ class TrainState:
 
 
 def initial_state(params: Any, config: OptimConfig) -> TrainState:
-    """State before the first step."""
+    """Return the state before the first step."""
 
     def zero() -> jax.Array:  # one buffer per counter: donated buffers may not be shared
         return jnp.zeros((), jnp.int32)

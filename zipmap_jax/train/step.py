@@ -46,14 +46,14 @@ Batch = dict[str, jax.Array]
 """Arrays by name; `zipmap_jax.data.batch_arrays` declares their axes and types."""
 Metrics = dict[str, jax.Array]
 LossFn = Callable[[Any, Batch], tuple[jax.Array, Metrics]]
-"""`loss(params, batch) -> (objective, named parts)` of the scenes of one microbatch."""
+"""`loss(params, batch) -> (objective, named parts)` of one microbatch."""
 
 
 def scene_loss(model: ZipMap, config: LossConfig, chunk: int | None = None) -> LossFn:
-    """Objective of one microbatch: posed views with depth, zipped from the empty scene.
+    """Return the objective of one microbatch, whose posed views are zipped from the empty scene.
 
-    With `model.views_axis` every device predicts its share of the views; the loss, which needs
-    medians and quantiles over all of them, is computed on every device from gathered predictions.
+    With `model.views_axis` every device predicts its share of the views. The loss needs medians and
+    quantiles over all views, so every device computes it from gathered predictions.
 
     Args:
       model: any variant.
@@ -61,12 +61,12 @@ def scene_loss(model: ZipMap, config: LossConfig, chunk: int | None = None) -> L
       chunk: see `ZipMap.update`.
 
     Raises:
-      UserError: the objective asks for what rendered views show.
+      UserError: the objective has a loss of rendered views.
     """
     if config.views:
         raise UserError(
-            f"loss.views is {config.views}, but no views are rendered: set it to 0, or give the "
-            "buckets targets"
+            f"loss.views is {config.views}, but no views are rendered: set it to 0, or set targets "
+            "in data.buckets"
         )
     axis = model.views_axis
 
@@ -79,7 +79,7 @@ def scene_loss(model: ZipMap, config: LossConfig, chunk: int | None = None) -> L
         )
         patches = None
         if probed:
-            patches = gather_views(_patch_answers(model, params, taps, config), axis)
+            patches = gather_views(_patch_predictions(model, params, taps, config), axis)
         truth = {name: x for name, x in batch.items() if name != "images"}
         return total_loss(
             gather_views(prediction, axis),
@@ -91,7 +91,9 @@ def scene_loss(model: ZipMap, config: LossConfig, chunk: int | None = None) -> L
     return loss
 
 
-def _patch_answers(model: ZipMap, params: Any, taps: Any, config: LossConfig) -> PatchPredictions:
+def _patch_predictions(
+    model: ZipMap, params: Any, taps: Any, config: LossConfig
+) -> PatchPredictions:
     tokens = taps[..., model.config.special_tokens :, :]
     return PatchPredictions(
         queries_and_keys=model.patch_queries_and_keys(params, taps) if config.matching else None,
@@ -100,14 +102,14 @@ def _patch_answers(model: ZipMap, params: Any, taps: Any, config: LossConfig) ->
 
 
 def gather_views(arrays: Any, axis: str | None) -> Any:
-    """Gather the views of a batch or a record, of which each device of mesh axis `axis` has a part.
+    """Gather the views of a batch or a record from the devices of a mesh axis.
 
     Args:
       arrays: a batch, whose view axes `batch_arrays` declares, or a record, whose fields do.
       axis: mesh axis; None = every device has all views.
 
     Returns:
-      The same with all views.
+      The batch or record with all views.
     """
     if axis is None:
         return arrays
@@ -130,23 +132,22 @@ def train_step(
     config: TrainConfig,
     mesh: Mesh,
 ) -> tuple[TrainState, Metrics]:
-    """Forward, backward, clip, AdamW and moving average.
+    """Update parameters and moving average with the gradient of one batch.
 
-    When the objective or a gradient norm is not finite, parameters, moments and moving average are
-    left as they were, on every device; the step counter, and with it the learning rate, advances
-    all the same.
+    If the objective or a gradient norm is not finite, parameters, moments and moving average stay
+    unchanged; the step counter, and with it the learning rate, advances.
 
     Args:
-      state: laid out as `sharding.shardings` says; donate it when jitting.
-      batch: arrays [microbatches, scenes, views, ...], laid out as `sharding.batch_shardings` says.
-      steps: length of the run. Traced, so that runs of any length share compiled programs.
+      state: sharded by `sharding.shardings`; donate it when jitting.
+      batch: arrays [microbatches, scenes, views, ...], sharded by `sharding.batch_shardings`.
+      steps: length of the run; traced, so runs of any length share compiled programs.
       loss: objective of a microbatch, see `scene_loss`.
       config: the run.
-      mesh: the devices; the result does not depend on it (but for rounding).
+      mesh: the devices; results are independent of it up to rounding.
 
     Returns:
-      The next state, and metrics: the parts of the objective, "loss", "lr", "skipped" and one
-      "norm/..." per clipping unit, before clipping.
+      The next state, and metrics: the parts of the objective, "loss", "lr", "skipped",
+      "skipped_in_row" and one "norm/..." per module, before clipping.
 
     Source: training recipe, sections 5.1-5.3.
     """
@@ -193,16 +194,16 @@ def train_step(
 def _gradients(
     loss: LossFn, params: Any, batch: Batch, mesh: Mesh
 ) -> tuple[tuple[jax.Array, Metrics], Any]:
-    """Value, parts and gradient of the objective, the mean over all microbatches.
+    """Means over all microbatches of the objective, its parts and its gradient.
 
-    Every device gathers the parameters, runs its own microbatches one after another, and keeps its
-    part of the mean gradient.
+    Every device gathers the parameters, processes its microbatches one after another, and keeps its
+    part of the gradient.
     """
     microbatches = {leaf.shape[0] for leaf in batch.values()}
     groups = microbatch_devices(mesh)
     if len(microbatches) != 1 or max(microbatches) % groups:
         raise UserError(
-            f"{sorted(microbatches)} microbatches cannot be spread evenly over {groups} devices: "
+            f"{sorted(microbatches)} microbatches do not divide evenly over {groups} devices: "
             "make data.microbatches a multiple of mesh.data * mesh.fsdp"
         )
     layout = specs(params, mesh)
@@ -211,8 +212,8 @@ def _gradients(
     def on_device(params: Any, batch: Batch) -> tuple[tuple[jax.Array, Metrics], Any]:
         whole = gather(params, layout)
         mean = _mean_over_microbatches(lambda microbatch: gradient(whole, microbatch), batch)
-        # Devices that share the views of a scene have all summed the same objective: their
-        # gradients are of the sum of their copies of it, so the mean over them is right, too.
+        # Devices that share a scene's views compute the same objective, and each gradient is that
+        # of the sum of their copies, so the mean over these devices is correct as well.
         return lax.pmean(mean[0], AXES), mean_and_scatter(mean[1], layout)
 
     return jax.shard_map(
@@ -225,7 +226,7 @@ def _gradients(
 
 
 def _mean_over_microbatches(f: Callable[[Batch], Any], batch: Batch) -> Any:
-    """The mean of `f` over the leading axis, one entry after another."""
+    """Mean of `f` over the leading axis, evaluated one entry after another."""
     number = next(iter(batch.values())).shape[0]
     first = jax.tree.map(lambda x: x[0], batch)
     if number == 1:
@@ -240,10 +241,10 @@ def _mean_over_microbatches(f: Callable[[Batch], Any], batch: Batch) -> Any:
 
 
 def moving_average(ema: Any, params: Any, step: jax.Array, config: EmaConfig) -> Any:
-    """A copy of the parameters up to `config.start`, then `decay ema + (1 - decay) params`."""
+    """Return the parameters up to `config.start`, then `decay ema + (1 - decay) params`."""
     due = (step - config.start) % config.interval == 0
     keep = jnp.where(due, config.decay, 1.0)
-    # Written as a difference, so that what is frozen keeps its last bit.
+    # As a difference, so that frozen parameters stay bit-identical.
     return jax.tree.map(
         lambda old, new: jnp.where(step <= config.start, new, old + (1 - keep) * (new - old)),
         ema,

@@ -1,4 +1,4 @@
-"""The mixtures against the sums that the specification of the recipe gives."""
+"""The mixtures against the sums in the specification of the recipe."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_offline_stages_change_no_sampler() -> None:
         assert all(r.video_prob is None and r.max_interval is None for r in mixture(stage))
 
 
-def test_online_runs_watch_videos_where_there_are_any() -> None:
+def test_online_runs_prefer_videos() -> None:
     others = {row.name for row in mixture("online") if row.video_prob is None}
     unordered = {"blendedmvs", "co3d", "megadepth", "mp3d", "omniobject3d", "virtual_kitti"}
     assert others == unordered | {"unreal4k"}  # whose reader ignores the setting
@@ -48,7 +48,7 @@ def test_online_runs_watch_videos_where_there_are_any() -> None:
     assert {row.max_interval for row in mixture("online")} == {None}
 
 
-def test_the_state_query_watches_slower_videos() -> None:
+def test_the_state_query_uses_slower_videos() -> None:
     rows = {row.name: row for row in mixture("query")}
     assert {name: row.max_interval for name, row in rows.items() if row.max_interval} == {
         "aria_syn_envir": 5,

@@ -38,13 +38,13 @@ def test_views_of_a_scene_are_jittered_together() -> None:
     assert (np.abs(out - images()) > 1e-3).any()
 
 
-def test_or_every_view_for_itself() -> None:
+def test_views_are_jittered_independently() -> None:
     config = JitterConfig(probability=1.0, grayscale=0.0, independent=1.0)
     out = np.asarray(jitter_colours(jax.random.key(0), images(), config))
     assert (np.abs(out[:, 0] - out[:, 1]) > 1e-3).any()
 
 
-def test_no_reach_changes_nothing() -> None:
+def test_zero_ranges_change_nothing() -> None:
     still = JitterConfig(0.0, 0.0, 0.0, 0.0, probability=1.0, grayscale=0.0)
     out = jitter_colours(jax.random.key(0), images(), still)
     np.testing.assert_allclose(out, images(), atol=1e-6)
@@ -57,10 +57,10 @@ def test_grayscale_has_equal_channels() -> None:
 
 
 def test_the_four_operations_by_hand() -> None:
-    """Each on a few pixels, in double precision; hue by the standard library's HSV."""
+    """Each operation on a few pixels, in double precision; hue by the HSV of `colorsys`."""
     rng = np.random.default_rng(3)
     pixels = rng.uniform(size=(5, 6, 3))
-    # Grey, black, white, and two channels alike and largest.
+    # Grey, black, white, and two equal maximum channels.
     pixels[0, :4] = [0.4, 0.4, 0.4], [0, 0, 0], [1, 1, 1], [0.7, 0.7, 0.2]
     image = jnp.asarray(pixels, jnp.float32)
     luma = pixels @ [0.299, 0.587, 0.114]
@@ -82,7 +82,7 @@ def test_the_four_operations_by_hand() -> None:
 
 
 def test_operations_come_in_any_order() -> None:
-    """A draw is one of the 24 orders of the operations with amounts in reach; many occur."""
+    """Each draw matches one of the 24 orders with amounts in range; many orders occur."""
     config = JitterConfig(0.3, 0.3, 0.3, 0.1, probability=1.0, grayscale=0.0, independent=1.0)
     one = images(1, 1)[0, 0]
     reach = jnp.array([config.brightness, config.contrast, config.saturation, config.hue])

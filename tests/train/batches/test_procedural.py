@@ -1,4 +1,4 @@
-"""Batches on the device: which shape, which scenes."""
+"""Shapes and scenes of batches drawn on the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of the loader on the devices: floats, mask, split, and the same on any mesh."""
+"""Batches of the loader on the devices: floats, mask, split, independent of the mesh."""
 
 from __future__ import annotations
 

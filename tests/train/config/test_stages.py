@@ -1,4 +1,4 @@
-"""The stages of the recipe: their numbers, their files in `configs/`, their steps at full size."""
+"""The stages of the recipe: numbers, files in `configs/`, and steps at full size."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_file_in_configs(name: str) -> None:
     doc = " ".join((module.__doc__ or "").split())
     assert f"python train.py --config {name}" in doc
     assert "Starts from" in doc
-    assert "Expect" in doc
+    assert "Result: " in doc
 
 
 def test_every_file_can_be_named() -> None:
@@ -182,7 +182,7 @@ def test_parameters_as_counted_on_the_reference(name: str, million: float) -> No
 
 
 def check_step(config: TrainConfig, bucket: BatchShape, microbatches: int) -> None:
-    """Trace a whole step at full size, on one device: shapes in, the same state out."""
+    """Trace a step at full size on one device; the shapes of the state must be unchanged."""
     model = ZipMap(config.model)
     params = jax.eval_shape(lambda key: with_probe(model.init(key), config), jax.random.key(0))
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
@@ -198,7 +198,7 @@ def check_step(config: TrainConfig, bucket: BatchShape, microbatches: int) -> No
 
 
 def microbatches_of(bucket: BatchShape, microbatches: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of a batch, with the views to render if there are any."""
+    """Shapes of a batch, including target views of state queries."""
     batch = batch_shapes(bucket, bucket.batch)
     if bucket.targets:
         rendered = batch_shapes(dataclasses.replace(bucket, views=bucket.targets), bucket.batch)
@@ -223,7 +223,7 @@ def test_every_step_at_full_size(name: str) -> None:
 
 @pytest.mark.slow
 def test_a_step_over_all_microbatches() -> None:
-    # Tracing takes longer, and no longer tells one stage from another.
+    # Tracing takes longer and does not distinguish stages.
     config = stage("stage2_dynamic")
     check_step(config, config.data.buckets[-1], config.data.microbatches)
 

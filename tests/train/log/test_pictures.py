@@ -1,4 +1,4 @@
-"""The picture of a scene in the log."""
+"""Pictures of predictions in the log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEIGHT = round(CELL * SIZE[0] / SIZE[1])
 
 @pytest.fixture(scope="module")
 def batch() -> dict[str, np.ndarray]:
-    """A wavy wall, passed by a camera that goes to the right; its upper rows are sky."""
+    """A wavy wall below a sky, seen by a camera that moves to the right."""
     rng = np.random.default_rng(0)
     views = 6
     row, column = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
@@ -39,7 +39,7 @@ def batch() -> dict[str, np.ndarray]:
 
 
 def perfect(batch: dict[str, np.ndarray], scale: float = 3.0) -> Prediction:
-    """The truth in another unit; what is not valid is anything."""
+    """The truth in another unit, with arbitrary values at invalid pixels."""
     w2c = batch["w2c"].copy()
     w2c[..., :3, 3] *= scale
     depth = np.where(batch["valid"], scale * batch["depth"], 1.0)
@@ -47,7 +47,7 @@ def perfect(batch: dict[str, np.ndarray], scale: float = 3.0) -> Prediction:
 
 
 def cells(picture: np.ndarray, column: int) -> np.ndarray:
-    """The four pictures below a heading, one on top of the other."""
+    """The four pictures below a heading, concatenated vertically."""
     left = 6 + column * (CELL + 6)
     return np.concatenate(
         [picture[22 + row * (HEIGHT + 6) :][:HEIGHT, left : left + CELL] for row in range(4)]
@@ -109,14 +109,14 @@ def test_the_moving_average_is_painted(batch: dict[str, np.ndarray]) -> None:
 def test_rendered_views_stand_beside_the_true_ones(batch: dict[str, np.ndarray]) -> None:
     odd = {name: array[:, 1::2] for name, array in batch.items()}
     exact = Prediction(3 * odd["depth"], odd["depth"], rgb=odd["images"])
-    picture = rendered_sheet(odd, exact, most=3)
+    picture = rendered_sheet(odd, exact, max_views=3)
     columns = [picture[22:, 6 + i * (CELL + 6) :][:, :CELL] for i in range(4)]
     np.testing.assert_array_equal(columns[0], columns[1])
     unknown = np.abs(columns[2].astype(int) - columns[3]).max(-1) > 0
     assert unknown.mean() < 0.3, "only where there is no true depth"
     assert columns[1].std() > 20
     broken = dataclasses.replace(exact, rgb=odd["images"] * np.nan, depth=odd["depth"] * np.nan)
-    assert rendered_sheet(odd, broken, most=3).shape == picture.shape
+    assert rendered_sheet(odd, broken, max_views=3).shape == picture.shape
 
     def render(params: float, views: object) -> tuple[dict[str, np.ndarray], Prediction]:
         assert views is batch

@@ -1,4 +1,4 @@
-"""Where the news of a run go."""
+"""The writers of a run's metrics."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHEET = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
 class Clock:
-    """Time that only moves when it is told to."""
+    """A clock that the test sets."""
 
     now = 100.0
 
@@ -54,7 +54,7 @@ def rows(directory: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_lines_of_a_run_that_no_terminal_shows(tmp_path: Path, clock: Clock) -> None:
+def test_lines_without_a_terminal(tmp_path: Path, clock: Clock) -> None:
     console = io.StringIO()
     with Writer(tmp_path, 3610, console=console) as writer:
         writer.start_clock(0)
@@ -79,7 +79,7 @@ def test_lines_of_a_run_that_no_terminal_shows(tmp_path: Path, clock: Clock) -> 
     assert {name: held_out[name] for name in ANSWERS} == ANSWERS
 
 
-def test_what_is_not_training_does_not_slow_it_down(tmp_path: Path, clock: Clock) -> None:
+def test_pauses_do_not_count_as_training_time(tmp_path: Path, clock: Clock) -> None:
     with Writer(tmp_path, 100, LogConfig(writers=("json",))) as writer:
         writer.start_clock(50)
         clock.now += 1
@@ -91,16 +91,16 @@ def test_what_is_not_training_does_not_slow_it_down(tmp_path: Path, clock: Clock
     assert rows(tmp_path)[0]["seconds_per_step"] == 0.5
 
 
-def test_devices_that_starve_are_told_of(tmp_path: Path, clock: Clock) -> None:
+def test_waiting_for_data_is_reported(tmp_path: Path, clock: Clock) -> None:
     console = io.StringIO()
     with Writer(tmp_path, 100, LogConfig(writers=("console", "json")), console) as writer:
         writer.start_clock(0)
         for step, waited in ((4, 0.25), (8, 0.01)):
             clock.now += 1
             writer.train(step, METRICS, 8, None, waited)
-    told = [line.split(" | ")[1] for line in console.getvalue().splitlines()]
-    assert told[0].startswith("8.0 images/s, 25% waiting for data, ")
-    assert told[1].startswith("8.0 images/s, 0:00:")
+    speeds = [line.split(" | ")[1] for line in console.getvalue().splitlines()]
+    assert speeds[0].startswith("8.0 images/s, 25% waiting for data, ")
+    assert speeds[1].startswith("8.0 images/s, 0:00:")
     assert [row["waiting_for_data"] for row in rows(tmp_path)] == [0.25, 0.01]
 
 
@@ -137,7 +137,7 @@ def test_a_terminal_gets_colours_and_a_bar(
     monkeypatch.delenv("NO_COLOR", raising=False)
     console = Terminal()
     with Writer(tmp_path, 100, console=console) as writer:
-        writer.say("two [red]brackets[/red]")
+        writer.text("two [red]brackets[/red]")
         writer.start_clock(0)
         clock.now += 5
         writer.train(10, METRICS, images=40)
@@ -178,19 +178,19 @@ def test_tensorboard_gets_curves_and_pictures(tmp_path: Path) -> None:
         writer.train(10, METRICS, images=40)
         writer.evaluation(20, ANSWERS)
         writer.picture(20, SHEET)
-    found = {
+    events_by_tag = {
         (value.tag, event.step): value
         for event in events(tmp_path / "tensorboard")
         for value in event.summary.value
     }
-    assert found["train/loss", 10].simple_value == 1.5
-    assert found["held_out/AbsRel/raw", 20].simple_value == 0.25
-    encoded = found["pictures", 20].image.encoded_image_string
+    assert events_by_tag["train/loss", 10].simple_value == 1.5
+    assert events_by_tag["held_out/AbsRel/raw", 20].simple_value == 0.25
+    encoded = events_by_tag["pictures", 20].image.encoded_image_string
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(encoded))), SHEET)
 
 
 class FakeWandb(types.ModuleType):
-    """As much of wandb as is used; its network fails when told to."""
+    """The used part of wandb, with a network that the test can interrupt."""
 
     def __init__(self, broken_at: int | None = None, broken_start: bool = False) -> None:
         super().__init__("wandb")
@@ -236,7 +236,7 @@ def test_weights_and_biases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("wandb", [FakeWandb(broken_at=10), FakeWandb(broken_start=True)])
-def test_a_network_that_fails_is_told_once(
+def test_a_network_failure_is_reported_once(
     wandb: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", wandb)
@@ -246,7 +246,7 @@ def test_a_network_that_fails_is_told_once(
         for step in (10, 20):
             writer.train(step, METRICS, images=40)
     text = console.getvalue()
-    assert text.count("the writer wandb failed and is left out from here on: no network") == 1
+    assert text.count("the writer wandb failed and is switched off: no network") == 1
     assert "step 20/100" in text
 
 

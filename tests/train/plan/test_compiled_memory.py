@@ -1,4 +1,4 @@
-"""Memory of the largest steps, from the compiler."""
+"""Memory of the largest compiled steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zipmap_jax.train.plan.compiled_memory import (
     too_large,
     training_memory,
 )
-from zipmap_jax.train.plan.plan import GIB, plan
+from zipmap_jax.train.plan.plan import GIB, plan_run
 
 LARGE = BatchShape(2, 42, 42, batch=2)
 
@@ -28,20 +28,20 @@ def test_the_largest_steps_are_compiled() -> None:
     (step,) = training_memory(config, target_device("here"))
     assert step.bucket == LARGE
     assert str(step).startswith("2 views x 2 of 42x42: working memory 0.")
-    memory = plan(config, 1).memory
+    memory = plan_run(config, 1).memory
     held = sum(memory[name] for name in ("parameters", "moments", "moving average"))
     assert held < step.state < 1.1 * held + memory["largest batch"]
     assert step.working > memory["parameters"]
 
 
 def test_a_step_that_does_not_fit_is_a_problem() -> None:
-    on_paper = plan(TINY, 1)
+    plan = plan_run(TINY, 1)
     step = StepMemory(LARGE, state=GIB, working=100 * GIB)
-    (problem,) = too_large(on_paper, step, limit=80 * GIB)
+    (problem,) = too_large(plan, step, limit=80 * GIB)
     assert problem.startswith("a step of 2 views x 2 of 42x42 needs 100.0 GiB of the 80.0 GiB of")
     assert "--remat true" in problem
-    assert too_large(on_paper, step, limit=101 * GIB) == []
-    assert too_large(on_paper, step, limit=None) == []
+    assert too_large(plan, step, limit=101 * GIB) == []
+    assert too_large(plan, step, limit=None) == []
 
 
 def test_the_compiler_decides_what_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The plan of a run, against counts made otherwise."""
+"""The plan of a run, against independent counts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zipmap_jax.train.plan.plan import (
     TrainingPlan,
     conclusion,
     devices_to_plan,
-    plan,
+    plan_run,
     problems,
     split_bytes,
 )
@@ -49,7 +49,7 @@ TINY = TrainConfig(
 
 @pytest.fixture(scope="module")
 def tiny() -> TrainingPlan:
-    return plan(dataclasses.replace(TINY, mesh=MeshConfig(fsdp=2)), 4)
+    return plan_run(dataclasses.replace(TINY, mesh=MeshConfig(fsdp=2)), 4)
 
 
 def test_plan_of_a_small_run(tiny: TrainingPlan) -> None:
@@ -69,27 +69,26 @@ def test_plan_of_a_small_run(tiny: TrainingPlan) -> None:
 
 def test_a_plan_for_more_devices_than_microbatches_is_of_more_microbatches() -> None:
     config = dataclasses.replace(TINY, mesh=MeshConfig(fsdp=2))
-    large = plan(config, 6)
+    large = plan_run(config, 6)
     assert large.mesh == {"data": 3, "fsdp": 2, "views": 1}
     assert large.microbatches_per_device == 1
     assert large.images == (6 * (0.375 * 6 + 0.625 * 4), 24, 36)
     (problem,) = large.problems
     assert (
-        problem
-        == "4 microbatches cannot be spread evenly over 6 devices: give --data.microbatches 6"
+        problem == "4 microbatches do not divide evenly over 6 devices: give --data.microbatches 6"
     )
 
 
 def test_a_machine_that_is_too_small_plans_for_a_larger_one() -> None:
     eight = dataclasses.replace(TINY, mesh=MeshConfig(fsdp=8))
     assert [devices_to_plan(eight, here) for here in (1, 4, 8, 16)] == [64, 64, 8, 16]
-    given = dataclasses.replace(TINY, mesh=MeshConfig(data=3, fsdp=2, views=2))
-    assert devices_to_plan(given, 1) == 12
+    config = dataclasses.replace(TINY, mesh=MeshConfig(data=3, fsdp=2, views=2))
+    assert devices_to_plan(config, 1) == 12
     assert devices_to_plan(dataclasses.replace(TINY, mesh=MeshConfig(fsdp=24)), 1) == 72
     assert devices_to_plan(TINY, 1) == 1
 
 
-def test_text_says_it_all(tiny: TrainingPlan) -> None:
+def test_text_of_a_plan(tiny: TrainingPlan) -> None:
     text = "\n".join(tiny.sections())
     assert "test: 100 steps" in text
     assert "devices: 4 (data 2, fsdp 2, views 1); 4 microbatches, 1 per device; 19.0 images" in text
@@ -98,7 +97,7 @@ def test_text_says_it_all(tiny: TrainingPlan) -> None:
     assert "state and batch per device: 0.0 GiB" in text
     assert "--compile-for here or h200" in text
     assert conclusion(tiny.problems) == "ready to start"
-    assert conclusion(["a", "b"]) == "to be mended before it can start:\n  a\n  b"
+    assert conclusion(["a", "b"]) == "not ready to start:\n  a\n  b"
 
 
 def test_shares_are_those_of_the_recipe() -> None:
@@ -118,7 +117,7 @@ def test_extremes_of_memory() -> None:
     assert [(b.views, b.batch, b.height) for b in both] == [(2, 24, 518), (48, 1, 518)]
 
 
-def test_problems_come_all_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_listed(tmp_path: Path) -> None:
     config = dataclasses.replace(
         TINY,
         start=StartConfig("weights", str(tmp_path / "nothing")),
@@ -130,12 +129,12 @@ def test_problems_come_all_at_once(tmp_path: Path) -> None:
             mixture=(SourceConfig("scannet"), SourceConfig("co3d", root=str(tmp_path))),
         ),
     )
-    found = problems(config, 8)
-    assert len(found) == 5
-    assert found[0].startswith("3 microbatches cannot be spread evenly over 2 devices")
-    assert found[1].startswith("2 views cannot be split over mesh.views=4")
-    assert "nothing to start from" in found[2]
-    assert found[3].startswith("1 of 2 data sets are missing: scannet;")
+    obstacles = problems(config, 8)
+    assert len(obstacles) == 5
+    assert obstacles[0].startswith("3 microbatches do not divide evenly over 2 devices")
+    assert obstacles[1].startswith("2 views cannot be split over mesh.views=4")
+    assert "nothing to start from" in obstacles[2]
+    assert obstacles[3].startswith("1 of 2 data sets are missing: scannet;")
     wrong = problems(dataclasses.replace(TINY, mesh=MeshConfig(fsdp=8)), 1)
     gap = dataclasses.replace(TINY.data, buckets=TINY.data.buckets[:1])
     (line,) = problems(dataclasses.replace(TINY, data=gap), 1)
@@ -152,18 +151,18 @@ def test_missing_sources(tmp_path: Path) -> None:
 
     for source in config.data.mixture[1:]:
         (tmp_path / source.name).mkdir()
-    there = dataclasses.replace(config.data, root=str(tmp_path))
-    config = dataclasses.replace(config, data=there)
+    data = dataclasses.replace(config.data, root=str(tmp_path))
+    config = dataclasses.replace(config, data=data)
     assert [source.name for source in missing_sources(config.data)] == ["aria_syn_envir"]
-    unused = (dataclasses.replace(there.mixture[0], weight=0.0), *there.mixture[1:])
-    config = dataclasses.replace(config, data=dataclasses.replace(there, mixture=unused))
+    unused = (dataclasses.replace(data.mixture[0], weight=0.0), *data.mixture[1:])
+    config = dataclasses.replace(config, data=dataclasses.replace(data, mixture=unused))
     assert missing_sources(config.data) == []
     with pytest.raises(ValueError, match="this version has no reader for arkitscenes, blendedmvs"):
         require_sources(config.data)
     assert any("no reader for" in problem for problem in problems(config, 8))
 
 
-def test_mixtures_that_make_no_sense() -> None:
+def test_invalid_mixtures() -> None:
     def mixed(*mixture: SourceConfig) -> TrainConfig:
         data = dataclasses.replace(TINY.data, engine="loader", mixture=mixture)
         return dataclasses.replace(TINY, data=data)
@@ -177,7 +176,7 @@ def test_mixtures_that_make_no_sense() -> None:
     require_sources(TINY.data)
 
 
-def test_what_the_views_axis_cannot_hold() -> None:
+def test_limits_of_the_views_axis() -> None:
     bucket = BatchShape(views=4, height=112, width=112, targets=3)
     data = dataclasses.replace(TINY.data, buckets=(bucket,))
     config = dataclasses.replace(TINY, data=data, mesh=MeshConfig(views=2))

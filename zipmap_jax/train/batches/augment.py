@@ -51,7 +51,7 @@ def jitter_colours(
     Returns:
       The images, RGB in [0, 1].
 
-    Source: training recipe, section 2.7, but for gamma.
+    Source: training recipe, section 2.7, except gamma.
     """
     scenes, views = images.shape[:2]
     scene_key, view_key, choice = jax.random.split(key, 3)

@@ -50,9 +50,9 @@ def split_views(
     between = jnp.arange(step, total - 1, step)
     between = jax.random.permutation(inner, between)[: views - 2]
     zipped = jnp.concatenate([jnp.array([0, total - 1]), between])
-    again = zipped[jax.random.randint(extra, (), 0, views)]
-    taken = jnp.zeros(total, bool).at[zipped].set(True).at[again].set(False)
-    order = jnp.argsort(jnp.where(taken, jnp.inf, jax.random.uniform(rest, (total,))))
+    shared = zipped[jax.random.randint(extra, (), 0, views)]  # may be a target view too
+    excluded = jnp.zeros(total, bool).at[zipped].set(True).at[shared].set(False)
+    order = jnp.argsort(jnp.where(excluded, jnp.inf, jax.random.uniform(rest, (total,))))
     return zipped, order[:targets]
 
 

@@ -1,8 +1,8 @@
-"""The batch shapes of the recipe: its two draws per batch, rounded to shapes that are compiled.
+"""Batch shapes of the recipe, reduced to few compiled programs.
 
-The reference draws the number of views S uniformly and the aspect ratio a from U(0.33, 1), and has
-46 x 26 shapes. Here every drawn value is rounded at random to one of its two neighbours among a
-few, such that its mean stays what it was.
+The reference draws the number of views S uniformly and the aspect ratio a from U(0.33, 1), which
+gives 46 x 26 shapes. Here every value is rounded at random to one of its two neighbours among a
+few anchors, which preserves the mean.
 
 Source: ZipMap, released training configurations.
 """
@@ -24,57 +24,60 @@ _DIGITS = 6
 def recipe_buckets(
     views: tuple[int, int], images: int, *, targets: bool = False
 ) -> tuple[BatchShape, ...]:
-    """Every shape of a stage, weighted by how often it is drawn.
+    """Return every batch shape of a stage, weighted by its probability.
 
     Args:
-      views: smallest and largest number of views of a scene.
-      images: budget of a microbatch; it holds `max(1, images // S)` scenes of S views.
-      targets: cut the views into input and target views, as the state query does: the input views
-        are `max(2, S // 2)`, and the rest of the budget are targets, no more than there are views
-        left plus one (one target may be an input view).
+      views: minimum and maximum number of views of a scene.
+      images: budget of a microbatch, which has `max(1, images // S)` scenes of S views.
+      targets: split the views as the state query does: `max(2, S // 2)` input views, and target
+        views up to the budget and to one more than the remaining views.
 
     Raises:
-      UserError: if the range is empty or larger than the budget.
+      UserError: the range is empty or exceeds the budget.
     """
-    least, most = views
-    if not 2 <= least <= most <= images:
+    minimum, maximum = views
+    if not 2 <= minimum <= maximum <= images:
         raise UserError(
-            f"views {least} to {most} with {images} images per microbatch: "
-            "choose 2 <= least <= most <= images"
+            f"views {minimum} to {maximum} with {images} images per microbatch: "
+            "choose 2 <= minimum <= maximum <= images"
         )
     return tuple(
         _bucket(count, height, images, targets, p * q)
-        for count, p in view_probabilities(least, most).items()
+        for count, p in view_probabilities(minimum, maximum).items()
         for height, q in height_probabilities().items()
     )
 
 
-def view_probabilities(least: int, most: int) -> dict[int, float]:
-    """Probability of each number of views: uniform over `least .. most`, then rounded."""
-    anchors = [least, *(n for n in VIEWS if least < n < most), *([most] if most > least else [])]
-    count = most - least + 1
-    return spread({n: 1 / count for n in range(least, most + 1)}, anchors)
+def view_probabilities(minimum: int, maximum: int) -> dict[int, float]:
+    """Return the probability of each number of views: uniform, then rounded to anchors."""
+    anchors = {minimum, *(n for n in VIEWS if minimum < n < maximum), maximum}
+    count = maximum - minimum + 1
+    return spread({n: 1 / count for n in range(minimum, maximum + 1)}, anchors)
 
 
 def height_probabilities() -> dict[int, float]:
-    """Probability of each height: 518 a to the patch below, a to two decimals, then rounded."""
-    drawn: dict[int, float] = {}
+    """Return the probability of each height.
+
+    The height is 518 a, with a rounded to two decimals, rounded down to whole patches and then to
+    anchors.
+    """
+    probabilities: dict[int, float] = {}
     for cents in range(33, 101):
-        # Rounding gives the two ends half of what the values between them get.
+        # Rounding gives the two ends half the probability of the values between them.
         share = (0.5 if cents in (33, 100) else 1.0) / 67
         height = WIDTH * cents // 100 // PATCH * PATCH
-        drawn[height] = drawn.get(height, 0.0) + share
-    return spread(drawn, HEIGHTS)
+        probabilities[height] = probabilities.get(height, 0.0) + share
+    return spread(probabilities, HEIGHTS)
 
 
-def spread(drawn: Mapping[int, float], anchors: Iterable[int]) -> dict[int, float]:
-    """Move the probability of every value to its two neighbouring anchors, keeping the mean.
+def spread(probabilities: Mapping[int, float], anchors: Iterable[int]) -> dict[int, float]:
+    """Move the probability of every value to its two neighbouring anchors, preserving the mean.
 
-    `x` between anchors a < b goes to b with probability `(x - a) / (b - a)`, else to a.
+    `x` between anchors a < b moves to b with probability `(x - a) / (b - a)`, else to a.
     """
     points = sorted(anchors)
     out = dict.fromkeys(points, 0.0)
-    for value, share in drawn.items():
+    for value, share in probabilities.items():
         below = max(point for point in points if point <= value)
         above = min(point for point in points if point >= value)
         up = (value - below) / (above - below) if above > below else 0.0
@@ -91,7 +94,7 @@ def _bucket(count: int, height: int, images: int, targets: bool, weight: float) 
 
 
 def split_counts(count: int, budget: int) -> tuple[int, int]:
-    """Input and target views of `count`, with `budget` images per scene."""
+    """Return the numbers of input and target views for `count` views and `budget` images."""
     inputs = max(2, count // 2)
     targets = min(budget - inputs, count + 1 - inputs)
     return inputs, min(max(targets, 1), count)

@@ -1,4 +1,4 @@
-"""Digest of a configuration, and the differences of two."""
+"""Digest of a configuration, and differences between two."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from zipmap_jax.train.config.schema import TrainConfig
 
-
-MAKES_NO_NUMBERS = (
+IRRELEVANT = (
     "name",
     "notes",
     "log",
@@ -34,20 +33,18 @@ MAKES_NO_NUMBERS = (
     "data/threads",
     "data/prefetch",
 )
-"""Fields that change reports, files or speed, and no number."""
-
-
+"""Fields that affect reports, files or speed but no result."""
 _ABSENT = "nothing"
 
 
 def config_digest(config: TrainConfig) -> str:
-    """16 hexadecimal digits of all fields that determine the numbers."""
+    """Hash the fields that determine the results to 16 hexadecimal digits."""
     text = json.dumps(_relevant(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
-    """`"optim.lr 0.1 -> 0.2"` for every field that determines the numbers and differs."""
+    """List the differing fields that determine the results, as `"optim.lr 0.1 -> 0.2"`."""
     before, after = _relevant(old), _relevant(new)
     names = sorted(before.keys() | after.keys())
     return [
@@ -58,13 +55,13 @@ def differences(old: TrainConfig, new: TrainConfig) -> list[str]:
 
 
 def _relevant(config: TrainConfig) -> dict[str, Any]:
-    """Every field that determines the numbers under its path "data/buckets/0/views"."""
-    # Through text: a checkpoint holds its configuration as JSON.
+    """The fields that determine the results, by path such as "data/buckets/0/views"."""
+    # Through text, because a checkpoint stores its configuration as JSON.
     tree = json.loads(json.dumps(to_json(config)))
     return {
         name: value
         for name, value in _leaves(tree)
-        if not any(name == part or name.startswith(f"{part}/") for part in MAKES_NO_NUMBERS)
+        if not any(name == part or name.startswith(f"{part}/") for part in IRRELEVANT)
     }
 
 

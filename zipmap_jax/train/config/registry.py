@@ -1,7 +1,4 @@
-"""Configurations by name or file: the folder `configs/` of a source tree, and the recipe's stages.
-
-An installed package has no `configs/`; the stages of the recipe are part of it all the same.
-"""
+"""Configurations by name or file: the recipe's stages, and `configs/` of a source tree."""
 
 from __future__ import annotations
 
@@ -19,16 +16,19 @@ ROOT = Path(__file__).parents[3]
 
 
 def available() -> dict[str, str]:
-    """Name and first sentence of every configuration that can be named."""
-    found = {name: row.about for name, row in STAGES.items()}
-    return found | {path.stem: _about(path) for path in _files() if path.stem not in found}
+    """Return the name and first sentence of every named configuration."""
+    stages = {name: row.about for name, row in STAGES.items()}
+    return stages | {path.stem: _about(path) for path in _files() if path.stem not in stages}
 
 
 def load(name: str | Path) -> TrainConfig:
-    """The configuration of a Python file with `get_config()`, or of a name.
+    """Load a configuration.
+
+    Args:
+      name: a name of `available`, or a Python file with `get_config()`.
 
     Raises:
-      UserError: there is no such file or name, or the file makes no configuration.
+      UserError: no such file or name exists, or the file returns no configuration.
     """
     path = Path(name)
     if path.suffix != ".py":
@@ -47,16 +47,16 @@ def load(name: str | Path) -> TrainConfig:
 
 def _from_file(path: Path) -> TrainConfig:
     spec = importlib.util.spec_from_file_location("zipmap_jax_user_config", path)
-    assert spec is not None  # the name ends in .py, or the file is one of ours
+    assert spec is not None  # the name ends in .py
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses in the file look themselves up there
+    sys.modules[spec.name] = module  # dataclasses in the file need their module here
     try:
         spec.loader.exec_module(module)
         config = module.get_config() if hasattr(module, "get_config") else None
     except UserError:
         raise
-    except Exception as error:  # whatever a file of the user's can raise
+    except Exception as error:  # the user's code may raise anything
         raise UserError(
             f"{path} cannot be run as a configuration ({type(error).__name__}: "
             f"{error}{_line_of(error, path)}): correct it"
@@ -67,14 +67,14 @@ def _from_file(path: Path) -> TrainConfig:
 
 
 def _line_of(error: Exception, path: Path) -> str:
-    """Where in the file an error was raised; a SyntaxError contains it."""
+    """The line of the file that raised an error; the text of a SyntaxError contains it."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path.absolute())]
     return f", line {lines[-1]}" if lines else ""
 
 
 def _files() -> list[Path]:
-    """`configs/*.py` of the source tree; none when the package is installed elsewhere."""
+    """`configs/*.py` of the source tree; empty for an installed package."""
     in_source_tree = (ROOT / "train.py").is_file()
     return sorted((ROOT / "configs").glob("*.py")) if in_source_tree else []
 

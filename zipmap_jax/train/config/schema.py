@@ -1,4 +1,4 @@
-"""Configuration of a training run: frozen dataclasses that every checkpoint holds as JSON."""
+"""Configuration of a training run, stored with every checkpoint as JSON."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from zipmap_jax.nn.config import POLICIES
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW (or Muon) with warm-up, cosine and clipping.
+    """AdamW or Muon with warm-up, cosine decay and gradient clipping.
 
     Attributes:
-      lr: peak learning rate of every parameter that no group names.
-      lr_groups: (shell pattern over "a/b/c" parameter paths, peak learning rate); first match wins.
+      lr: peak learning rate of parameters that match no group.
+      lr_groups: (shell pattern of parameter paths "a/b/c", peak learning rate); first match wins.
       lr_floor: learning rate at the first step and at the end.
-      warmup: share of the run spent warming up.
-      muon: patterns of matrices that Muon updates instead of Adam, at the same learning rate.
+      warmup: share of the run with increasing learning rate.
+      muon: patterns of matrices updated by Muon instead of Adam, at the same learning rate.
       undecayed: patterns of parameters without weight decay, besides biases and vectors.
-      frozen: patterns of parameters that are never changed.
-      clip: largest L2 norm of a gradient; 0 = no clipping.
-      clip_modules: (module, norm) where a module's bound differs from `clip`; needs
-        `clip_by="module"`.
-      clip_by: one norm over everything ("global"), or one per module: each head, and all the rest.
+      frozen: patterns of parameters that stay constant.
+      clip: maximum L2 norm of a gradient; 0 = no clipping.
+      clip_modules: (module, norm) of modules with another maximum; needs `clip_by="module"`.
+      clip_by: one norm for all gradients ("global"), or one per head and one for the rest.
     """
 
     lr: float = 1e-5
@@ -48,7 +47,7 @@ class OptimConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EmaConfig:
-    """Moving average of the parameters: a copy of them up to step `start`, averaged after it."""
+    """Moving average of the parameters, which equals them up to step `start`."""
 
     decay: float = 0.999
     start: int = 200
@@ -60,14 +59,12 @@ class EmaConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """How devices are arranged.
+    """Number of devices along each mesh axis.
 
     Attributes:
-      data: copies of the model, each working on microbatches of its own; 0 = as many as devices
-        allow.
-      fsdp: devices among which parameters, moments and moving average are split; they work on
-        different microbatches, too.
-      views: devices among which the views of a scene are split.
+      data: copies of the model, each with its own microbatches; 0 = all remaining devices.
+      fsdp: devices that share parameters, moments and moving average, with different microbatches.
+      views: devices that share the views of a scene.
     """
 
     data: int = 0
@@ -77,15 +74,15 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True)
 class StartConfig:
-    """The parameters a new run starts from.
+    """Initial parameters of a new run.
 
     Attributes:
-      kind: "random"; "vggt", a released VGGT-1B checkpoint; "weights", a model folder, a torch
-        checkpoint of ZipMap, or the work directory of an earlier run.
-      path: of the file or folder.
-      weights: which parameters of an earlier run; the recipe hands on the raw ones.
-      like: (module that the given weights lack, module whose tensors of the same name and shape it
-        starts from), with kind "weights".
+      kind: "random"; "vggt" for a released VGGT-1B checkpoint; "weights" for a model folder, a
+        torch checkpoint of ZipMap, or the work directory of an earlier run.
+      path: file or folder.
+      weights: parameters of an earlier run; the recipe uses the raw ones.
+      like: (module without weights, module whose tensors of equal name and shape are copied), with
+        kind "weights".
     """
 
     kind: Literal["random", "vggt", "weights"] = "random"
@@ -96,13 +93,13 @@ class StartConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LogConfig:
-    """What a run reports, and how often.
+    """Metrics, pictures and traces of a run.
 
     Attributes:
       every: steps between two lines.
-      writers: "console" and "json" always make sense; "tensorboard" and "wandb" need the packages.
-      pictures_every: steps between two sets of pictures (input, depth, error, points); 0 = none.
-      profile_at: step at which a trace of `profile_steps` steps is recorded; 0 = never.
+      writers: "console" and "json"; "tensorboard" and "wandb" need the packages of these names.
+      pictures_every: steps between two pictures (input, depth, error, points); 0 = none.
+      profile_at: first step of a trace of `profile_steps` steps; 0 = no trace.
     """
 
     every: int = 20
@@ -114,28 +111,27 @@ class LogConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """A whole run.
+    """A training run.
 
     Attributes:
       steps: length of the run; the schedule spans it.
-      start: what a new run starts from.
+      start: initial parameters.
       mesh: arrangement of the devices.
       token_scale: initial standard deviation of the special tokens; None = the published 1e-6.
       policy: number formats, a name in `zipmap_jax.nn.config.POLICIES`.
-      remat: recompute blocks in the backward pass instead of keeping their activations.
-      chunk: views of every scene that a device works on at once, and images in the dense heads;
-        bounds memory and changes no number; 0 = all.
+      remat: recompute blocks in the backward pass instead of storing their activations.
+      chunk: views of a scene that a device processes at once, and images in the dense heads;
+        bounds memory without changing results; 0 = all.
       compile_ahead: compile every bucket's program before the first step.
-      eval_every: steps between two evaluations, made at the end, too; 0 = never.
-      save_every: steps between two checkpoints, made at the end, too; 0 = not in between.
-      save_minutes: a checkpoint is also due when this many minutes have passed since the last;
-        not in runs of several processes, whose clocks differ.
-      keep: newest checkpoints kept in the work directory.
+      eval_every: steps between two evaluations; the last step is evaluated too; 0 = never.
+      save_every: steps between two checkpoints; the last step is saved too; 0 = only the last.
+      save_minutes: maximum minutes between two checkpoints; ignored with several processes.
+      keep: number of newest checkpoints to keep.
       keep_every: checkpoints at multiples of this many steps are kept for good; 0 = none.
-      held_out: shape of the held-out scenes, which are procedural whatever the run trains on.
-      eval_scenes: number of them in the regular evaluation.
-      notes: what users of the trained weights should know; they go into the exported card.
-      max_skipped: the run is given up after this many non-finite steps in a row.
+      held_out: shape of the held-out scenes, which are always procedural.
+      eval_scenes: number of scenes of a regular evaluation.
+      notes: remarks for users of the trained weights, copied to the exported card.
+      max_skipped: consecutive non-finite steps after which the run ends.
     """
 
     name: str
@@ -165,12 +161,12 @@ class TrainConfig:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        least = dict(steps=1, seed=0, keep=1, keep_every=0, eval_scenes=1, max_skipped=1, chunk=0)
-        require_at_least(self, f"the run {self.name}", **least)
+        bounds = dict(steps=1, seed=0, keep=1, keep_every=0, eval_scenes=1, max_skipped=1, chunk=0)
+        require_at_least(self, f"the run {self.name}", **bounds)
         require_at_least(self.data, "data", microbatches=1, workers=0, threads=1, retries=0)
         if self.policy not in POLICIES:
             known = " or ".join(POLICIES)
-            raise UserError(f"policy must be {known}, got {self.policy!r}: choose one of these")
+            raise UserError(f"policy must be {known}, got {self.policy!r}: choose one of them")
         for bucket in (*self.data.buckets, self.held_out):
             if bucket.height % self.model.patch or bucket.width % self.model.patch:
                 raise UserError(

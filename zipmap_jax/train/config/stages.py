@@ -1,9 +1,7 @@
-"""The training runs of ZipMap: one row of numbers each, and the configuration they make.
+"""The training runs of ZipMap; `configs/` has a file for each, with command and result.
 
     VGGT-1B -> stage1_static -> stage2_dynamic -> stage3_affine -> streaming_12 -> streaming_24
                                       `-> state_query
-
-`configs/` has a file for each, with the command and what to expect.
 
 Source: ZipMap, released training configurations.
 """
@@ -36,25 +34,25 @@ FAST, NEW_CAMERA = ("global_blocks/ttt/*", "local_point_head/*"), ("camera_mlp_h
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
-    """What tells one run from another.
+class TrainingStage:
+    """Settings that differ between the runs of the recipe.
 
     Attributes:
-      about: in a few words.
-      start: name of the run whose raw weights it starts from; "" = VGGT-1B.
+      about: short description.
+      start: run that provides the initial raw weights; "" = VGGT-1B.
       variant: of the model.
       mixture: stage in the table of data sets.
-      epochs, epoch_steps: an epoch is nothing but a number of steps.
+      epochs, epoch_steps: their product is the length of the run.
       images: budget of a microbatch.
-      views: smallest and largest number of views of a scene.
-      absolute: compare poses with the first view's, not pairwise.
+      views: minimum and maximum number of views of a scene.
+      absolute: whether poses are relative to the first view instead of pairwise.
       lr: peak learning rate.
-      fresh: patterns of parameters that start from nothing, at ten times the rate.
-      min_views: frames that a sequence must have.
+      fresh: patterns of randomly initialised parameters, with ten times the rate.
+      min_views: minimum number of frames of a sequence.
       ema_start: step at which the moving average starts.
-      jitter: colour augmentation.
+      jitter: whether colours are augmented.
       prefetch: batches kept ready.
-      microbatches: parts of a batch, spread over the devices of a node.
+      microbatches: parts of a batch, distributed over the devices of a node.
     """
 
     about: str
@@ -75,15 +73,15 @@ class Stage:
     microbatches: int = NODE
 
 
-STAGES: dict[str, Stage] = {
-    "stage1_static": Stage(
-        "VGGT becomes ZipMap, on 23 static data sets", "", "ref_view", "static", 80, fresh=FAST
+STAGES: dict[str, TrainingStage] = {
+    "stage1_static": TrainingStage(
+        "from VGGT to ZipMap, on 23 static data sets", "", "ref_view", "static", 80, fresh=FAST
     ),
-    "stage2_dynamic": Stage(
-        "six dynamic data sets besides", "stage1_static", "ref_view", "dynamic", 40
+    "stage2_dynamic": TrainingStage(
+        "with six dynamic data sets", "stage1_static", "ref_view", "dynamic", 40
     ),
-    "stage3_affine": Stage(
-        "no reference view any more, pairwise camera loss",
+    "stage3_affine": TrainingStage(
+        "without reference view, pairwise camera loss",
         "stage2_dynamic",
         "offline",
         "affine",
@@ -91,7 +89,7 @@ STAGES: dict[str, Stage] = {
         absolute=False,
         prefetch=3,
     ),
-    "streaming_12": Stage(
+    "streaming_12": TrainingStage(
         "one fast-weight step per view, 12 views",
         "stage3_affine",
         "streaming",
@@ -104,7 +102,7 @@ STAGES: dict[str, Stage] = {
         min_views=12,
         prefetch=2,
     ),
-    "streaming_24": Stage(
+    "streaming_24": TrainingStage(
         "one fast-weight step per view, 24 views",
         "streaming_12",
         "streaming",
@@ -116,7 +114,7 @@ STAGES: dict[str, Stage] = {
         absolute=False,
         prefetch=2,
     ),
-    "state_query": Stage(
+    "state_query": TrainingStage(
         "render unseen views from the state",
         "stage2_dynamic",
         "state_query",
@@ -129,7 +127,7 @@ STAGES: dict[str, Stage] = {
         jitter=False,
         prefetch=3,
     ),
-    "debug": Stage(
+    "debug": TrainingStage(
         "stage 1 on two small data sets and one device",
         "",
         "ref_view",
@@ -144,15 +142,14 @@ STAGES: dict[str, Stage] = {
 
 
 def stage(name: str) -> TrainConfig:
-    """Configuration of a run of the recipe.
+    """Return the configuration of a run of the recipe.
 
     Raises:
-      UserError: for an unknown name.
+      UserError: the name is unknown.
     """
     if name not in STAGES:
         raise UserError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)}")
     row = STAGES[name]
-    whole = row.microbatches == NODE
     return TrainConfig(
         name=name,
         model=preset("large", row.variant),
@@ -171,7 +168,7 @@ def stage(name: str) -> TrainConfig:
         policy="bf16",
         remat=True,
         chunk=8,
-        compile_ahead=whole,
+        compile_ahead=row.microbatches == NODE,
         # The recipe validates and keeps a checkpoint every five epochs.
         eval_every=5 * row.epoch_steps,
         keep_every=5 * row.epoch_steps,
@@ -181,7 +178,7 @@ def stage(name: str) -> TrainConfig:
     )
 
 
-def _data(row: Stage) -> DataConfig:
+def _data(row: TrainingStage) -> DataConfig:
     return DataConfig(
         buckets=recipe_buckets(row.views, row.images, targets=row.variant == "state_query"),
         microbatches=row.microbatches,
@@ -196,7 +193,7 @@ def _data(row: Stage) -> DataConfig:
     )
 
 
-def _start(row: Stage) -> StartConfig:
+def _start(row: TrainingStage) -> StartConfig:
     if not row.start:
         return StartConfig("vggt", VGGT)
     return StartConfig("weights", f"runs/{row.start}")

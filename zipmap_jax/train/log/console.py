@@ -1,4 +1,4 @@
-"""A line per report: plain where it is read by programs, coloured and with a bar on a terminal."""
+"""Metrics as lines of text; on a terminal with colours and a progress bar."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SHOWN = ("loss", "lr")
-"""Shown besides the parts of the objective; counters and norms stay in the file."""
+"""Metrics shown besides the parts of the objective."""
 STARVED = 0.05
 """Share of the time spent waiting for batches above which a line shows it."""
 HELD_OUT = ("AbsRel", "delta<1.25", "RRA@30", "RTA@30", "AUC@30", "PSNR")
-"""Held-out metrics on the console, where an evaluation has them; all of an evaluation without."""
+"""Held-out metrics shown; if an evaluation has none of them, all its metrics are."""
 
 
 def console_sink(steps: int, console: TextIO | None = None) -> Sink:
-    """Lines on `console` (None = standard output), coloured and with a bar if it is a terminal."""
+    """Return the sink for `console` (None = standard output): a terminal's or a plain one."""
     stream = console or sys.stdout
     return TerminalConsole(steps, stream) if stream.isatty() else PlainConsole(steps, stream)
 
 
 class PlainConsole(Sink):
-    """One line of text per report.
+    """One line of plain text per report.
 
     Args:
       steps: length of the run.
-      stream: where lines go.
+      stream: destination.
     """
 
     def __init__(self, steps: int, stream: TextIO) -> None:
@@ -39,15 +39,15 @@ class PlainConsole(Sink):
         head, parts, speed = train_line(step, self._steps, values)
         self.text(f"{head} {parts} | {speed}")
 
-    def evaluation(self, step: int, answers: Mapping[str, Mapping[str, float]]) -> None:
-        self.text(": ".join(evaluation_line(step, answers)))
+    def evaluation(self, step: int, methods: Mapping[str, Mapping[str, float]]) -> None:
+        self.text(": ".join(evaluation_line(step, methods)))
 
     def text(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
 
 class TerminalConsole(Sink):
-    """The same lines in colour, above a bar that shows how far the run has come.
+    """The lines of `PlainConsole` in colour, above a progress bar.
 
     Args:
       steps: length of the run.
@@ -81,10 +81,10 @@ class TerminalConsole(Sink):
         self._bar.console.print(line)
         self._bar.update(self._task, completed=step, speed=speed)
 
-    def evaluation(self, step: int, answers: Mapping[str, Mapping[str, float]]) -> None:
+    def evaluation(self, step: int, methods: Mapping[str, Mapping[str, float]]) -> None:
         from rich.text import Text
 
-        head, numbers = evaluation_line(step, answers)
+        head, numbers = evaluation_line(step, methods)
         line = Text.assemble((f"{head}: ", "bold magenta"), numbers)
         line.highlight_regex(r"\([^)]*\)", "dim")
         self._bar.console.print(line)
@@ -97,7 +97,7 @@ class TerminalConsole(Sink):
 
 
 def train_line(step: int, steps: int, values: Mapping[str, float]) -> tuple[str, str, str]:
-    """Step, metrics and speed."""
+    """Return the step, the metrics and the speed as text."""
     parts = " ".join(
         f"{name} {value:.4g}"
         for name, value in values.items()
@@ -112,21 +112,21 @@ def train_line(step: int, steps: int, values: Mapping[str, float]) -> tuple[str,
     return f"step {step}/{steps}", parts + skipped, speed
 
 
-def evaluation_line(step: int, answers: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
-    """Title, and metrics of the first answer with those of the others in brackets."""
-    first, *others = answers.values()
+def evaluation_line(step: int, methods: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
+    """Return the title, and the metrics of the first method with the others' in brackets."""
+    first, *others = methods.values()
     names = [name for name in HELD_OUT if name in first] or list(first)
     numbers = (
         f"{name} {first[name]:.3g}"
         + (f" ({', '.join(f'{other[name]:.3g}' for other in others)})" if others else "")
         for name in names
     )
-    brackets = f", {', '.join(list(answers)[1:])} in brackets" if others else ""
+    brackets = f", {', '.join(list(methods)[1:])} in brackets" if others else ""
     return f"step {step} held out{brackets}", ", ".join(numbers)
 
 
 def clock(seconds: float) -> str:
-    """`h:mm:ss`."""
+    """Format a duration as `h:mm:ss`."""
     minutes, rest = divmod(round(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -1,4 +1,4 @@
-"""One picture of what a model makes of a scene: images, depth, errors and points."""
+"""Pictures of predictions: images, depth, errors and points."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ WORST = 0.5
 """Relative depth error at the bright end of the scale."""
 CELL = 224
 """Width of the picture of one view, in pixels."""
-MOST_POINTS = 200_000
-"""Points drawn of a cloud."""
+MAX_POINTS = 200_000
+"""Maximum number of points drawn of a cloud."""
 _GAP, _LABEL = 6, 22
 _GROUND, _INK, _UNKNOWN = (20, 21, 26), (205, 208, 215), (46, 47, 54)
 
@@ -39,14 +39,14 @@ def painter(
     draw: Callable[[], Mapping[str, Any]],
     render: Callable[[Any, Mapping[str, Any]], tuple[Mapping[str, Any], Prediction]] | None = None,
 ) -> Picture:
-    """What a state's moving average predicts of the first scene of a batch, as a picture.
+    """Return a function that draws the prediction of a state's moving average for one scene.
 
     Args:
       predict: `predict(params, images) -> prediction`, jitted.
-      draw: makes the batch when it is first needed: `images`, `depth`, `valid`, `intrinsics` and
-        `w2c`.
-      render: `render(params, batch) -> views, prediction`: some views of the batch as they are and
-        as they are rendered; None = nothing is rendered.
+      draw: returns the batch, whose first scene is used: `images`, `depth`, `valid`, `intrinsics`
+        and `w2c`. It is called once.
+      render: `render(params, batch) -> views, prediction` returns some true and rendered views of
+        the batch; None = nothing is rendered.
     """
     batches = functools.cache(draw)
 
@@ -63,73 +63,81 @@ def painter(
 
 
 def sheet(
-    batch: Mapping[str, np.ndarray], prediction: Prediction, scene: int = 0, most: int = 4
+    batch: Mapping[str, np.ndarray], prediction: Prediction, scene: int = 0, max_views: int = 4
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A row per view (input, predicted and true depth, relative error), then both point clouds.
+    """Draw a row per view (input, predicted and true depth, relative error) and both point clouds.
 
-    All depth of the scene is scaled by one ratio of medians, as in the evaluation, and coloured
-    alike: linear in its logarithm, near is bright, between the 2 % and 98 % quantiles of the
-    truth.
-    The clouds are seen from behind and above the first camera.
+    Predicted depth is scaled by one ratio of medians per scene, as in the evaluation. Colours are
+    linear in log depth between the 2 % and 98 % quantiles of the truth, near bright. The viewpoint
+    of the clouds is behind and above the first camera.
 
     Args:
       batch: host arrays `images`, `depth`, `valid`, `intrinsics` and `w2c`.
-      prediction: host arrays; poses are those of the last iteration.
-      scene: which one of the batch.
-      most: views shown, evenly spread; the clouds contain them all.
+      prediction: host arrays.
+      scene: index in the batch.
+      max_views: maximum number of views shown, evenly spaced; the clouds contain all views.
+
+    Returns:
+      The picture.
     """
     truth = {name: np.asarray(array[scene]) for name, array in batch.items()}
-    answer = _answer(prediction, scene, truth)
-    views = np.unique(np.linspace(0, len(truth["images"]) - 1, most).round().astype(int))
+    aligned = _align(prediction, scene, truth)
     near, far = _range(truth["depth"], truth["valid"])
     rows = []
-    for i in views:
+    for i in _spaced(len(truth["images"]), max_views):
         depth, known = truth["depth"][i], truth["valid"][i]
-        error = np.abs(answer.depth[i] - depth) / np.where(known, depth, 1)
-        finite = np.isfinite(answer.depth[i])
+        error = np.abs(aligned.depth[i] - depth) / np.where(known, depth, 1)
+        finite = np.isfinite(aligned.depth[i])
         rows.append(
             [
                 _eight_bit(truth["images"][i]),
-                _depth_picture(answer.depth[i], finite, near, far),
+                _depth_picture(aligned.depth[i], finite, near, far),
                 _depth_picture(depth, known, near, far),
                 _mapped(error / WORST, known & finite),
             ]
         )
-    named = ("input", "predicted depth", "true depth", f"relative error, 0 to {WORST:.0%}")
-    return _join(named, rows, _clouds(answer, truth))
+    titles = ("input", "predicted depth", "true depth", f"relative error, 0 to {WORST:.0%}")
+    return _join(titles, rows, _clouds(aligned, truth))
 
 
 def rendered_sheet(
-    batch: Mapping[str, np.ndarray], prediction: Prediction, scene: int = 0, most: int = 4
+    batch: Mapping[str, np.ndarray], prediction: Prediction, scene: int = 0, max_views: int = 4
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A row per view: as rendered and as it is, colour and depth, the latter as in `sheet`.
+    """Draw a row per view: rendered and true colour, rendered and true depth as in `sheet`.
 
     Args:
       batch: host arrays `images`, `depth` and `valid` of the views.
       prediction: host arrays `rgb` and `depth`.
-      scene: which one of the batch.
-      most: views shown, evenly spread.
+      scene: index in the batch.
+      max_views: maximum number of views shown, evenly spaced.
+
+    Returns:
+      The picture.
     """
     assert prediction.rgb is not None
     truth = {name: np.asarray(array[scene]) for name, array in batch.items()}
-    rgb, told = (np.asarray(x[scene]) for x in (prediction.rgb, prediction.depth))
-    told = told * _ratio(told, truth)
+    rgb, depth = (np.asarray(x[scene]) for x in (prediction.rgb, prediction.depth))
+    depth = depth * _ratio(depth, truth)
     near, far = _range(truth["depth"], truth["valid"])
-    rows = []
-    for i in np.unique(np.linspace(0, len(rgb) - 1, most).round().astype(int)):
-        rows.append(
-            [
-                _eight_bit(np.nan_to_num(rgb[i])),
-                _eight_bit(truth["images"][i]),
-                _depth_picture(told[i], np.isfinite(told[i]), near, far),
-                _depth_picture(truth["depth"][i], truth["valid"][i], near, far),
-            ]
-        )
+    rows = [
+        [
+            _eight_bit(np.nan_to_num(rgb[i])),
+            _eight_bit(truth["images"][i]),
+            _depth_picture(depth[i], np.isfinite(depth[i]), near, far),
+            _depth_picture(truth["depth"][i], truth["valid"][i], near, far),
+        ]
+        for i in _spaced(len(rgb), max_views)
+    ]
     return _join(("rendered view", "true view", "rendered depth", "true depth"), rows, {})
 
 
+def _spaced(count: int, maximum: int) -> list[int]:
+    """At most `maximum` evenly spaced indices."""
+    return sorted(set(np.linspace(0, count - 1, maximum).round().astype(int).tolist()))
+
+
 @dataclasses.dataclass(frozen=True)
-class _Answer:
+class _AlignedPrediction:
     """A prediction in the unit and the first camera's frame of the truth."""
 
     depth: Float[np.ndarray, "v h w"]
@@ -137,8 +145,10 @@ class _Answer:
     intrinsics: Float[np.ndarray, "v 3 3"]
 
 
-def _answer(prediction: Prediction, scene: int, truth: Mapping[str, np.ndarray]) -> _Answer:
-    """NaN is the depth where none was predicted; an impossible camera becomes a possible one."""
+def _align(
+    prediction: Prediction, scene: int, truth: Mapping[str, np.ndarray]
+) -> _AlignedPrediction:
+    """Invalid depth becomes NaN, and invalid cameras become plausible ones."""
     depth = np.asarray(prediction.depth[scene], np.float64)
     depth = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan)
     ratio = _ratio(depth, truth)
@@ -148,28 +158,28 @@ def _answer(prediction: Prediction, scene: int, truth: Mapping[str, np.ndarray])
     w2c, intrinsics, _ = plausible_cameras(w2c, intrinsics, depth.shape[-2:])
     w2c = rebase_poses(w2c)
     w2c[:, :3, 3] *= ratio
-    return _Answer(depth * ratio, w2c, intrinsics)
+    return _AlignedPrediction(depth * ratio, w2c, intrinsics)
 
 
 def _ratio(depth: Float[np.ndarray, "v h w"], truth: Mapping[str, np.ndarray]) -> float:
-    """Of the median true depth to the median predicted one, where both are known."""
+    """Median true depth over median predicted depth, where both are valid."""
     seen = truth["valid"] & np.isfinite(depth) & (depth > 0)
     return float(np.median(truth["depth"][seen]) / np.median(depth[seen])) if seen.any() else 1.0
 
 
 def _clouds(
-    answer: _Answer, truth: Mapping[str, np.ndarray]
+    aligned: _AlignedPrediction, truth: Mapping[str, np.ndarray]
 ) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
-    """The predicted and the true points from the same viewpoint, with the cameras."""
+    """Predicted and true points with cameras, from one viewpoint."""
     poses = rebase_poses(truth["w2c"].astype(np.float64))
     true = unproject_to_world(
         truth["depth"].astype(np.float64), truth["intrinsics"].astype(np.float64), poses
     )
-    told = unproject_to_world(answer.depth, answer.intrinsics, answer.w2c)
+    predicted = unproject_to_world(aligned.depth, aligned.intrinsics, aligned.w2c)
     seen = np.flatnonzero(truth["valid"])
     if not len(seen):
         return {}
-    seen = seen[:: -(-len(seen) // MOST_POINTS)]
+    seen = seen[:: -(-len(seen) // MAX_POINTS)]
     viewer = overview(true.reshape(-1, 3)[seen])
     reach = float(np.median(truth["depth"].ravel()[seen]))
     colors = _eight_bit(truth["images"].reshape(-1, 3)[seen])
@@ -187,7 +197,7 @@ def _clouds(
         )
 
     return {
-        "predicted points and cameras": render(told, answer.w2c),
+        "predicted points and cameras": render(predicted, aligned.w2c),
         "true points and cameras": render(true, poses),
     }
 
@@ -223,7 +233,7 @@ def _join(
     rows: list[list[UInt8[np.ndarray, "h w 3"]]],
     wide: Mapping[str, UInt8[np.ndarray, "y x 3"]],
 ) -> UInt8[np.ndarray, "t s 3"]:
-    """Cells under their names, wide ones below, on a dark ground."""
+    """Arrange titled columns of cells, and wide pictures below them, on a dark background."""
     height = round(CELL * rows[0][0].shape[0] / rows[0][0].shape[1])
     width = len(names) * (CELL + _GAP) + _GAP
     top = _LABEL + len(rows) * (height + _GAP)

@@ -1,4 +1,4 @@
-"""A trace of a few steps, for `tensorboard --logdir` or https://ui.perfetto.dev."""
+"""Trace of a few steps, for `tensorboard --logdir` or https://ui.perfetto.dev."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 class Profile:
     """Records steps `log.profile_at` to `log.profile_at + log.profile_steps - 1` of a run.
 
-    Use it as a context manager, so that a run that ends earlier keeps what it has.
+    Use it as a context manager, which also stores the trace of a run that ends early.
 
     Args:
-      directory: the trace goes into `profile` below it.
-      log: which steps; `profile_at` 0 records none.
+      directory: folder in which `profile` is created.
+      log: first step and number of steps.
     """
 
     def __init__(self, directory: Path, log: LogConfig) -> None:
@@ -35,13 +35,13 @@ class Profile:
         self._stop()
 
     def before(self, step: int) -> None:
-        """Call it before step `step`, counted from 0."""
+        """Start the trace if it begins with step `step`, counted from 0."""
         if step == self._first:
             jax.profiler.start_trace(self._folder)
             self._running = True
 
     def after(self, done: int, result: Any) -> None:
-        """Call it when `done` steps are made; `result` is what the last one returned."""
+        """End the trace if it ends after `done` steps; `result` is the output of the last one."""
         if self._running and done >= self._end:
             jax.block_until_ready(result)  # devices lag behind Python
             self._stop()

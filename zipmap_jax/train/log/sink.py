@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class Sink:
-    """One destination of a run's metrics; a step is the number of steps made."""
+    """One destination of a run's metrics; `step` is the number of completed steps."""
 
     def train(self, step: int, values: Mapping[str, float]) -> None:
-        """Means over the steps since the last call, and the run's speed."""
+        """Write means over the steps since the last call, and the speed."""
 
-    def evaluation(self, step: int, answers: Mapping[str, Mapping[str, float]]) -> None:
-        """Held-out metrics by the name of the answer, the main one first."""
+    def evaluation(self, step: int, methods: Mapping[str, Mapping[str, float]]) -> None:
+        """Write held-out metrics by method, the main one first."""
 
     def picture(self, step: int, image: UInt8[np.ndarray, "h w 3"], path: Path) -> None:
-        """A picture, which is in the file `path` already."""
+        """Write a picture, which is already stored at `path`."""
 
     def text(self, text: str) -> None:
-        """One line."""
+        """Write one line."""
 
     def close(self) -> None:
-        """The end of the run."""
+        """Release all resources at the end of the run."""

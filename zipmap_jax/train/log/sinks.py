@@ -21,24 +21,26 @@ if TYPE_CHECKING:
 
     from zipmap_jax.train.config.schema import LogConfig
 
-
 OPTIONAL = ("tensorboard", "wandb")
-"""Writers that a run can do without, such as those that need a network."""
+"""Writers whose failure does not end a run."""
 
 
 def writers_for(
     log: LogConfig, directory: Path, steps: int, console: TextIO | None = None
 ) -> tuple[dict[str, Sink], list[str]]:
-    """The sinks of `log.writers` by name, and a line on each optional one that failed.
+    """Open the sinks of `log.writers`.
 
     Args:
-      log: the run's writers.
+      log: names of the writers.
       directory: work directory.
       steps: length of the run.
-      console: where lines go; None = standard output.
+      console: destination of lines; None = standard output.
+
+    Returns:
+      Sinks by name, and a message for each optional one that failed.
 
     Raises:
-      UserError: a name is not known, or its package is not installed.
+      UserError: a name is unknown, or its package is not installed.
     """
     known: dict[str, Callable[[], Sink]] = {
         "console": lambda: console_sink(steps, console),
@@ -57,20 +59,20 @@ def writers_for(
         except Exception as error:
             if name not in OPTIONAL or isinstance(error, ValueError):
                 raise
-            failures.append(left_out(name, error))
+            failures.append(failure(name, error))
     return sinks, failures
 
 
-def left_out(name: str, error: Exception) -> str:
-    """Message about an optional writer that failed."""
-    return f"the writer {name} failed and is left out from here on: {error}"
+def failure(name: str, error: Exception) -> str:
+    """Return the message for an optional writer that failed."""
+    return f"the writer {name} failed and is switched off: {error}"
 
 
 class JsonLines(Sink):
     """Rows of `kind` "train", "eval" or "picture", each with `step` and `time` (Unix, seconds).
 
-    The file is appended to, so that a resumed run continues it. A killed
-    run repeats the steps after its last checkpoint: the later row of a step counts.
+    A resumed run appends to the file. Steps after the last checkpoint of a killed run appear twice;
+    the later row is valid.
 
     Args:
       directory: work directory.
@@ -83,8 +85,8 @@ class JsonLines(Sink):
     def train(self, step: int, values: Mapping[str, float]) -> None:
         self._row("train", step, values)
 
-    def evaluation(self, step: int, answers: Mapping[str, Mapping[str, float]]) -> None:
-        self._row("eval", step, answers)
+    def evaluation(self, step: int, methods: Mapping[str, Mapping[str, float]]) -> None:
+        self._row("eval", step, methods)
 
     def picture(self, step: int, image: np.ndarray, path: Path) -> None:
         self._row("picture", step, {"file": path.relative_to(self._directory).as_posix()})
@@ -99,7 +101,7 @@ class JsonLines(Sink):
 
 
 class TensorBoard(Sink):
-    """Curves and pictures.
+    """Curves and pictures for TensorBoard.
 
     Args:
       directory: work directory.
@@ -121,8 +123,8 @@ class TensorBoard(Sink):
     def train(self, step: int, values: Mapping[str, float]) -> None:
         self._scalars(step, {f"train/{name}": value for name, value in values.items()})
 
-    def evaluation(self, step: int, answers: Mapping[str, Mapping[str, float]]) -> None:
-        self._scalars(step, flat(answers))
+    def evaluation(self, step: int, methods: Mapping[str, Mapping[str, float]]) -> None:
+        self._scalars(step, flat(methods))
 
     def picture(self, step: int, image: np.ndarray, path: Path) -> None:
         self._events.add_image("pictures", image, step, dataformats="HWC")
@@ -140,12 +142,12 @@ class TensorBoard(Sink):
 
 
 class WeightsAndBiases(Sink):
-    """A run named after the work directory; a resumed run goes on in the same one.
+    """A W&B run named after the work directory; a resumed run continues it.
 
-    The project is `WANDB_PROJECT` of the environment, else "zipmap-jax".
+    The project is the environment's `WANDB_PROJECT`, or "zipmap-jax".
 
     Args:
-      directory: work directory; `wandb_run` in it holds the identity of the run.
+      directory: work directory; its file `wandb_run` contains the identifier of the run.
 
     Raises:
       UserError: wandb is not installed.
@@ -156,17 +158,16 @@ class WeightsAndBiases(Sink):
             import wandb  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise UserError(
-                "the writer wandb needs the package of that name: pip install wandb, or leave it "
-                "out of log.writers"
+                "the writer wandb needs wandb: pip install wandb, or leave it out of log.writers"
             ) from error
-        identity = directory / "wandb_run"
-        if not identity.exists():
-            identity.write_text(uuid.uuid4().hex)
+        identifier = directory / "wandb_run"
+        if not identifier.exists():
+            identifier.write_text(uuid.uuid4().hex)
         self._wandb = wandb
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "zipmap-jax"),
             name=directory.name,
-            id=identity.read_text(),
+            id=identifier.read_text(),
             resume="allow",
             dir=str(directory),
         )
@@ -174,8 +175,8 @@ class WeightsAndBiases(Sink):
     def train(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log({f"train/{name}": value for name, value in values.items()}, step=step)
 
-    def evaluation(self, step: int, answers: Mapping[str, Mapping[str, float]]) -> None:
-        self._run.log(flat(answers), step=step)
+    def evaluation(self, step: int, methods: Mapping[str, Mapping[str, float]]) -> None:
+        self._run.log(flat(methods), step=step)
 
     def picture(self, step: int, image: np.ndarray, path: Path) -> None:
         self._run.log({"pictures": self._wandb.Image(image)}, step=step)
@@ -184,10 +185,10 @@ class WeightsAndBiases(Sink):
         self._run.finish()
 
 
-def flat(answers: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """`"held_out/METRIC/ANSWER"`, so that the answers of a metric stand side by side."""
+def flat(methods: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return metrics as `"held_out/METRIC/METHOD"`, which groups the methods of a metric."""
     return {
-        f"held_out/{metric}/{answer}": value
-        for answer, metrics in answers.items()
+        f"held_out/{metric}/{method}": value
+        for method, metrics in methods.items()
         for metric, value in metrics.items()
     }

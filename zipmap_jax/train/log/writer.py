@@ -14,7 +14,7 @@ from PIL import Image
 
 from zipmap_jax.compilation.flops import peak_flops
 from zipmap_jax.train.config.schema import LogConfig
-from zipmap_jax.train.log.sinks import OPTIONAL, left_out, writers_for
+from zipmap_jax.train.log.sinks import OPTIONAL, failure, writers_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,18 +29,18 @@ _DEFAULT = LogConfig()
 
 
 class Writer:
-    """All writers of one run; use as a context manager.
+    """All writers of a run; use as a context manager.
 
-    A writer over a network that fails is left out from then on, with a line that says so.
+    An optional writer that fails is switched off, and the others get a message.
 
     Args:
       directory: work directory.
-      steps: length of the run, for the estimate of the time left.
-      log: which writers.
-      console: where lines go; None = standard output.
+      steps: length of the run, from which the remaining time is estimated.
+      log: names of the writers.
+      console: destination of lines; None = standard output.
 
     Raises:
-      UserError: a writer is not known, or its package is not installed.
+      UserError: a writer is unknown, or its package is not installed.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Writer:
         self._peak = peak_flops(jax.devices()[0].device_kind)
         self._mark: tuple[float, int] | None = None
         for line in failures:
-            self.say(line)
+            self.text(line)
 
     def __enter__(self) -> Writer:
         return self
@@ -66,20 +66,20 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         self._send(lambda sink: sink.close())
 
-    def say(self, text: str) -> None:
-        """One line."""
+    def text(self, text: str) -> None:
+        """Write one line."""
         self._send(lambda sink: sink.text(text))
 
     def start_clock(self, step: int) -> None:
-        """Measure speed from here; call it before the first step."""
+        """Start to measure speed; call it before the first step."""
         self._mark = (time.monotonic(), step)
 
     @contextlib.contextmanager
     def paused(self, after: Any = None) -> Iterator[None]:
-        """What happens in the block does not count against the speed of the training.
+        """Exclude the time of the block from the measured speed.
 
         Args:
-          after: what the last step returned; the pause begins when the devices have made it.
+          after: output of the last step; the pause begins once it is computed.
         """
         jax.block_until_ready(after)
         start = time.monotonic()
@@ -95,18 +95,18 @@ class Writer:
         flops: float | None = None,
         waited: float = 0.0,
     ) -> None:
-        """Metrics of the steps since the last call.
+        """Write metrics of the steps since the last call, and their speed.
 
         Args:
-          step: steps made.
+          step: number of completed steps.
           metrics: numbers by name.
-          images: that the steps used.
-          flops: that the steps took, all devices together; None = not known.
-          waited: seconds spent waiting for their batches.
+          images: number of images in the steps.
+          flops: floating-point operations of the steps on all devices; None = unknown.
+          waited: seconds spent waiting for batches.
         """
-        now, (then, last) = time.monotonic(), self._mark or (time.monotonic(), step)
+        now, (before, last) = time.monotonic(), self._mark or (time.monotonic(), step)
         self._mark = (now, step)
-        seconds = max(now - then, 1e-9)
+        seconds = max(now - before, 1e-9)
         values = {name: float(value) for name, value in metrics.items()}
         values["images_per_second"] = images / seconds
         values["seconds_per_step"] = seconds / max(step - last, 1)
@@ -115,12 +115,12 @@ class Writer:
             values["mfu"] = flops / seconds / (self._peak * jax.device_count())
         self._send(lambda sink: sink.train(step, values))
 
-    def evaluation(self, step: int, answers: Mapping[str, Mapping[str, float]]) -> None:
-        """Held-out metrics after `step` steps by the name of the answer, the main one first."""
-        self._send(lambda sink: sink.evaluation(step, answers))
+    def evaluation(self, step: int, methods: Mapping[str, Mapping[str, float]]) -> None:
+        """Write held-out metrics after `step` steps by method, the main one first."""
+        self._send(lambda sink: sink.evaluation(step, methods))
 
     def picture(self, step: int, image: UInt8[np.ndarray, "h w 3"]) -> Path:
-        """Save a picture as `pictures/step_N.png` and send it; returns the file."""
+        """Write a picture; returns its file, `pictures/step_N.png`."""
         path = self.directory / "pictures" / f"step_{step}.png"
         if self._sinks:
             path.parent.mkdir(exist_ok=True)
@@ -136,4 +136,4 @@ class Writer:
                 if name not in OPTIONAL:
                     raise
                 del self._sinks[name]
-                self.say(left_out(name, error))
+                self.text(failure(name, error))

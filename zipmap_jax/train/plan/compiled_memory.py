@@ -1,4 +1,4 @@
-"""The plan of a run with the memory of its largest steps from the compiler: nothing runs."""
+"""The plan of a run with the memory of its largest steps, which are compiled but not run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zipmap_jax.train.plan.plan import (
     TrainingPlan,
     conclusion,
     devices_to_plan,
-    plan,
+    plan_run,
 )
 from zipmap_jax.train.plan.shapes import largest
 from zipmap_jax.train.sharding import laid_out, make_mesh, shardings
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class StepMemory:
-    """Memory of a step of one microbatch on a device that holds the whole training state.
+    """Memory of a step of one microbatch on a device with the whole training state.
 
     Attributes:
       bucket: shape of the batch.
       state: bytes of the state and the batch.
-      working: bytes besides, the gradients included.
+      working: remaining bytes, gradients included.
     """
 
     bucket: BatchShape
@@ -63,17 +63,20 @@ Target = Literal["here", "h200"]
 def dry_run(
     config: TrainConfig, devices: int | None = None, target: Target | None = None
 ) -> Iterator[str]:
-    """Sections of the text of `train.py --dry-run`, each as soon as it is known.
+    """Yield the sections of the text of `train.py --dry-run`.
 
     Args:
       config: the run.
-      devices: number to plan for; None = see `devices_to_plan`.
+      devices: number of devices; None = see `devices_to_plan`.
       target: device for which the largest steps are compiled, which takes minutes; None = none.
+
+    Yields:
+      One section after the other, each once it is computed.
     """
     device = None if target is None else target_device(target)
-    on_paper = plan(config, devices or devices_to_plan(config, jax.device_count()))
-    yield from on_paper.sections()
-    problems = list(on_paper.problems)
+    plan = plan_run(config, devices or devices_to_plan(config, jax.device_count()))
+    yield from plan.sections()
+    problems = list(plan.problems)
     if device is not None:
         limit = (
             MEMORY_BYTES if target == "h200" else (device.memory_stats() or {}).get("bytes_limit")
@@ -81,19 +84,19 @@ def dry_run(
         yield f"compiled, one microbatch on one device ({target}):"
         for memory in training_memory(config, device):
             yield f"  {memory}"
-            problems += too_large(on_paper, memory, limit)
+            problems += too_large(plan, memory, limit)
     yield conclusion(problems)
 
 
-def too_large(on_paper: TrainingPlan, memory: StepMemory, limit: int | None) -> list[str]:
-    """The problem of a step that needs more than a device holds, if it does.
+def too_large(plan: TrainingPlan, memory: StepMemory, limit: int | None) -> list[str]:
+    """Return a sentence if a step needs more memory than a device has, else nothing.
 
     Args:
-      on_paper: plan of the run, with the state and batch of each device.
+      plan: of the run; its memory is that of state and batch.
       memory: of the step; devices that share the views of a scene share its working memory.
       limit: bytes of a device; None = unknown.
     """
-    needed = sum(on_paper.memory.values()) + memory.working // on_paper.mesh["views"]
+    needed = sum(plan.memory.values()) + memory.working // plan.mesh["views"]
     if limit is None or needed <= limit:
         return []
     return [
@@ -103,9 +106,9 @@ def too_large(on_paper: TrainingPlan, memory: StepMemory, limit: int | None) -> 
 
 
 def target_device(target: Target) -> Any:
-    """The first device here, or an H200, which need not be here.
+    """Return the first device of this machine, or an H200 to compile for, which need not exist.
 
-    The H200 is taken before JAX initializes its devices.
+    For an H200, call it before JAX initializes its devices.
 
     Raises:
       UserError: the compiler for CUDA is not installed.
@@ -114,11 +117,14 @@ def target_device(target: Target) -> Any:
 
 
 def training_memory(config: TrainConfig, device: Any) -> Iterator[StepMemory]:
-    """Compile the steps that may need the most memory, one microbatch on one device; minutes each.
+    """Compile the steps that may need the most memory, each with one microbatch on one device.
 
     Args:
       config: the run.
-      device: of `target_device`.
+      device: result of `target_device`.
+
+    Yields:
+      The memory of one step after the other, each after minutes.
     """
     mesh = make_mesh(MeshConfig(1, 1, 1), [device])
     data = dataclasses.replace(config.data, microbatches=1, buckets=largest(config))

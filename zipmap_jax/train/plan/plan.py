@@ -1,4 +1,4 @@
-"""What a run would do and hold, computed from shapes alone: nothing is allocated or compiled."""
+"""Steps, memory and obstacles of a run, computed from shapes without allocating or compiling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zipmap_jax.data.roots import (
 )
 from zipmap_jax.errors import UserError
 from zipmap_jax.models.zipmap import ZipMap
-from zipmap_jax.train.initial_weights import can_start, no_start, state_shapes
+from zipmap_jax.train.initial_weights import missing_start, start_exists, state_shapes
 from zipmap_jax.train.optimizer import module_of
 from zipmap_jax.train.plan.shapes import Shape, batch_shapes, images_of, shape_shares
 from zipmap_jax.train.sharding import AXES, FSDP, VIEWS, spec_of
@@ -40,14 +40,14 @@ class TrainingPlan:
 
     Attributes:
       config: the run.
-      devices: it is planned for.
+      devices: number of devices.
       mesh: devices along data, fsdp and views.
-      parameters: number of them in each module.
-      memory: bytes on each device that the state and the largest batch take; exact.
-      shapes: of batches, with the share of the steps that have them; one program each.
-      images: mean, smallest and largest number of images in an update.
-      sources: name, folder, share of the draws, and whether the folder is there.
-      problems: what keeps the run from starting, a sentence each.
+      parameters: number of parameters of each module.
+      memory: exact bytes of state and largest batch on each device.
+      shapes: share of the steps of each batch shape; each shape is one program.
+      images: mean, minimum and maximum number of images in an update.
+      sources: name, folder, share of the draws, and whether the folder exists.
+      problems: obstacles to the start, one sentence each.
     """
 
     config: TrainConfig
@@ -65,31 +65,34 @@ class TrainingPlan:
         return self.config.data.microbatches / (self.mesh["data"] * self.mesh["fsdp"])
 
     def sections(self) -> list[str]:
-        """The plan as text, without its problems."""
+        """Return the plan as text, without its problems."""
         return ["\n".join(part) for part in _sections(self)]
 
 
 AT_SCALE = 64
-"""Devices of a plan made where the run does not fit: eight machines of eight."""
+"""Default number of devices if this machine has too few: eight machines of eight."""
 
 
-def devices_to_plan(config: TrainConfig, here: int) -> int:
-    """Those of this machine if the mesh can be made of them, else `AT_SCALE` or what it needs."""
+def devices_to_plan(config: TrainConfig, local: int) -> int:
+    """Return the number of devices to plan for.
+
+    It is `local` if the mesh fits this machine, else the size of the mesh or `AT_SCALE`.
+    """
     mesh = config.mesh
     needed = (mesh.data or 1) * mesh.fsdp * mesh.views
-    if here >= needed:
-        return here
+    if local >= needed:
+        return local
     return needed if mesh.data else -(-AT_SCALE // needed) * needed
 
 
-def plan(config: TrainConfig, devices: int) -> TrainingPlan:
-    """Work out a run on a number of devices.
+def plan_run(config: TrainConfig, devices: int) -> TrainingPlan:
+    """Plan a run on a number of devices.
 
-    Microbatches that cannot be spread over the devices are a problem; the plan is of as many as
-    can.
+    Microbatches that do not divide evenly over the devices are a problem; the plan then assumes the
+    next larger number that does.
 
     Raises:
-      UserError: the mixture names a data set that does not exist.
+      UserError: the mixture contains an unknown data set.
     """
     mesh, obstacles = _mesh(config, devices), problems(config, devices)
     config = dataclasses.replace(
@@ -116,7 +119,7 @@ def plan(config: TrainConfig, devices: int) -> TrainingPlan:
 
 
 def problems(config: TrainConfig, devices: int) -> list[str]:
-    """Obstacles to a run on a number of devices, one sentence each."""
+    """List the obstacles to a run on a number of devices, one sentence each."""
     out, mesh = [], _mesh(config, devices)
     needed, parts = mesh["data"] * mesh["fsdp"] * mesh["views"], mesh["data"] * mesh["fsdp"]
     if needed != devices:
@@ -124,7 +127,7 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
         out.append(f"the mesh {axes} is for {needed} devices, not {devices}: change --mesh.fsdp")
     elif config.data.microbatches % parts:
         out.append(
-            f"{config.data.microbatches} microbatches cannot be spread evenly over {parts} "
+            f"{config.data.microbatches} microbatches do not divide evenly over {parts} "
             f"devices: give --data.microbatches {_even_microbatches(config, mesh)}"
         )
     numbers = {n for b in config.data.buckets for n in (b.views, b.targets)}
@@ -141,8 +144,8 @@ def problems(config: TrainConfig, devices: int) -> list[str]:
             f"no bucket is open during {1 - covered:.0%} of the run: "
             "let the start and end of data.buckets cover 0 to 1"
         )
-    if not can_start(config.start):
-        out.append(no_start(config.start))
+    if not start_exists(config.start):
+        out.append(missing_start(config.start))
     if missing := missing_sources(config.data):
         out.append(
             f"{len(missing)} of {len(config.data.mixture)} data sets are missing: "
@@ -159,7 +162,7 @@ def _mesh(config: TrainConfig, devices: int) -> dict[str, int]:
 
 
 def _even_microbatches(config: TrainConfig, mesh: dict[str, int]) -> int:
-    """The microbatches of a run, or the next number of them that the devices share evenly."""
+    """The number of microbatches, rounded up to a multiple of the devices."""
     parts = mesh["data"] * mesh["fsdp"]
     return -(-config.data.microbatches // parts) * parts
 
@@ -186,7 +189,7 @@ def _memory(config: TrainConfig, state: TrainState, mesh: dict[str, int]) -> dic
 
 
 def split_bytes(tree: Any, parts: int) -> int:
-    """Bytes on one of `parts` devices of the axis `fsdp`, by the rules of `sharding`."""
+    """Return the bytes on one of `parts` devices of the axis `fsdp`, by the rules of `sharding`."""
     mesh = jax.sharding.AbstractMesh((1, parts, 1), AXES)
 
     def share(path: tuple[Any, ...], leaf: Any) -> int:
@@ -196,7 +199,7 @@ def split_bytes(tree: Any, parts: int) -> int:
 
 
 def _batch_bytes(bucket: BatchShape) -> int:
-    """Bytes of a microbatch's scenes, targets included."""
+    """Bytes of a microbatch, targets included."""
     inputs = tree_bytes(batch_shapes(bucket, bucket.batch))
     return inputs * (bucket.views + bucket.targets) // bucket.views
 
@@ -216,7 +219,7 @@ def _sources(config: TrainConfig) -> tuple[tuple[str, str, float, bool], ...]:
 
 
 def _sections(plan: TrainingPlan) -> list[list[str]]:
-    config, (mean, least, most) = plan.config, plan.images
+    config, (mean, minimum, maximum) = plan.config, plan.images
     total = sum(plan.parameters.values())
     head = [
         f"{config.name}: {config.steps:,} steps, {mean * config.steps / 1e6:,.2f} M images; "
@@ -229,11 +232,11 @@ def _sections(plan: TrainingPlan) -> list[list[str]]:
     devices = [
         f"devices: {plan.devices} ({axes}); {config.data.microbatches} microbatches, "
         f"{plan.microbatches_per_device:g} per device; {mean:,.1f} images per update "
-        f"({least} to {most})"
+        f"({minimum} to {maximum})"
     ]
     memory = [f"state and batch per device: {sum(plan.memory.values()) / GIB:,.1f} GiB"]
     memory += [f"  {size / GIB:7,.2f} GiB  {name}" for name, size in plan.memory.items()]
-    memory.append("  working memory besides: --compile-for here or h200 compiles the largest steps")
+    memory.append("  without working memory: --compile-for here or h200 measures the largest steps")
     return [head, counts, devices, memory, _shape_lines(plan), _source_lines(plan)]
 
 
@@ -253,13 +256,13 @@ def _shape_lines(plan: TrainingPlan) -> list[str]:
 
 def _source_lines(plan: TrainingPlan) -> list[str]:
     lines = [f"data: {len(plan.sources)} sets"]
-    for name, root, share, there in plan.sources:
-        lines.append(f"  {share:6.2%}  {name:<16} {root}{'' if there else '  (missing)'}".rstrip())
+    for name, root, share, exists in plan.sources:
+        lines.append(f"  {share:6.2%}  {name:<16} {root}{'' if exists else '  (missing)'}".rstrip())
     return lines
 
 
 def conclusion(problems: Sequence[str]) -> str:
-    """The last section of a plan's text."""
+    """Return the last section of a plan's text."""
     if not problems:
         return "ready to start"
-    return "\n".join(["to be mended before it can start:", *(f"  {line}" for line in problems)])
+    return "\n".join(["not ready to start:", *(f"  {line}" for line in problems)])

@@ -1,4 +1,4 @@
-"""Shapes of batches: which there are, how often each comes, and what a batch is made of."""
+"""Shapes of batches, their shares of the steps, and the arrays of a batch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from zipmap_jax.train.config.schema import TrainConfig
 
 Shape = tuple[int, int, int, int, int]
-"""Views, height, width, scenes per microbatch, targets: all that a compiled program depends on."""
+"""Views, height, width, scenes per microbatch and targets, which determine a compiled program."""
 
 
 def batch_shapes(bucket: BatchShape, scenes: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of the arrays of a step's `scenes` scenes; of a state query, its input views."""
+    """Return the shapes of the arrays of a batch of scenes; of a state query, its input views."""
     sizes = dict(b=scenes, v=bucket.views, h=bucket.height, w=bucket.width)
     return {
         name: jax.ShapeDtypeStruct(array.shape(**sizes), array.dtype)
@@ -27,23 +27,23 @@ def batch_shapes(bucket: BatchShape, scenes: int) -> dict[str, jax.ShapeDtypeStr
 
 
 def shape_shares(config: TrainConfig) -> dict[Shape, float]:
-    """Share of the steps that have each batch shape, over the whole run."""
+    """Return the share of the run's steps that have each batch shape."""
     buckets = config.data.buckets
     times = sorted({0.0, 1.0, *(t for b in buckets for t in (b.start, b.end) if 0 < t < 1)})
     shares = {shape_of(bucket): 0.0 for bucket in buckets if bucket.weight > 0}
     for begin, end in itertools.pairwise(times):
-        now = [b for b in buckets if b.start <= begin and b.end >= end and b.weight > 0]
-        total = sum(bucket.weight for bucket in now)
-        for bucket in now:
+        open_buckets = [b for b in buckets if b.start <= begin and b.end >= end and b.weight > 0]
+        total = sum(bucket.weight for bucket in open_buckets)
+        for bucket in open_buckets:
             shares[shape_of(bucket)] += (end - begin) * bucket.weight / total
     return shares
 
 
 def largest(config: TrainConfig) -> tuple[BatchShape, ...]:
-    """The buckets that may need the most memory: with the most pixels, and with the most scenes.
+    """Return the buckets that may need the most memory: the most pixels, views or scenes.
 
-    A scene costs memory whatever its size, since every layer keeps its fast weights; and so do the
-    chunks that many views of one scene go through the network in.
+    Every scene needs memory for the fast weights of every layer, and every chunk of views for its
+    activations.
     """
 
     def pixels(bucket: BatchShape) -> int:
@@ -58,11 +58,11 @@ def largest(config: TrainConfig) -> tuple[BatchShape, ...]:
 
 
 def shape_of(bucket: BatchShape) -> Shape:
-    """All that distinguishes the bucket's program from others."""
+    """Return the part of a bucket that determines its program."""
     return bucket.views, bucket.height, bucket.width, bucket.batch, bucket.targets
 
 
 def images_of(shape: Shape) -> int:
-    """Images of a microbatch, targets included."""
+    """Return the number of images of a microbatch, targets included."""
     views, _, _, batch, targets = shape
     return batch * (views + targets)
