@@ -158,3 +158,25 @@ def test_flags_of_views_reach_the_model_through_the_public_step() -> None:
         program.step(program.init(params), Views(images[:, :2], None, update[:, :2]))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="at most 4 views, got 5"):
         program.step(program.init(params), Views(images[:, :5]))  # type: ignore[arg-type]
+
+
+def test_a_batch_takes_streams_in_chunk_by_chunk(
+    checkpoint: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scene of a streaming model never has all of its network images in memory."""
+    monkeypatch.setattr("zipmap_jax.batch.run.read_views", None)
+    scenes, out = tmp_path / "scenes", tmp_path / "out"
+    scenes.mkdir()
+    photos.rename(scenes / "room")
+    (scenes / "junk").mkdir()
+    (scenes / "junk" / "a.png").write_bytes(b"no picture")
+    (scenes / "junk" / "b.png").write_bytes(b"no picture")
+    argv = ["batch", str(scenes), "-o", str(out), "--model", str(checkpoint), "--chunk", "1"]
+    assert main(argv) == 1
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert {s["name"]: s["status"] for s in manifest["scenes"]} == {
+        "junk": "failed",
+        "room": "done",
+    }
+    scene = load_scene(out / "room" / "scene.npz")
+    np.testing.assert_allclose(scene.w2c[:, :3, 3], expected(scenes / "room")[1], atol=1e-6)

@@ -35,7 +35,7 @@ OUT_OF_MEMORY_TRAINING = (
 )
 REPORT = (
     "a defect of zipmap-jax, not of the input: report the lines above and the command in the issue "
-    "tracker that CONTRIBUTING.md names"
+    "tracker of the project"
 )
 DEFECT, MISTAKE, INTERRUPTED = 1, 2, 130
 """Exit codes after a defect, a user error and an interrupt."""
@@ -96,6 +96,7 @@ def run_main(
       The exit code of `work`, or 1 after a defect, 2 after a user error, 130 after an interrupt,
       141 after the reader of the output has ended.
     """
+    _open_closed_streams()
     try:
         code = work()
         sys.stdout.flush()
@@ -113,6 +114,14 @@ def run_main(
         sys.stderr.write(f"{program}: {line}\n")
         sys.stderr.flush()
         return leave(MISTAKE if sentence else DEFECT)
+
+
+def _open_closed_streams() -> None:
+    """Some services start programs without stdout or stderr: what they print is dropped."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 for the whole process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _nobody_reads() -> bool:

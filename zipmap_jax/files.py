@@ -104,11 +104,12 @@ def move_folder(stage: Path, out: Path) -> None:
     if out.is_symlink():
         out = out.resolve()
     old = _beside(out, "old")
-    out.rename(old)
     try:
+        out.rename(old)
         stage.rename(out)
-    except OSError:
-        old.rename(out)
+    except BaseException:  # an interrupt as well
+        if old.exists() and not out.exists():
+            old.rename(out)
         raise
     shutil.rmtree(old, ignore_errors=True)
 

@@ -142,7 +142,7 @@ def test_a_failure_to_compute_or_write_affects_one_scene(folder, tmp_path, monke
     records = work(folder, tmp_path / "out")
     failed = {name: r.error for name, r in records.items() if r.status == "failed"}
     assert failed["b"].startswith("b could not be written")
-    assert failed["c"].startswith("TypeError: a bug (ZIPMAP_DEBUG=1")
+    assert failed["c"].startswith("TypeError: a bug (a defect of zipmap-jax")
     assert len(failed) == 2
     full = work(folder, tmp_path / "none", model=echo_model(failure="too much"))
     assert all("memory ran out: use a chunk of" in r.error for r in full.values() if r.views == 4)
@@ -161,7 +161,7 @@ def test_a_defect_in_computing_one_scene_affects_no_other(folder, tmp_path, monk
     monkeypatch.setattr(run, "predict_scenes", predicting)
     records = work(folder, tmp_path / "out").values()
     (failed,) = (record for record in records if record.status == "failed")
-    assert failed.error.startswith("ValueError: of a library (ZIPMAP_DEBUG=1")
+    assert failed.error.startswith("ValueError: of a library (a defect of zipmap-jax")
     assert sum(record.status == "done" for record in records) == len(calls) - 1 > 0
 
 

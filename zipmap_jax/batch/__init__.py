@@ -6,8 +6,9 @@ imported on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zipmap_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from zipmap_jax.batch.journal import Journal
@@ -15,24 +16,6 @@ if TYPE_CHECKING:
     from zipmap_jax.batch.run import run_batch
     from zipmap_jax.batch.scenes import SceneInput, list_scenes
 
-_HOMES = {
-    "BatchOptions": "zipmap_jax.batch.plan",
-    "Journal": "zipmap_jax.batch.journal",
-    "SceneInput": "zipmap_jax.batch.scenes",
-    "list_scenes": "zipmap_jax.batch.scenes",
-    "run_batch": "zipmap_jax.batch.run",
-}
-
 __all__ = ["BatchOptions", "Journal", "SceneInput", "list_scenes", "run_batch"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'zipmap_jax.batch' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -15,7 +15,7 @@ from zipmap_jax.images.sources import ImageSource, list_sources
 from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.inference.memory import Workload, free_before_loading, free_memory
 from zipmap_jax.inference.options import ComputeOptions
-from zipmap_jax.inference.scene_plan import Free, plan_scene
+from zipmap_jax.inference.scene_plan import Free, ScenePlan, plan_scene
 from zipmap_jax.structs import Progress
 
 if TYPE_CHECKING:
@@ -47,11 +47,13 @@ class PlannedScene:
       scene: the scene.
       workload: its views and chunk.
       bucket: shapes of the program for this scene alone.
+      stream: the plan of a scene that is read and computed chunk by chunk; else None.
     """
 
     scene: SceneInput
     workload: Workload
     bucket: Bucket
+    stream: ScenePlan | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +107,8 @@ def plan_scenes(
 def _plan(model: LoadedModel, scene: SceneInput, options: BatchOptions, free: Free) -> PlannedScene:
     sources = sources_of(scene, options)
     plan = plan_scene(model, sources, free, options.read, options.compute, options.batch_size)
-    return PlannedScene(scene, plan.workload, plan.bucket)
+    stream = plan if plan.several_calls and options.batch_size == 1 else None
+    return PlannedScene(scene, plan.workload, plan.bucket, stream)
 
 
 def group(

@@ -11,8 +11,10 @@ import errno
 import json
 import os
 import shutil
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -32,7 +34,7 @@ from zipmap_jax.batch.plan import (
     sources_of,
 )
 from zipmap_jax.batch.scenes import SceneInput
-from zipmap_jax.errors import UserError, explain
+from zipmap_jax.errors import REPORT, UserError, explain
 from zipmap_jax.export import OutputError, write_all
 from zipmap_jax.geometry.pixel_map import PixelMap
 from zipmap_jax.inference.assemble import SceneBuilder
@@ -40,6 +42,7 @@ from zipmap_jax.inference.buckets import Bucket, bucket_of
 from zipmap_jax.inference.memory import free_memory, host_bytes, memory_remedy, results_in_memory
 from zipmap_jax.inference.reconstruct import predict_scenes, read_views
 from zipmap_jax.inference.stream_program import bucket_of_call
+from zipmap_jax.inference.stream_scene import stream_scene
 from zipmap_jax.scene.store import SceneStore
 from zipmap_jax.structs import Prediction, Progress
 
@@ -137,7 +140,11 @@ class _Batch:
                 loaded = ahead.pop().result()
                 ahead = [reader.submit(self._read_group, later) for later in groups[i + 1 : i + 2]]
                 writing = _wait(writing, writers)
-                results = self._compute(item, loaded)
+                streams = [planned for planned in item.members if planned.stream is not None]
+                results = [
+                    *self._compute(item, loaded),
+                    *filter(None, map(self._read_and_compute, streams)),
+                ]
                 writing += [writer.submit(self._write, *result) for result in results]
             _wait(writing, 0)
         finally:
@@ -185,32 +192,58 @@ class _Batch:
         return group(planned, self.options.batch_size, buckets)
 
     def _read_group(self, item: Group) -> list[LoadedScene]:
-        """Read the scenes of a group, in the reader's thread."""
-        scenes = [self._read(planned) for planned in item.members]
+        """Read the scenes of a group that are not streams, in the reader's thread."""
+        scenes = [self._read(planned) for planned in item.members if planned.stream is None]
         return [scene for scene in scenes if scene is not None]
 
     def _read(self, planned: PlannedScene) -> LoadedScene | None:
         began = time.monotonic()
-        scene, read = planned.scene, self.options.read
-        name = str(self.model.card.get("name", self.model.model.name))
-        _, free = free_memory()
-        store = SceneStore(results_in_memory(free), self.journal.working)
-        builder = SceneBuilder(store, model=name)
+        scene, read, builder = planned.scene, self.options.read, self._builder()
         with attribute_warnings(scene.name):
             try:
                 sources = sources_of(scene, self.options)
                 images, pixel_maps = read_views(self.model, sources, read, builder)
             except Exception as error:  # decoders can raise anything; the other scenes go on
-                store.close()
+                builder.store.close()
                 self._fail(scene.name, error, time.monotonic() - began)
                 return None
         return LoadedScene(planned, builder, images, pixel_maps, time.monotonic() - began)
 
+    def _builder(self) -> SceneBuilder:
+        name = str(self.model.card.get("name", self.model.model.name))
+        store = SceneStore(results_in_memory(free_memory()[1]), self.journal.working)
+        return SceneBuilder(store, model=name)
+
+    def _read_and_compute(
+        self, planned: PlannedScene
+    ) -> tuple[LoadedScene, Prediction | None, Bucket] | None:
+        """Read and compute a stream chunk by chunk, so that no more than a few views are held."""
+        assert planned.stream is not None
+        began, compiling_before, builder = time.monotonic(), self.compiling, self._builder()
+        with attribute_warnings(planned.scene.name):
+            try:
+                stream_scene(
+                    self.model,
+                    sources_of(planned.scene, self.options),
+                    self.options.read,
+                    planned.stream,
+                    builder,
+                    progress=self._clock,
+                    on_program=self._announce,
+                )
+            except Exception as error:  # decoders can raise anything; the other scenes go on
+                builder.store.close()
+                self._fail(planned.scene.name, error, time.monotonic() - began, planned.bucket)
+                return None
+        seconds = time.monotonic() - began - (self.compiling - compiling_before)
+        loaded = LoadedScene(planned, builder, np.empty((0, 0, 0, 3), np.uint8), [], seconds)
+        return loaded, None, planned.bucket
+
     def _compute(
         self, item: Group, scenes: Sequence[LoadedScene]
-    ) -> list[tuple[LoadedScene, Prediction, Bucket]]:
+    ) -> list[tuple[LoadedScene, Prediction | None, Bucket]]:
         """Predictions of a group; unreadable images may have changed the bucket of a scene."""
-        results: list[tuple[LoadedScene, Prediction, Bucket]] = []
+        results: list[tuple[LoadedScene, Prediction | None, Bucket]] = []
         parts: dict[Bucket, list[LoadedScene]] = {}
         for loaded in scenes:
             parts.setdefault(self._bucket(item, loaded), []).append(loaded)
@@ -269,13 +302,14 @@ class _Batch:
         if self.on_program:
             self.on_program(program)
 
-    def _write(self, loaded: LoadedScene, prediction: Prediction, bucket: Bucket) -> None:
+    def _write(self, loaded: LoadedScene, prediction: Prediction | None, bucket: Bucket) -> None:
         """Write a scene, in a writer's thread; only a full disk stops the run."""
         name, began = loaded.planned.scene.name, time.monotonic()
         folder = self.journal.working / name
         with attribute_warnings(name):
             try:
-                loaded.builder.add_predictions(prediction, loaded.pixel_maps)
+                if prediction is not None:  # else it was computed chunk by chunk
+                    loaded.builder.add_predictions(prediction, loaded.pixel_maps)
                 scene = loaded.builder.scene()
                 write_all(scene, folder, conf_threshold=self.options.conf_threshold)
                 self.journal.publish(name)
@@ -307,7 +341,9 @@ class _Batch:
         if sentence is None:
             if os.environ.get("ZIPMAP_DEBUG") == "1":
                 raise error
-            sentence = f"{type(error).__name__}: {error} (ZIPMAP_DEBUG=1 shows the traceback)"
+            traceback.print_exception(error)
+            sys.stderr.write(f"{name}: {REPORT}\n")
+            sentence = f"{type(error).__name__}: {error} (a defect of zipmap-jax)"
         key = key_of(bucket) if bucket else None
         self._end(Record(name, "failed", None, round(seconds, 3), sentence, bucket=key))
 

@@ -8,8 +8,9 @@ use.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zipmap_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.checkpoint import make_card, read, save
@@ -23,31 +24,6 @@ if TYPE_CHECKING:
     from zipmap_jax.convert.torch_state import read_state
     from zipmap_jax.convert.torch_writer import write_torch
     from zipmap_jax.convert.vggt import VggtReport, from_vggt
-
-_HOMES = {
-    "CheckpointSource": "zipmap_jax.convert.hub",
-    "LoadedModel": "zipmap_jax.convert.hub",
-    "ModelKind": "zipmap_jax.convert.registry",
-    "VggtReport": "zipmap_jax.convert.vggt",
-    "convert_command": "zipmap_jax.convert.command",
-    "convert_perceptual": "zipmap_jax.convert.perceptual",
-    "find": "zipmap_jax.convert.hub",
-    "from_torch": "zipmap_jax.convert.identify",
-    "from_vggt": "zipmap_jax.convert.vggt",
-    "kind_of": "zipmap_jax.convert.registry",
-    "load": "zipmap_jax.convert.hub",
-    "make_card": "zipmap_jax.convert.checkpoint",
-    "read": "zipmap_jax.convert.checkpoint",
-    "read_perceptual": "zipmap_jax.convert.perceptual",
-    "read_safetensors": "zipmap_jax.convert.safetensors_file",
-    "read_state": "zipmap_jax.convert.torch_state",
-    "read_torch": "zipmap_jax.convert.torch_file",
-    "register": "zipmap_jax.convert.registry",
-    "save": "zipmap_jax.convert.checkpoint",
-    "to_torch": "zipmap_jax.convert.identify",
-    "write_safetensors": "zipmap_jax.convert.safetensors_file",
-    "write_torch": "zipmap_jax.convert.torch_writer",
-}
 
 __all__ = [
     "CheckpointSource",
@@ -74,14 +50,4 @@ __all__ = [
     "write_torch",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'zipmap_jax.convert' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

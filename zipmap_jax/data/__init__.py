@@ -11,8 +11,9 @@ package imports neither JAX nor grain.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zipmap_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from zipmap_jax.data.config import (
@@ -28,23 +29,6 @@ if TYPE_CHECKING:
     from zipmap_jax.data.frame import PosedFrame, Reader, SceneSource, SceneViews
     from zipmap_jax.data.loader import Loader
     from zipmap_jax.data.open import open_loader
-
-_HOMES = {
-    "BatchShape": "zipmap_jax.data.config",
-    "CropConfig": "zipmap_jax.data.config",
-    "DATA_SETS": "zipmap_jax.data.datasets.table",
-    "DataConfig": "zipmap_jax.data.config",
-    "JitterConfig": "zipmap_jax.data.config",
-    "Loader": "zipmap_jax.data.loader",
-    "PosedFrame": "zipmap_jax.data.frame",
-    "Reader": "zipmap_jax.data.frame",
-    "SceneSource": "zipmap_jax.data.frame",
-    "SceneViews": "zipmap_jax.data.frame",
-    "SourceConfig": "zipmap_jax.data.config",
-    "mixture": "zipmap_jax.data.datasets.mixtures",
-    "open_loader": "zipmap_jax.data.open",
-    "open_source": "zipmap_jax.data.datasets.readers",
-}
 
 __all__ = [
     "DATA_SETS",
@@ -63,14 +47,4 @@ __all__ = [
     "open_source",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'zipmap_jax.data' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -6,8 +6,9 @@ the result. The names below are imported on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zipmap_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from zipmap_jax.eval.benchmarks.procedural import evaluate, held_out_scenes
@@ -15,24 +16,6 @@ if TYPE_CHECKING:
     from zipmap_jax.eval.rendered import RenderedComparison
     from zipmap_jax.eval.report import table
 
-_HOMES = {
-    "Comparison": "zipmap_jax.eval.comparison",
-    "RenderedComparison": "zipmap_jax.eval.rendered",
-    "evaluate": "zipmap_jax.eval.benchmarks.procedural",
-    "held_out_scenes": "zipmap_jax.eval.benchmarks.procedural",
-    "table": "zipmap_jax.eval.report",
-}
-
 __all__ = ["Comparison", "RenderedComparison", "evaluate", "held_out_scenes", "table"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'zipmap_jax.eval' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -7,8 +7,9 @@ the original image. The names below are imported on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zipmap_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from zipmap_jax.images.decode import Frame, UniqueNames, from_array, image_size, read_image
@@ -19,31 +20,6 @@ if TYPE_CHECKING:
     from zipmap_jax.images.resize import Mode, fit, network_shape, resized_shape
     from zipmap_jax.images.sources import ImageSource, list_sources, probe_sizes
     from zipmap_jax.images.video import TruncatedVideoError, count_frames, video_frames
-
-_HOMES = {
-    "CropOrPad": "preparation",
-    "Frame": "decode",
-    "FrameReader": "frames",
-    "ImageSource": "sources",
-    "Mode": "resize",
-    "NetworkImage": "frames",
-    "ReadOptions": "options",
-    "TruncatedVideoError": "video",
-    "UniqueNames": "decode",
-    "count_frames": "video",
-    "depth_to_original": "resample",
-    "fit": "resize",
-    "from_array": "decode",
-    "image_size": "decode",
-    "list_sources": "sources",
-    "network_frames": "frames",
-    "network_shape": "resize",
-    "probe_sizes": "sources",
-    "read_image": "decode",
-    "resized_shape": "resize",
-    "stacked": "frames",
-    "video_frames": "video",
-}
 
 __all__ = [
     "CropOrPad",
@@ -70,14 +46,4 @@ __all__ = [
     "video_frames",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -6,8 +6,9 @@ reconstruct many scenes or run exported programs. They are imported on first use
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zipmap_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from zipmap_jax.inference.assemble import SceneBuilder
@@ -20,29 +21,6 @@ if TYPE_CHECKING:
     from zipmap_jax.inference.reconstruct import predict, predict_scenes, read_views
     from zipmap_jax.inference.scene_plan import ScenePlan, plan_scene
     from zipmap_jax.inference.stream_program import StreamProgram, StreamState
-
-_HOMES = {
-    "Bucket": "buckets",
-    "ComputeOptions": "options",
-    "MemoryEstimate": "memory",
-    "OfflineProgram": "offline_program",
-    "Program": "compile",
-    "SceneBuilder": "assemble",
-    "ScenePlan": "scene_plan",
-    "ServedProgram": "program_file",
-    "StreamProgram": "stream_program",
-    "StreamState": "stream_program",
-    "bucket_of": "buckets",
-    "compiled_update": "compile",
-    "enable_compilation_cache": "compile",
-    "estimate_memory": "memory",
-    "free_memory": "memory",
-    "load_program": "program_file",
-    "plan_scene": "scene_plan",
-    "predict": "reconstruct",
-    "predict_scenes": "reconstruct",
-    "read_views": "reconstruct",
-}
 
 __all__ = [
     "Bucket",
@@ -67,14 +45,4 @@ __all__ = [
     "read_views",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

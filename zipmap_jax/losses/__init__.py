@@ -6,8 +6,9 @@ below are imported on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zipmap_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from zipmap_jax.losses.config import LossConfig
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
         valid_samples,
     )
     from zipmap_jax.losses.total import PatchPredictions, total_loss
-
-_HOMES = {
-    "LossConfig": "zipmap_jax.losses.config",
-    "PatchPredictions": "zipmap_jax.losses.total",
-    "QueryTarget": "zipmap_jax.losses.target",
-    "Target": "zipmap_jax.losses.target",
-    "colour_note": "zipmap_jax.losses.perceptual",
-    "normalise_target": "zipmap_jax.losses.target",
-    "perceptual_loss": "zipmap_jax.losses.perceptual",
-    "query_targets_from_batch": "zipmap_jax.losses.target",
-    "target_from_batch": "zipmap_jax.losses.target",
-    "total_loss": "zipmap_jax.losses.total",
-    "valid_samples": "zipmap_jax.losses.target",
-}
 
 __all__ = [
     "LossConfig",
@@ -50,14 +37,4 @@ __all__ = [
     "valid_samples",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'zipmap_jax.losses' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -6,8 +6,9 @@ use, and that every model implements. The names below are imported on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zipmap_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from zipmap_jax.models.api import Model
@@ -16,25 +17,6 @@ if TYPE_CHECKING:
     from zipmap_jax.models.state import SceneState
     from zipmap_jax.models.zipmap import ZipMap
 
-_HOMES = {
-    "Model": "zipmap_jax.models.api",
-    "SceneState": "zipmap_jax.models.state",
-    "ZipMap": "zipmap_jax.models.zipmap",
-    "ZipMapConfig": "zipmap_jax.models.config",
-    "build": "zipmap_jax.models.presets",
-    "preset": "zipmap_jax.models.presets",
-}
-
 __all__ = ["Model", "SceneState", "ZipMap", "ZipMapConfig", "build", "preset"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'zipmap_jax.models' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -7,8 +7,9 @@ imported on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zipmap_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from zipmap_jax.nn.activations import activate
@@ -38,44 +39,6 @@ if TYPE_CHECKING:
     from zipmap_jax.nn.layers import LayerScale, Mlp, layer_norm, scaled_uniform
     from zipmap_jax.nn.rope import apply_rope, rope_tables, token_positions
     from zipmap_jax.nn.vit import ImageEmbedder, PatchProjection, RayEmbedder
-
-_HOMES = {
-    "BF16": "zipmap_jax.nn.config",
-    "FP32": "zipmap_jax.nn.config",
-    "POLICIES": "zipmap_jax.nn.config",
-    "CameraHeadConfig": "zipmap_jax.nn.config",
-    "ColumnNorms": "zipmap_jax.nn.fast_weights",
-    "DenseHead": "zipmap_jax.nn.dpt",
-    "DenseHeadConfig": "zipmap_jax.nn.config",
-    "EmbedderConfig": "zipmap_jax.nn.config",
-    "FastWeightConfig": "zipmap_jax.nn.config",
-    "FastWeightLayer": "zipmap_jax.nn.fast_weights",
-    "FastWeights": "zipmap_jax.nn.fast_weights",
-    "Gradients": "zipmap_jax.nn.fast_weights",
-    "ImageEmbedder": "zipmap_jax.nn.vit",
-    "IterativeCameraHead": "zipmap_jax.nn.camera_head",
-    "LayerScale": "zipmap_jax.nn.layers",
-    "Mlp": "zipmap_jax.nn.layers",
-    "MlpCameraHead": "zipmap_jax.nn.camera_head",
-    "NewtonSchulzPrecision": "zipmap_jax.nn.config",
-    "PatchProjection": "zipmap_jax.nn.vit",
-    "Policy": "zipmap_jax.nn.config",
-    "RayEmbedder": "zipmap_jax.nn.vit",
-    "SelfAttention": "zipmap_jax.nn.attention",
-    "TransformerBlock": "zipmap_jax.nn.blocks",
-    "activate": "zipmap_jax.nn.activations",
-    "activate_pose": "zipmap_jax.nn.camera_head",
-    "apply_rope": "zipmap_jax.nn.rope",
-    "attend": "zipmap_jax.nn.attention",
-    "column_norms": "zipmap_jax.nn.fast_weights",
-    "init_stacked": "zipmap_jax.nn.blocks",
-    "layer_norm": "zipmap_jax.nn.layers",
-    "rope_tables": "zipmap_jax.nn.rope",
-    "run_stacked": "zipmap_jax.nn.blocks",
-    "scaled_uniform": "zipmap_jax.nn.layers",
-    "step": "zipmap_jax.nn.fast_weights",
-    "token_positions": "zipmap_jax.nn.rope",
-}
 
 __all__ = [
     "BF16",
@@ -115,14 +78,4 @@ __all__ = [
     "token_positions",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'zipmap_jax.nn' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __file__)

@@ -5,8 +5,9 @@ The names below are imported on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from zipmap_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from zipmap_jax.train.config.batch_shapes import recipe_buckets
@@ -21,23 +22,6 @@ if TYPE_CHECKING:
         TrainConfig,
     )
     from zipmap_jax.train.config.stages import STAGES, TrainingStage, stage
-
-_HOMES = {
-    "EmaConfig": "zipmap_jax.train.config.schema",
-    "LogConfig": "zipmap_jax.train.config.schema",
-    "MeshConfig": "zipmap_jax.train.config.schema",
-    "OptimConfig": "zipmap_jax.train.config.schema",
-    "STAGES": "zipmap_jax.train.config.stages",
-    "StartConfig": "zipmap_jax.train.config.schema",
-    "TrainConfig": "zipmap_jax.train.config.schema",
-    "TrainingStage": "zipmap_jax.train.config.stages",
-    "available": "zipmap_jax.train.config.registry",
-    "config_digest": "zipmap_jax.train.config.digest",
-    "differences": "zipmap_jax.train.config.digest",
-    "load": "zipmap_jax.train.config.registry",
-    "recipe_buckets": "zipmap_jax.train.config.batch_shapes",
-    "stage": "zipmap_jax.train.config.stages",
-}
 
 __all__ = [
     "STAGES",
@@ -56,14 +40,4 @@ __all__ = [
     "stage",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'zipmap_jax.train.config' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, __file__)
