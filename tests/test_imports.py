@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "geometry": {"errors"},
     "nn": BASE,
     "models": BASE | {"nn", "images"},
-    "ttt3r": BASE | {"nn"},
+    "ttt3r": BASE | {"nn", "images", "models"},
     "losses": BASE,
     "procedural": BASE,
     "scene": BASE,
@@ -63,9 +63,11 @@ EXTRA: dict[str, set[str]] = {
 
 PROTOCOL_ONLY = {
     "inference": {"api"},
+    "ttt3r": {"api"},
+    "eval": {"api"},
     "batch": {"api"},
     "export": set(),
-    "bench": {"api", "presets", "config", "zipmap"},  # bench/training.py trains a ZipMap
+    "bench": {"api", "presets", "config"},  # its tasks are presets of ZipMap
 }
 """Parts that serve every model, and the modules of `models` they may import."""
 

@@ -59,6 +59,8 @@ LEFT = {
     ("zipmap_jax/images/frames.py", "FrameReader.__next__", "StopIteration"): (
         "Python's protocol of iterators"
     ),
+    ("zipmap_jax/lazy.py", "lazy_names.get", "AttributeError"): "Python's protocol of modules",
+    ("zipmap_jax/lazy.py", "_type_only_imports", "ImportError"): CALLER,
     ("zipmap_jax/scene/store.py", "_write", "OSError"): "the same error, with the file's name",
     ("zipmap_jax/scene/npz.py", "load_scene", "ValueError"): WRAPPED,
     ("zipmap_jax/scene/npz.py", "_scene", "ValueError"): WRAPPED,

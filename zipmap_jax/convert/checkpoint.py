@@ -197,7 +197,10 @@ def map_folder(folder: str | Path) -> tuple[dict[str, np.ndarray], Any, dict[str
             )
     card = _read_card(folder / CARD)
     kind = kind_of(card, folder / CARD)
-    config = kind.read_config(card["config"])
+    try:
+        config = kind.read_config(card["config"])
+    except UserError as error:
+        raise UserError(f"{folder / CARD}: {error}") from error
     flat = read_safetensors(folder / WEIGHTS)
     expected = kind.parameter_shapes(config)
     if base := card.get("base"):

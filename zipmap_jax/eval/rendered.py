@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
     from zipmap_jax.eval.report import Numbers
-    from zipmap_jax.models.zipmap import ZipMap
+    from zipmap_jax.models.api import Model
     from zipmap_jax.structs import Prediction
 
 
@@ -32,7 +32,7 @@ class RenderedComparison:
     trivial: RenderedMethod = dataclasses.field(default_factory=RenderedMethod)
 
     def with_batch(
-        self, model: ZipMap, params: Any, batch: Mapping[str, np.ndarray]
+        self, model: Model, params: Any, batch: Mapping[str, np.ndarray]
     ) -> RenderedComparison:
         """This comparison with the scenes of a batch, see `render_half`."""
         zipped, rendered = halves(batch)
@@ -61,7 +61,7 @@ def halves(batch: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return even, odd
 
 
-def render_half(model: ZipMap, params: Any, batch: Mapping[str, Any]) -> Prediction:
+def render_half(model: Model, params: Any, batch: Mapping[str, Any]) -> Prediction:
     """The odd views of each scene, rendered after zipping the even ones."""
     zipped, rendered = halves(batch)
     cameras = (zipped["w2c"], rendered["w2c"], rendered["intrinsics"])
@@ -70,7 +70,7 @@ def render_half(model: ZipMap, params: Any, batch: Mapping[str, Any]) -> Predict
 
 @functools.partial(jax.jit, static_argnames="model")
 def render(
-    model: ZipMap,
+    model: Model,
     params: Any,
     images: Float[Array, "b v h w 3"],
     w2c: Float[Array, "b v 4 4"],

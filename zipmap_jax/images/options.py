@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from zipmap_jax.images.resize import Mode
-
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
@@ -22,7 +20,7 @@ class ReadOptions:
     """
 
     size: int | None = None
-    mode: Mode = "crop"
+    mode: str = "crop"
     fps: float = 1.0
     max_views: int | None = None
     strict: bool = False

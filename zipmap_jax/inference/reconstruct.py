@@ -86,6 +86,8 @@ def reconstruct(
       UserError: an input or an option is invalid, or memory is insufficient.
     """
     size = default_size(model) if size is None else size
+    if isinstance(model, str):
+        raise UserError(f"model is {model!r}, not a loaded model: pass zipmap_jax.load({model!r})")
     read = ReadOptions(size, mode, fps, max_views, strict, exif)
     compute = ComputeOptions(chunk, devices, scratch)
     _check_options(model, read, compute)

@@ -116,6 +116,8 @@ class FastWeightConfig:
     def __post_init__(self) -> None:
         sizes = dict(heads=1, hidden_multiple=1, newton_schulz_steps=0)
         require_at_least(self, "the fast-weight layer", **sizes)
+        if not self.base_lr > 0:
+            raise UserError(f"the fast-weight layer has base_lr={self.base_lr}: make it positive")
 
 
 @dataclasses.dataclass(frozen=True)

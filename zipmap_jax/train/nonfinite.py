@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import replacing
 
 if TYPE_CHECKING:
     from zipmap_jax.train.config.schema import TrainConfig
@@ -56,5 +57,6 @@ def dump_batch(batch: Batch, metrics: Metrics, step: int, seed: int, directory: 
             parts = enumerate(array.addressable_shards)
             arrays |= {f"{name}/{i}": np.asarray(part.data) for i, part in parts}
     arrays |= {f"metric/{name}": np.asarray(value) for name, value in metrics.items()}
-    np.savez_compressed(path, **arrays)  # pyright: ignore[reportArgumentType]
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
     return path

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
     from zipmap_jax.eval.report import Numbers
-    from zipmap_jax.models.zipmap import ZipMap
+    from zipmap_jax.models.api import Model
     from zipmap_jax.structs import Prediction
 
 Batch = dict[str, np.ndarray]
@@ -41,7 +41,7 @@ def held_out_scenes(
         yield {name: array[: count - start] for name, array in scenes.items()}
 
 
-def evaluate(model: ZipMap, params: Any, batches: Iterable[Batch]) -> Numbers:
+def evaluate(model: Model, params: Any, batches: Iterable[Batch]) -> Numbers:
     """Depth and pose errors of a model and of the trivial prediction, pooled over scenes.
 
     State-query models also render every second view from the others.
@@ -68,6 +68,6 @@ def evaluate(model: ZipMap, params: Any, batches: Iterable[Batch]) -> Numbers:
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def predict(model: ZipMap, params: Any, images: Float[Array, "b v h w 3"]) -> Prediction:
+def predict(model: Model, params: Any, images: Float[Array, "b v h w 3"]) -> Prediction:
     """Prediction of all views of some scenes in one `update`."""
     return model.update(params, model.init_state(params, images.shape[0]), Views(images))[1]

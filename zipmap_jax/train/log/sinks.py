@@ -8,7 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from zipmap_jax.errors import UserError
-from zipmap_jax.files import dumps
+from zipmap_jax.files import dumps, write_text
 from zipmap_jax.train.log.console import console_sink
 from zipmap_jax.train.log.sink import Sink
 
@@ -162,7 +162,7 @@ class WeightsAndBiases(Sink):
             ) from error
         identifier = directory / "wandb_run"
         if not identifier.exists():
-            identifier.write_text(uuid.uuid4().hex)
+            write_text(identifier, uuid.uuid4().hex)
         self._wandb = wandb
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "zipmap-jax"),

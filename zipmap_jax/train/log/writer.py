@@ -13,6 +13,7 @@ import jax
 from PIL import Image
 
 from zipmap_jax.compilation.flops import peak_flops
+from zipmap_jax.files import replacing
 from zipmap_jax.train.config.schema import LogConfig
 from zipmap_jax.train.log.sinks import OPTIONAL, failure, writers_for
 
@@ -124,7 +125,8 @@ class Writer:
         path = self.directory / "pictures" / f"step_{step}.png"
         if self._sinks:
             path.parent.mkdir(exist_ok=True)
-            Image.fromarray(image).save(path)
+            with replacing(path) as part:
+                Image.fromarray(image).save(part, format="PNG")
         self._send(lambda sink: sink.picture(step, image, path))
         return path
 
