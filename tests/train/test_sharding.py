@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -22,7 +24,15 @@ from zipmap_jax.structs import Views
 from zipmap_jax.train.config.schema import EmaConfig, MeshConfig, OptimConfig, TrainConfig
 from zipmap_jax.train.sharding import VIEWS, batch_shardings, make_mesh, shardings, spec_of
 from zipmap_jax.train.state import TrainState, initial_state
-from zipmap_jax.train.step import gather_views, scene_loss, train_step
+from zipmap_jax.train.step import (
+    Batch,
+    LossFn,
+    Metrics,
+    gather_views,
+    mean_gradients,
+    scene_loss,
+    train_step,
+)
 
 MODEL = ZipMap(micro("offline"))
 CONFIG = TrainConfig(
@@ -62,39 +72,119 @@ def flat(tree: Any) -> np.ndarray:
     return np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in jax.tree.leaves(tree)])
 
 
-@functools.cache
-def after_a_step(mesh: MeshConfig) -> tuple[TrainState, dict[str, jax.Array]]:
-    devices = mesh.data * mesh.fsdp * mesh.views
-    where = make_mesh(mesh, jax.devices()[:devices])
-    model = dataclasses.replace(MODEL, views_axis=VIEWS if mesh.views > 1 else None)
-    state = jax.device_put(start(), shardings(start(), where))
-    data = jax.device_put(batch(), batch_shardings(batch(), where))
-    step = functools.partial(
-        train_step, loss=scene_loss(model, LossConfig()), config=CONFIG, mesh=where
-    )
+def quadratic(params: Any, batch: Batch, axis: str | None) -> tuple[jax.Array, Metrics]:
+    """An objective of parameters of every kind of layout, which needs all views of a scene."""
+    every = gather_views({name: batch[name] for name in ("images", "depth")}, axis)
+    rows = every["images"][..., 0].reshape(-1, 42)
+    hidden = jnp.tanh(rows @ params["layer"]["kernel"] + params["layer"]["bias"][None])
+    middle = jnp.median(hidden, axis=0, keepdims=True)
+    out = (hidden - middle + params["camera_token"]) @ params["ttt"]["w0"]
+    loss = jnp.mean((out - every["depth"].reshape(-1, 42)[:, :16]) ** 2)
+    return loss, {"error": loss}
+
+
+def quadratic_start() -> TrainState:
+    random = np.random.default_rng(1)
+    shapes = {"layer": {"kernel": (42, 16), "bias": (16,)}, "camera_token": (1, 16)}
+    shapes["ttt"] = {"w0": (16, 16)}
+    draw = functools.partial(jax.tree.map, is_leaf=lambda x: isinstance(x, tuple))
+    params = draw(lambda shape: random.normal(size=shape).astype(np.float32), shapes)
+    return jax.device_get(initial_state(params, CONFIG.optim))
+
+
+def step_on(
+    sizes: tuple[int, int, int], state: TrainState, loss_of: Callable[[str | None], LossFn]
+) -> tuple[TrainState, Metrics]:
+    """One step on the first devices, arranged as a mesh of `sizes`."""
+    mesh = make_mesh(MeshConfig(*sizes), jax.devices()[: math.prod(sizes)])
+    state = jax.device_put(state, shardings(state, mesh))
+    data = jax.device_put(batch(), batch_shardings(batch(), mesh))
+    loss = loss_of(VIEWS if sizes[2] > 1 else None)
+    step = functools.partial(train_step, loss=loss, config=CONFIG, mesh=mesh)
     return jax.jit(step, donate_argnames="state")(state, data, 10)
 
 
-@pytest.mark.parametrize(
-    "sizes",
-    [
-        (2, 2, 2),
-        (8, 1, 1),
-        (1, 8, 1),
-    ],
-)
+@functools.cache
+def quadratic_step(sizes: tuple[int, int, int]) -> tuple[TrainState, Metrics]:
+    return step_on(sizes, quadratic_start(), lambda axis: functools.partial(quadratic, axis=axis))
+
+
+@functools.cache
+def model_step(sizes: tuple[int, int, int]) -> tuple[TrainState, Metrics]:
+    return step_on(
+        sizes,
+        start(),
+        lambda axis: scene_loss(dataclasses.replace(MODEL, views_axis=axis), LossConfig()),
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def released() -> Iterator[None]:
+    """Free the states and programs of this file after its last test."""
+    yield
+    quadratic_step.cache_clear()
+    model_step.cache_clear()
+
+
+MESHES = [(2, 2, 2), (8, 1, 1), (1, 8, 1)]
+
+
+@pytest.mark.parametrize("sizes", MESHES)
 def test_a_step_is_the_same_on_every_mesh(sizes: tuple[int, int, int]) -> None:
-    one, metrics = after_a_step(MeshConfig(1, 1, 1))
-    many, also = after_a_step(MeshConfig(*sizes))
-    for name in metrics:
-        np.testing.assert_allclose(also[name], metrics[name], rtol=2e-4, atol=1e-6, err_msg=name)
+    same_steps(quadratic_step((1, 1, 1)), quadratic_step(sizes), quadratic_start())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", MESHES)
+def test_a_models_step_is_the_same_on_every_mesh(sizes: tuple[int, int, int]) -> None:
+    same_steps(model_step((1, 1, 1)), model_step(sizes), start())
+
+
+def same_steps(
+    one: tuple[TrainState, Metrics], many: tuple[TrainState, Metrics], first: TrainState
+) -> None:
+    """Require equal metrics and states, and parameters that the step changed."""
+    for name in one[1]:
+        np.testing.assert_allclose(many[1][name], one[1][name], rtol=2e-4, atol=1e-6, err_msg=name)
     # All tensors together: Adam's first step is the sign of the gradient, so single entries whose
     # gradient is rounding noise go one way or the other.
     for part in ("params", "opt_state", "ema"):
-        a, b = flat(getattr(one, part)), flat(getattr(many, part))
+        a, b = flat(getattr(one[0], part)), flat(getattr(many[0], part))
         assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a)
-    # A step by the learning rate is 1000 times the tolerance between meshes.
-    assert np.linalg.norm(flat(one.params) - flat(start().params)) > 1e-3
+    # A step by the learning rate is far larger than the tolerance between meshes.
+    assert np.linalg.norm(flat(one[0].params) - flat(first.params)) > 1e-3
+
+
+def test_a_models_gradients_are_the_same_on_a_mesh_of_all_axes() -> None:
+    """Losses of cameras and depth, and their gradients; views, parameters and microbatches split.
+
+    The slow test above has the remaining losses.
+    """
+    config = dataclasses.replace(
+        MODEL.config,
+        embedder=dataclasses.replace(MODEL.config.embedder, depth=0),
+        camera=dataclasses.replace(MODEL.config.camera, iterations=1),
+    )
+    results = []
+    for mesh in (
+        make_mesh(MeshConfig(), jax.devices()[:1]),
+        make_mesh(MeshConfig(2, 2, 2)),
+    ):
+        model = ZipMap(config, views_axis=VIEWS if mesh.shape[VIEWS] > 1 else None)
+        loss = scene_loss(model, LossConfig(points=0.0, normals=0.0))
+        params = jax.device_put(random_params(config), shardings(random_params(config), mesh))
+        data = jax.device_put(batch(), batch_shardings(batch(), mesh))
+        gradients = functools.partial(mean_gradients, loss, mesh=mesh)
+        results.append(jax.device_get(jax.jit(gradients)(params, data)))
+    ((one, one_parts), one_gradient), ((many, many_parts), many_gradient) = results
+    np.testing.assert_allclose(many, one, rtol=2e-4)
+    for name in one_parts:
+        np.testing.assert_allclose(
+            many_parts[name], one_parts[name], rtol=2e-4, atol=1e-6, err_msg=name
+        )
+    a, b = flat(one_gradient), flat(many_gradient)
+    assert np.linalg.norm(a) > 0
+    assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a)
 
 
 def test_parameters_and_moments_are_split_over_fsdp() -> None:

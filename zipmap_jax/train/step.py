@@ -155,7 +155,7 @@ def train_step(
     def trained(params: Any, batch: Batch) -> tuple[jax.Array, Metrics]:
         return loss(without_frozen_gradients(params, config.optim), batch)
 
-    (objective, parts), grads = _gradients(trained, state.params, batch, mesh)
+    (objective, parts), grads = mean_gradients(trained, state.params, batch, mesh)
     norms = gradient_norms(grads, config.optim)
     ok = jnp.isfinite(objective)
     for norm in norms.values():
@@ -191,13 +191,25 @@ def train_step(
     return lax.with_sharding_constraint(new_state, shardings(new_state, mesh)), metrics
 
 
-def _gradients(
+def mean_gradients(
     loss: LossFn, params: Any, batch: Batch, mesh: Mesh
 ) -> tuple[tuple[jax.Array, Metrics], Any]:
     """Means over all microbatches of the objective, its parts and its gradient.
 
     Every device gathers the parameters, processes its microbatches one after another, and keeps its
     part of the gradient.
+
+    Args:
+      loss: objective of a microbatch, see `scene_loss`.
+      params: sharded by `sharding.shardings`.
+      batch: arrays [microbatches, scenes, views, ...], sharded by `sharding.batch_shardings`.
+      mesh: the devices.
+
+    Returns:
+      `((objective, parts), gradient)`, the gradient sharded like the parameters.
+
+    Raises:
+      UserError: the devices do not divide the microbatches evenly.
     """
     microbatches = {leaf.shape[0] for leaf in batch.values()}
     groups = microbatch_devices(mesh)
