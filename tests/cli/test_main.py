@@ -150,7 +150,7 @@ def test_defects_keep_their_traceback_and_name_the_place_to_report(
     assert f"{type(error).__name__}: {error}\n" in err
     last = err.splitlines()[-1]
     assert last.startswith("zipmap: a defect of zipmap-jax")
-    assert "CONTRIBUTING.md" in last
+    assert "issue tracker of the project" in last
 
 
 def test_a_closed_output_pipe_is_no_error() -> None:

@@ -186,5 +186,5 @@ def test_device_holds_at_most_two_chunks_of_images_and_predictions() -> None:
 def test_streaming_model_has_no_phases() -> None:
     model = ZipMap(STREAMING)
     params = random_params(model.config)
-    with pytest.raises(ValueError, match=r"streaming model zips 1 views after the other.* update"):
+    with pytest.raises(ValueError, match="this streaming model has windows of 1: use update"):
         phases_of(model, params, Bucket(2, *SIZE))

@@ -22,6 +22,7 @@ SLOW = (
     "e2e_large*",
     "e2e_offline_aff0*",
     "e2e_offline_aff1_b1_s5*",
+    "e2e_state_query*",
     "e2e_streaming_w2*",
     "e2e_streaming_twocall*",
     "e2e_streaming_nowindow*",

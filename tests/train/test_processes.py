@@ -81,6 +81,7 @@ def losses(workdir: Path) -> dict[int, float]:
     return {row["step"]: row["loss"] for row in rows(workdir, "train")}
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_and_survive_preemption(tmp_path: Path) -> None:
     config = tmp_path / "micro.py"
     text = CONFIG.replace("batch=4", "batch=1").replace("every=10)", "every=2)")
