@@ -99,3 +99,19 @@ sys.exit(run_main("x", lambda: int("oops")))
     assert done.returncode == 1
     assert "ValueError: invalid literal for int()" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("x: a defect of zipmap-jax")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_program_without_a_stream_ends_as_any_other(
+    stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some services start programs with closed streams, which Python represents by None."""
+    monkeypatch.setattr(sys, stream, None)
+
+    def work() -> int:
+        print("out")
+        print("err", file=sys.stderr)
+        return 0
+
+    assert run_main("zipmap", work) == 0
+    getattr(sys, stream).close()

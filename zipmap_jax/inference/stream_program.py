@@ -110,7 +110,7 @@ class StreamProgram:
       start: function of the parameters that returns the initial state.
       take: see `stream_phase`.
       bucket: shape of the views of a call.
-      structure: pytree structure of the views, which says the flags that they carry.
+      structure: pytree structure of the views, which depends on their flags.
     """
 
     start: Any
