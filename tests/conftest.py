@@ -11,7 +11,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -73,22 +74,35 @@ def unchecked(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> Callable[..., Path]:
-    """Writes frames (left third brighter) whose grey level is ten times their count from 1."""
+    """Writes frames whose grey level, at the lower right, is ten times their count from 1."""
     av = pytest.importorskip("av")
 
-    def make(name: str = "clip.mp4", count: int = 12, fps: int = 4, size=(32, 64)) -> Path:
+    def make(
+        name: str = "clip.mp4",
+        count: int = 12,
+        fps: int = 4,
+        size=(32, 64),
+        milliseconds: Sequence[int] | None = None,  # times; None = at a constant rate
+        codec: str = "mpeg4",
+    ) -> Path:
         path = tmp_path / name
         with av.open(str(path), "w") as container:
-            stream = container.add_stream("mpeg4", rate=fps)
+            stream = container.add_stream(codec, rate=fps, options={"g": "4"})
             stream.height, stream.width = size
-            stream.pix_fmt = "yuv420p"
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            if milliseconds is not None:
+                stream.codec_context.time_base = Fraction(1, 1000)
             stream.bit_rate = 4_000_000
             stream.codec_context.thread_count = 1  # else the bytes depend on the number of cores
             container.start_encoding()  # writes the header even if no frame follows
             for i in range(1, count + 1):
                 image = np.full((*size, 3), 10 * i, np.uint8)
                 image[:, : size[1] // 3] += 100
-                for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
+                image[: size[0] // 4] += 20
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                if milliseconds is not None:
+                    frame.pts, frame.time_base = milliseconds[i - 1], Fraction(1, 1000)
+                for packet in stream.encode(frame):
                     container.mux(packet)
             for packet in stream.encode():
                 container.mux(packet)

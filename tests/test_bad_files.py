@@ -24,7 +24,8 @@ from zipmap_jax.convert.torch_writer import write_torch
 from zipmap_jax.errors import UserError, explain
 from zipmap_jax.export.ply import read_ply, write_ply
 from zipmap_jax.images.decode import image_size, read_image
-from zipmap_jax.images.video import count_frames, video_frames
+from zipmap_jax.images.video import video_frames
+from zipmap_jax.images.video_index import list_frames
 from zipmap_jax.inference.program_file import load_program
 from zipmap_jax.nn.config import FastWeightConfig
 from zipmap_jax.parity.check import check
@@ -88,8 +89,8 @@ KINDS = {
     "WebP": Kind("x.webp", picture, read_image),
     "AVIF": Kind("x.avif", picture, read_image),
     "header of an image": Kind("x.avif", picture, image_size),
-    "video": Kind("x.mp4", video, lambda path: list(video_frames(path, 5.0))),
-    "header of a video": Kind("x.mp4", video, lambda path: count_frames(path, 5.0)),
+    "video": Kind("x.mp4", video, lambda path: list(video_frames(path))),
+    "frames of a video": Kind("x.mp4", video, lambda path: list_frames(path, 5.0)),
     "scene": Kind("x.npz", lambda path: save_scene(room(2, (12, 16)), path), load_scene),
     "recorded arrays": Kind("x.npz", recorded, check),
     "PyTorch": Kind("x.pt", lambda path: write_torch(path, TENSORS), all_tensors),

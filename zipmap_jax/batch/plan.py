@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from zipmap_jax.batch.notes import attribute_warnings
 from zipmap_jax.batch.scenes import SceneInput
 from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.sources import ImageSource, list_sources
@@ -45,12 +46,14 @@ class PlannedScene:
 
     Attributes:
       scene: the scene.
+      sources: its frames, not yet decoded.
       workload: its views and chunk.
       bucket: shapes of the program for this scene alone.
       stream: the plan of a scene that is read and computed chunk by chunk; else None.
     """
 
     scene: SceneInput
+    sources: tuple[ImageSource, ...]
     workload: Workload
     bucket: Bucket
     stream: ScenePlan | None = None
@@ -62,15 +65,6 @@ class Group:
 
     members: tuple[PlannedScene, ...]
     bucket: Bucket
-
-
-def sources_of(scene: SceneInput, options: BatchOptions) -> list[ImageSource]:
-    """The frames of a scene, not yet decoded.
-
-    Raises:
-      UserError: the scene has no frames.
-    """
-    return list_sources(str(scene.path), options.read)
 
 
 def plan_scenes(
@@ -105,10 +99,11 @@ def plan_scenes(
 
 
 def _plan(model: LoadedModel, scene: SceneInput, options: BatchOptions, free: Free) -> PlannedScene:
-    sources = sources_of(scene, options)
+    with attribute_warnings(scene.name):
+        sources = tuple(list_sources(str(scene.path), options.read))
     plan = plan_scene(model, sources, free, options.read, options.compute, options.batch_size)
     stream = plan if plan.several_calls and options.batch_size == 1 else None
-    return PlannedScene(scene, plan.workload, plan.bucket, stream)
+    return PlannedScene(scene, sources, plan.workload, plan.bucket, stream)
 
 
 def group(

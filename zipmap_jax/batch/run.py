@@ -31,7 +31,6 @@ from zipmap_jax.batch.plan import (
     group,
     key_of,
     plan_scenes,
-    sources_of,
 )
 from zipmap_jax.batch.scenes import SceneInput
 from zipmap_jax.errors import REPORT, UserError, explain
@@ -201,8 +200,7 @@ class _Batch:
         scene, read, builder = planned.scene, self.options.read, self._builder()
         with attribute_warnings(scene.name):
             try:
-                sources = sources_of(scene, self.options)
-                images, pixel_maps = read_views(self.model, sources, read, builder)
+                images, pixel_maps = read_views(self.model, planned.sources, read, builder)
             except Exception as error:  # decoders can raise anything; the other scenes go on
                 builder.store.close()
                 self._fail(scene.name, error, time.monotonic() - began)
@@ -224,7 +222,7 @@ class _Batch:
             try:
                 stream_scene(
                     self.model,
-                    sources_of(planned.scene, self.options),
+                    planned.sources,
                     self.options.read,
                     planned.stream,
                     builder,

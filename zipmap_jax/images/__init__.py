@@ -19,23 +19,24 @@ if TYPE_CHECKING:
     from zipmap_jax.images.resample import depth_to_original
     from zipmap_jax.images.resize import Mode, fit, network_shape, resized_shape
     from zipmap_jax.images.sources import ImageSource, list_sources, probe_sizes
-    from zipmap_jax.images.video import TruncatedVideoError, count_frames, video_frames
+    from zipmap_jax.images.video import video_frames
+    from zipmap_jax.images.video_index import DamagedVideoError, list_frames
 
 __all__ = [
     "CropOrPad",
+    "DamagedVideoError",
     "Frame",
     "FrameReader",
     "ImageSource",
     "Mode",
     "NetworkImage",
     "ReadOptions",
-    "TruncatedVideoError",
     "UniqueNames",
-    "count_frames",
     "depth_to_original",
     "fit",
     "from_array",
     "image_size",
+    "list_frames",
     "list_sources",
     "network_frames",
     "network_shape",

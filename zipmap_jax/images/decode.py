@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
-        *("avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpeg", "jpg", "mpo"),
+        *("apng", "avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpeg", "jpg", "mpo"),
         *("pbm", "pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
     )
 )
@@ -55,7 +57,7 @@ class Frame:
 
 
 def read_image(path: Path, exif: bool = True) -> Frame:
-    """Reads an image file, or the first picture of an animation or a multi-page file.
+    """Reads an image file; of several pictures the first one (see `zipmap_jax.images.animation`).
 
     Args:
       path: the file; its content, not its name, determines the format.
@@ -64,10 +66,17 @@ def read_image(path: Path, exif: bool = True) -> Frame:
     Raises:
       UserError: the file is missing, truncated, not an image, or in an unsupported format.
     """
+    with opened_image(path) as image:
+        image.load()
+        return Frame(to_rgb(image, exif), path.name)
+
+
+@contextmanager
+def opened_image(path: Path) -> Iterator[Image.Image]:
+    """Opens an image file with Pillow; errors of decoding in the block become a `UserError`."""
     try:
         with Image.open(path) as image:
-            image.load()
-            return Frame(to_rgb(image, exif), path.name)
+            yield image
     except _DECODING_ERRORS as error:
         raise UserError(_explain(path, error)) from error
 
@@ -78,12 +87,14 @@ def image_size(path: Path, exif: bool = True) -> tuple[int, int]:
     Raises:
       UserError: the file is missing or not an image.
     """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if exif else 1
-    except _DECODING_ERRORS as error:
-        raise UserError(_explain(path, error)) from error
+    with opened_image(path) as image:
+        return upright_size(image, exif)
+
+
+def upright_size(image: Image.Image, exif: bool = True) -> tuple[int, int]:
+    """Returns the (height, width) of an image after `to_rgb`, from its header."""
+    width, height = image.size
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if exif else 1
     return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from zipmap_jax.errors import UserError
-from zipmap_jax.images import decode, video
+from zipmap_jax.images import animation, decode, video
 from zipmap_jax.images.decode import Frame, UniqueNames
 from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.sources import ImageSource
@@ -43,10 +43,10 @@ class NetworkImage:
 class FrameReader(Generic[T]):
     """Iterator of `(frame, work(frame))` in the order of the sources.
 
-    Several threads decode images, one thread decodes videos. At most `AHEAD` frames are decoded
-    ahead, and the reader keeps no reference to a frame that it has returned. An unreadable image or
-    video is left out with a warning; a bad array always raises. A `with` block ends the threads and
-    closes the files.
+    Several threads decode images, one thread decodes videos and animations. At most `AHEAD` frames
+    are decoded ahead, and the reader keeps no reference to a frame that it has returned. An
+    unreadable image or video is left out with a warning, as are listed frames that a video does not
+    yield; a bad array always raises. A `with` block ends the threads and closes the files.
 
     Args:
       sources: from `list_sources`.
@@ -71,8 +71,9 @@ class FrameReader(Generic[T]):
         self._photos = ThreadPoolExecutor(min(AHEAD, os.cpu_count() or 1))
         self._decoder = ThreadPoolExecutor(1)
         self._videos: dict[Path, Generator[Frame, None, None]] = {}
-        self._sampled = _sampled_frames(sources)
-        self._unread = {path: len(frames) for path, frames in self._sampled.items()}
+        self._listed = _listed_frames(sources)
+        self._unread = {path: len(frames) for path, frames in self._listed.items()}
+        self._ended: set[Path] = set()
         self._failures: list[str] = []
         self._names = UniqueNames()
         self._has_read = False
@@ -119,7 +120,7 @@ class FrameReader(Generic[T]):
                 break
             read, pool = self._read_photo, self._photos
             if source.frame is not None:
-                read, pool = self._read_video_frame, self._decoder
+                read, pool = self._read_frame, self._decoder
             # A context variable names the scene in warnings.
             run = contextvars.copy_context().run
             self._pending.append((source, pool.submit(run, read, source)))
@@ -157,29 +158,36 @@ class FrameReader(Generic[T]):
             frame = decode.read_image(frame, self._options.exif)
         return frame, self._work(frame)
 
-    def _read_video_frame(self, source: ImageSource) -> tuple[Frame, T] | None:
-        """The next frame of the video; None if its header states too many."""
-        path, options = source.item, self._options
+    def _read_frame(self, source: ImageSource) -> tuple[Frame, T] | None:
+        """The next frame of a video or an animation; None after the error that it has ended."""
+        path, exif = source.item, self._options.exif
         assert isinstance(path, Path)
+        if path in self._ended:
+            return None
         if path not in self._videos:
-            keep = self._sampled[path]
-            self._videos[path] = video.video_frames(
-                path, options.fps, options.exif, keep, options.strict
-            )
+            read = video.video_frames if video.is_video(path) else animation.picture_frames
+            self._videos[path] = read(path, self._listed[path], exif)
+        self._ended.add(path)  # unless it yields a frame
         frame = next(self._videos[path], None)
+        if frame is None:
+            unread, listed = self._unread[path], len(self._listed[path])
+            raise UserError(
+                f"{path} yields {listed - unread} of the {listed} frames to use: copy it again"
+            )
+        self._ended.remove(path)
         self._unread[path] -= 1
-        if frame is None or not self._unread[path]:
+        if not self._unread[path]:
             self._videos[path].close()  # the file and the threads of its decoder
-        return None if frame is None else (frame, self._work(frame))
+        return frame, self._work(frame)
 
 
-def _sampled_frames(sources: Sequence[ImageSource]) -> dict[Path, set[int]]:
-    """Indices of the sampled frames of each video."""
-    sampled: dict[Path, set[int]] = defaultdict(set)
+def _listed_frames(sources: Sequence[ImageSource]) -> dict[Path, set[int]]:
+    """Numbers of the frames to read of each video and animation."""
+    listed: dict[Path, set[int]] = defaultdict(set)
     for source in sources:
         if isinstance(source.item, Path) and source.frame is not None:
-            sampled[source.item].add(source.frame)
-    return sampled
+            listed[source.item].add(source.frame)
+    return listed
 
 
 def network_frames(

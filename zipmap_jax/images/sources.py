@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import math
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,31 @@ from typing import Any
 import numpy as np
 
 from zipmap_jax.errors import UserError
-from zipmap_jax.images import video
+from zipmap_jax.images.animation import index_pictures, list_pictures
 from zipmap_jax.images.decode import IMAGE_SUFFIXES, Frame, from_array, image_size
 from zipmap_jax.images.options import ReadOptions
+from zipmap_jax.images.video import VIDEO_SUFFIXES, frame_size, is_video
+from zipmap_jax.images.video_index import DamagedVideoError, list_frames
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSource:
-    """A frame to read: an image file, a decoded array, or the n-th sampled frame of a video."""
+    """A frame to read: an image file, a decoded array, or a frame of a video or an animation.
+
+    Attributes:
+      item: file, or decoded array.
+      frame: number, from 0, of the frame in a file of several; None = the file has one.
+    """
 
     item: Path | Frame
     frame: int | None = None
 
 
 def list_sources(inputs: Any, options: ReadOptions | None = None) -> list[ImageSource]:
-    """Lists the frames of the inputs in order, without decoding them.
+    """Lists the frames of the inputs in order.
+
+    Images are opened for their headers only; videos and animations are decoded once for the times
+    of their frames.
 
     The inputs keep their order; the files of a folder or a glob are sorted by path (`10.jpg`
     precedes `2.jpg`, as in the reference). A folder contributes the images directly in it, by
@@ -35,41 +46,64 @@ def list_sources(inputs: Any, options: ReadOptions | None = None) -> list[ImageS
 
     Args:
       inputs: a path, glob, array [h, w, 3] or [v, h, w, 3], or a sequence of these.
-      options: rate and number of the frames; `strict` makes a truncated video an error.
+      options: rate and number of the frames; `strict` makes damaged videos and fewer frames than
+        `max_views` errors.
 
     Raises:
       UserError: no input, a missing path, a folder or glob without images, an array that is not
-        an image, a repeated video, or an option out of its range.
+        an image, a repeated video or animation, or an option out of its range.
     """
     options = options or ReadOptions()
     fps = options.fps
     if not 1e-6 <= fps < math.inf:
         raise UserError(f"fps must be a positive number of frames per second, got {fps}: try 1")
     sources: list[ImageSource] = []
-    videos: set[Path] = set()
+    several: set[Path] = set()
+    accompanied: list[Path] = []
     for item in _items(inputs):
         if not isinstance(item, str | os.PathLike):
             sources.append(ImageSource(from_array(item, len(sources))))
             continue
         for path in _expand(os.fspath(item)):
-            if path.suffix.lower() in video.VIDEO_SUFFIXES:
-                if path in videos:
-                    raise UserError(f"{path} occurs twice in the input: name each video once")
-                videos.add(path)
-                count = _count(path, fps, options.strict)
-                sources.extend(ImageSource(path, frame) for frame in range(count))
-            else:
+            frames = _frames_of(path, options)
+            if frames is None:
+                index = None if path in accompanied else index_pictures(path, options.exif)
+                accompanied += [path] if index and index.total > len(index.numbers) else []
                 sources.append(ImageSource(path))
-    return evenly_spaced(sources, options.max_views)
+                continue
+            if path in several:
+                raise UserError(f"{path} occurs twice in the input: name each video once")
+            several.add(path)
+            sources.extend(ImageSource(path, frame) for frame in frames)
+    if accompanied:
+        others = f" and {len(accompanied) - 1} more files" if len(accompanied) > 1 else ""
+        warnings.warn(
+            f"{accompanied[0]}{others} hold previews or stereo partners besides the first picture, "
+            "which alone is used: save these as files of their own to use them",
+            stacklevel=2,
+        )
+    selected = evenly_spaced(sources, options.max_views)
+    if several and len(selected) < (options.max_views or 0):
+        sentence = (
+            f"max_views is {options.max_views}, but fps {fps:g} gives {len(selected)} views: "
+            "raise fps, or lower max_views"
+        )
+        if options.strict:
+            raise UserError(sentence)
+        warnings.warn(sentence, stacklevel=2)
+    return selected
 
 
-def _count(path: Path, fps: float, strict: bool) -> int:
+def _frames_of(path: Path, options: ReadOptions) -> list[int] | None:
+    """The frames to use of a video or an animation; None for a file of one picture."""
+    if not is_video(path):
+        return list_pictures(path, options.fps, options.exif, options.strict)
     try:
-        return video.count_frames(path, fps, strict)
-    except video.TruncatedVideoError:
+        return list_frames(path, options.fps, options.strict)
+    except DamagedVideoError:
         raise
     except UserError:
-        return 1  # the reader raises the error
+        return [0]  # the reader raises the error
 
 
 def evenly_spaced(sources: Sequence[ImageSource], count: int | None) -> list[ImageSource]:
@@ -87,24 +121,32 @@ def evenly_spaced(sources: Sequence[ImageSource], count: int | None) -> list[Ima
 
 def probe_sizes(sources: Sequence[ImageSource], exif: bool = True) -> list[tuple[int, int]]:
     """Returns the (height, width) of the readable sources, from their headers."""
-    sizes: dict[Path, tuple[int, int] | None] = {}
-    source_sizes = []
+    sizes: dict[Path, dict[int | None, tuple[int, int]]] = {}
+    source_sizes: list[tuple[int, int] | None] = []
     for source in sources:
         if isinstance(source.item, Frame):
             source_sizes.append(source.item.image.shape[:2])
             continue
         if source.item not in sizes:
             sizes[source.item] = _probe(source, exif)
-        source_sizes.append(sizes[source.item])
+        known = sizes[source.item]
+        source_sizes.append(known.get(source.frame, known.get(None)))
     return [size for size in source_sizes if size is not None]
 
 
-def _probe(source: ImageSource, exif: bool) -> tuple[int, int] | None:
-    assert isinstance(source.item, Path)
+def _probe(source: ImageSource, exif: bool) -> dict[int | None, tuple[int, int]]:
+    """Sizes by number of the frame; None for all frames."""
+    path = source.item
+    assert isinstance(path, Path)
     try:
-        return (image_size if source.frame is None else video.frame_size)(source.item, exif)
+        if source.frame is None:
+            return {None: image_size(path, exif)}
+        if is_video(path):
+            return {None: frame_size(path, exif)}
     except UserError:
-        return None
+        return {}
+    index = index_pictures(path, exif)
+    return {} if index is None else dict(zip(index.numbers, index.sizes, strict=True))
 
 
 def _items(inputs: Any) -> list[Any]:
@@ -128,7 +170,7 @@ def _expand(name: str) -> list[Path]:
         return [path]
     if glob.has_magic(name):
         matches = (Path(match) for match in glob.glob(str(path), recursive=True))
-        return _images(matches, f"glob {name}", "image or video", video.VIDEO_SUFFIXES)
+        return _images(matches, f"glob {name}", "image or video", VIDEO_SUFFIXES)
     raise UserError(f"{name or 'the empty path'} does not exist: check the path")
 
 

@@ -1,11 +1,10 @@
-"""Frames of a video at a chosen rate, decoded by PyAV."""
+"""Frames of a video, decoded by PyAV."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Collection, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,54 +16,17 @@ from zipmap_jax.images.decode import Frame
 VIDEO_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
-        *("3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov"),
-        *("mp4", "mpeg", "mpg", "mts", "ogv", "webm", "wmv"),
+        *("264", "265", "3g2", "3gp", "asf", "avi", "dv", "f4v", "flv", "h264", "h265", "hevc"),
+        *("ivf", "m2ts", "m2v", "m4v", "mjpeg", "mjpg", "mkv", "mov", "mp4", "mpeg", "mpg"),
+        *("mts", "mxf", "ogv", "qt", "ts", "vob", "webm", "wmv", "y4m"),
     )
 )
 _ASSUMED_FPS = 30.0  # of a stream that does not state its rate
 
 
-def sampling_interval(video_fps: float, target_fps: float) -> int:
-    """Returns the distance between sampled frames, `max(1, round(video_fps / target_fps))`.
-
-    Source: ZipMap's demonstration, sampling of videos.
-    """
-    return max(1, round(video_fps / target_fps))
-
-
-class TruncatedVideoError(UserError):
-    """A video ends long before its stated duration."""
-
-
-def count_frames(path: Path, fps: float, strict: bool = False) -> int:
-    """Counts the frames that sampling at `fps` keeps, without decoding them.
-
-    A damaged video may yield fewer. A video that ends long before its stated duration, as after an
-    interrupted copy, causes a warning.
-
-    Raises:
-      TruncatedVideoError: instead of that warning, if `strict`.
-      UserError: the file is not a video or has no video stream or no frame.
-    """
-    packets, end = 0, 0.0
-    with _opened(path) as (container, stream):
-        for packet in container.demux(stream):
-            packets += bool(packet.size)
-            if packet.pts is not None:
-                end = max(end, float((packet.pts - (stream.start_time or 0)) * packet.time_base))
-        if not packets:
-            raise UserError(f"{path} has no video frames: record or export it again")
-        # 0.7, since an audio track may be longer than the pictures.
-        stated = (container.duration or 0) / 1e6
-        if stated > 1 and end < 0.7 * stated:
-            sentence = (
-                f"{path} ends after {end:.1f} of {stated:.1f} seconds and is used up to there: "
-                "copy it again"
-            )
-            if strict:
-                raise TruncatedVideoError(sentence)
-            warnings.warn(sentence, stacklevel=4)
-        return max(1, packets // sampling_interval(_rate(stream), fps))
+def is_video(path: Path) -> bool:
+    """Whether a file is read as a video, by its suffix."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def frame_size(path: Path, exif: bool = True) -> tuple[int, int]:
@@ -73,67 +35,45 @@ def frame_size(path: Path, exif: bool = True) -> tuple[int, int]:
     Raises:
       UserError: as `video_frames`.
     """
-    with closing(video_frames(path, math.inf, exif, keep=(0,))) as frames:
+    with closing(video_frames(path, (0,), exif)) as frames:
         frame = next(frames)
     return frame.image.shape[0], frame.image.shape[1]
 
 
 def video_frames(
-    path: Path,
-    fps: float,
-    exif: bool = True,
-    keep: Collection[int] | None = None,
-    strict: bool = False,
+    path: Path, keep: Collection[int] | None = None, exif: bool = True
 ) -> Generator[Frame, None, None]:
-    """Decodes the sampled frames of a video one after the other.
+    """Decodes frames of a video one after the other.
 
-    Frames are counted from 1 and sampled at multiples of the interval; a video shorter than the
-    interval yields its first frame. A damaged video yields the frames before the damage, with a
-    warning. The file is open until the iterator ends or is closed.
+    The file is open until the iterator ends or is closed. Damaged frames are left out.
 
     Args:
       path: video file.
-      fps: sampled frames per second of video, > 0.
-      exif: apply the rotation recorded by the camera.
-      keep: indices, from 0, of the sampled frames to yield; None = all.
-      strict: raise at the first damage.
+      keep: numbers, from 0, of the frames to yield, as from `list_frames`; None = all.
+      exif: apply the rotation and the reflection recorded by the camera.
 
     Yields:
-      At least one frame, in order of presentation, named `<stem>_<count>`, with its time from the
-      video's first frame.
+      Frames in order of presentation, named `<stem>_<count>` with a count from 1, with their time
+      from the video's first frame.
 
     Raises:
-      UserError: the file is not a video, no frame can be decoded, or it is damaged and `strict`.
+      UserError: the file is not a video or no frame can be decoded.
     """
-    first, start, empty = None, None, True
-    with _opened(path) as (container, stream):
-        interval = sampling_interval(_rate(stream), fps)
-        last = math.inf if keep is None else (max(keep, default=-1) + 1) * interval
-        for count, frame in enumerate(_decoded(path, container, stream, strict), start=1):
-            seconds = frame.time if frame.time is not None else (count - 1) / _rate(stream)
-            start = seconds if start is None else start
-            sampled = count % interval == 0 and (keep is None or count // interval - 1 in keep)
-            if sampled or count == 1:
-                name = f"{path.stem}_{count:06d}"
-                picture = Frame(_upright(frame, exif), name, float(seconds - start))
-                first = None if sampled else picture
-                if sampled:
-                    empty = False
-                    yield picture
-                del picture  # otherwise it would be referenced until the next one
-            if count >= last:
+    last, empty = max(keep, default=-1) if keep is not None else None, True
+    with opened_video(path) as (container, stream):
+        for number, (frame, seconds) in enumerate(decoded_frames(container, stream, lambda: None)):
+            empty = False
+            if keep is None or number in keep:
+                yield Frame(_upright(frame, exif), f"{path.stem}_{number + 1:06d}", seconds)
+            if number == last:
                 break
     if empty:
-        if first is None:
-            raise UserError(
-                f"{path} has no frame that can be decoded: export it again as H.264 MP4"
-            )
-        yield first
+        raise UserError(f"{path} has no frame that can be decoded: export it again as H.264 MP4")
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its first video stream; errors of PyAV become a UserError."""
+def opened_video(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The container and the stream of its film; errors of PyAV become a UserError."""
     av = _pyav()
     if not path.exists():
         raise UserError(f"{path} does not exist: check the path")
@@ -145,11 +85,9 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
             f"{path} is not a video that can be read ({reason}): export it again as H.264 MP4"
         ) from error
     with container:
-        if not container.streams.video:
-            raise UserError(f"{path} has no video stream: give a file with pictures")
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
         try:
+            stream = _film(path, container)
+            stream.thread_type = "AUTO"
             yield container, stream
         except av.FFmpegError as error:
             raise UserError(
@@ -157,22 +95,92 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
             ) from error
 
 
-def _decoded(path: Path, container: Any, stream: Any, strict: bool) -> Iterator[Any]:
-    """Decoded frames up to the first damage: an error if `strict` or before any frame."""
+def _film(path: Path, container: Any) -> Any:
+    """The video stream that lasts; of several the largest, then the default, then the first.
+
+    Cover pictures, thumbnail tracks and streams of less than half the longest one do not count.
+    """
     av = _pyav()
-    empty = True
-    try:
-        for frame in container.decode(stream):
-            empty = False
-            yield frame
-    except av.FFmpegError as error:
-        problem = f"({error.strerror}): export it again as H.264 MP4"
-        if empty:
-            raise UserError(f"{path} cannot be decoded {problem}") from error
-        sentence = f"{path} is damaged and is used up to there {problem}"
-        if strict:
-            raise UserError(sentence) from error
-        warnings.warn(sentence, stacklevel=3)
+    kinds = av.stream.Disposition
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & (kinds.attached_pic | kinds.timed_thumbnails)
+    ]
+    if not streams:
+        raise UserError(f"{path} has no video stream: give a file with pictures")
+    if len(streams) == 1:
+        return streams[0]
+    ends: dict[int, float] = defaultdict(float)
+    with av.open(str(path)) as probe, suppress(av.FFmpegError):
+        for packet in probe.demux([probe.streams[stream.index] for stream in streams]):
+            if packet.size and packet.pts is not None:
+                end = float(packet.pts * packet.time_base)
+                ends[packet.stream_index] = max(ends[packet.stream_index], end)
+    longest = max(ends.values(), default=0.0)
+
+    def rank(stream: Any) -> tuple[bool, int, bool, int]:
+        default = bool(stream.disposition & kinds.default)
+        area = (stream.width or 0) * (stream.height or 0)
+        return ends[stream.index] >= 0.5 * longest, area, default, -stream.index
+
+    return max(streams, key=rank)
+
+
+def decoded_frames(
+    container: Any, stream: Any, on_damage: Callable[[], None]
+) -> Iterator[tuple[Any, float]]:
+    """Decoded frames with seconds from the first one, in increasing order.
+
+    `on_damage` is called where packets or frames are damaged; decoding goes on after them.
+    """
+    spacing, first, seconds, damaged = 1 / frame_rate(stream), None, 0.0, False
+
+    def note() -> None:
+        nonlocal damaged
+        damaged = True
+        on_damage()
+
+    for frame in _frames(container, stream, note):
+        time = frame.time
+        if frame.is_corrupt:
+            note()
+            continue
+        if first is None:
+            first = time or 0.0
+            yield frame, seconds
+            continue
+        since = None if time is None else float(time - first)
+        if since is not None and damaged and since < seconds:
+            continue  # decoders return frames out of order after damage
+        # Raw streams have no times; those of joined recordings start again.
+        seconds = since if since is not None and since > seconds else seconds + spacing
+        yield frame, seconds
+
+
+def _frames(container: Any, stream: Any, on_damage: Callable[[], None]) -> Iterator[Any]:
+    """All frames that the decoder returns, also after errors."""
+    av = _pyav()
+    has_read = True
+    while has_read:
+        has_read = False
+        try:
+            for packet in container.demux(stream):
+                has_read = True
+                try:
+                    frames = packet.decode()
+                except av.EOFError:
+                    continue
+                except av.FFmpegError:
+                    on_damage()
+                    continue
+                yield from frames
+                del frames
+            return
+        except av.FFmpegError:  # of the container
+            on_damage()
+    with suppress(av.FFmpegError):
+        yield from stream.codec_context.decode(None)
 
 
 def _pyav() -> Any:
@@ -186,14 +194,20 @@ def _pyav() -> Any:
     return av
 
 
-def _rate(stream: Any) -> float:
+def frame_rate(stream: Any) -> float:
+    """The stated frames per second, else the assumed ones."""
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
     return float(rate) if rate else _ASSUMED_FPS
 
 
 def _upright(frame: Any, exif: bool) -> np.ndarray:
+    """The frame as RGB; the display matrix is rounded to quarter turns and reflections."""
     image = frame.to_ndarray(format="rgb24")
-    if not exif:
+    matrix = frame.side_data.get("DISPLAYMATRIX") if exif else None
+    if matrix is None:
         return image
-    # FFmpeg's rotation is the counterclockwise angle in degrees that makes the picture upright.
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4))
+    # A pixel (x, y) is shown at (a x + c y, b x + d y).
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].astype(int)
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        image, a, d = image.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
