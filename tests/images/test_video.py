@@ -259,6 +259,13 @@ def test_video_without_frames_is_refused(make_video):
         read_video(path, 1)
 
 
+def test_video_of_an_unknown_codec_is_refused(make_video):
+    path = make_video("clip.avi", count=2)
+    path.write_bytes(path.read_bytes().replace(b"FMP4", b"Q?!9"))
+    with pytest.raises(UserError, match=r"clip\.avi has no video stream that can be decoded"):
+        read_video(path)
+
+
 def test_file_with_sound_only_is_refused(tmp_path):
     av = pytest.importorskip("av")
     path = tmp_path / "sound.mp4"

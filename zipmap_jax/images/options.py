@@ -13,9 +13,10 @@ class ReadOptions:
       size: network image size in pixels, a multiple of the patch size; None = the model's own.
       mode: "crop" makes the width `size` and crops taller images; "pad" makes the longer side
         `size` and pads to a square with white.
-      fps: frames taken per second of video.
+      fps: frames taken per second of a video or an animation, by the times of its frames.
       max_views: evenly spaced subset of the views; None = all.
-      strict: fail on an unreadable image or video instead of leaving it out with a warning.
+      strict: fail on an unreadable image, a damaged video, or fewer frames than `max_views` of a
+        video, instead of a warning.
       exif: apply the orientation recorded in images and videos.
     """
 

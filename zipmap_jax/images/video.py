@@ -105,10 +105,13 @@ def _film(path: Path, container: Any) -> Any:
     streams = [
         stream
         for stream in container.streams.video
-        if not stream.disposition & (kinds.attached_pic | kinds.timed_thumbnails)
+        if stream.codec_context is not None  # has a decoder
+        and not stream.disposition & (kinds.attached_pic | kinds.timed_thumbnails)
     ]
     if not streams:
-        raise UserError(f"{path} has no video stream: give a file with pictures")
+        raise UserError(
+            f"{path} has no video stream that can be decoded: export it again as H.264 MP4"
+        )
     if len(streams) == 1:
         return streams[0]
     ends: dict[int, float] = defaultdict(float)
