@@ -77,8 +77,8 @@ def add_borders(key: Key[Array, ""], batch: Batch, share: float) -> Batch:
     scenes, _, height, width = images.shape[:4]
     chosen, side, amount = jax.random.uniform(key, (3, scenes, 1, 1, 1))
     edge = jnp.where(chosen < share, 0.25 * amount, 0.0)
-    y = jnp.minimum(jnp.arange(height), jnp.arange(height)[::-1])[:, None] + 0.5
-    x = jnp.minimum(jnp.arange(width), jnp.arange(width)[::-1])[None, :] + 0.5
+    y, x = (jnp.minimum(jnp.arange(n), n - 1 - jnp.arange(n)) + 0.5 for n in (height, width))
+    y, x = y[None, None, :, None], x[None, None, None, :]
     inside = jnp.where(side < 0.5, y > edge * height, x > edge * width)
     return batch | {
         "images": jnp.where(inside[..., None], images, 1.0),
