@@ -12,7 +12,12 @@ from zipmap_jax.eval.comparison import Comparison
 from zipmap_jax.eval.report import MEANING, Numbers, table
 from zipmap_jax.scene.scene import Scene
 
-PERFECT = {name: 100.0 for name in MEANING} | {"AbsRel": 0, "delta<1.25": 1}
+PERFECT = {name: 100.0 for name in MEANING} | {
+    "AbsRel": 0,
+    "delta<1.25": 1,
+    "focal": 0,
+    "fy/fx": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -22,11 +27,15 @@ def scene() -> Scene:
 
 def truth_of(scene: Scene) -> dict[str, np.ndarray]:
     depth = np.stack(scene.depth)
-    return {"depth": depth, "valid": np.ones(depth.shape, bool), "w2c": scene.w2c}
+    return {"depth": depth, "valid": np.ones(depth.shape, bool), "w2c": scene.w2c} | {
+        "intrinsics": scene.intrinsics
+    }
 
 
 def compare(scene: Scene, truth: dict[str, np.ndarray]) -> Numbers:
-    return Comparison().with_scene(np.stack(scene.depth), scene.w2c, truth).numbers()
+    return (
+        Comparison().with_scene(np.stack(scene.depth), scene.w2c, scene.intrinsics, truth).numbers()
+    )
 
 
 def test_truth_at_another_scale_is_perfect(scene: Scene) -> None:
@@ -72,11 +81,15 @@ def test_scenes_are_pooled_by_pixels_and_pairs(scene: Scene) -> None:
     half = {name: array[:2] for name, array in truth.items()}
     wrong = scene.w2c[:2].copy()
     wrong[1, :3, :3] = np.diag([-1.0, 1.0, -1.0]) @ wrong[1, :3, :3]
-    one = Comparison().with_scene(depth, scene.w2c, truth)
-    both = one.with_scene(depth[:2] ** 1.5, wrong, half).numbers()["model"]
+    one = Comparison().with_scene(depth, scene.w2c, scene.intrinsics, truth)
+    both = one.with_scene(depth[:2] ** 1.5, wrong, scene.intrinsics[:2], half).numbers()["model"]
     # Six correct pairs and a wrong one; twice as many pixels in the first scene as in the second.
     assert both["RRA@30"] == pytest.approx(600 / 7)
-    alone = Comparison().with_scene(depth[:2] ** 1.5, wrong, half).numbers()["model"]
+    alone = (
+        Comparison()
+        .with_scene(depth[:2] ** 1.5, wrong, scene.intrinsics[:2], half)
+        .numbers()["model"]
+    )
     assert both["AbsRel"] == pytest.approx(alone["AbsRel"] / 3, rel=1e-6)
 
 
@@ -86,3 +99,18 @@ def test_table_has_a_line_per_metric(scene: Scene) -> None:
     assert lines[0].split()[1:3] == ["model", "trivial"]
     assert [line.split()[0] for line in lines[1:]] == list(MEANING)
     assert len(table(numbers, ["AbsRel"]).splitlines()) == 2
+
+
+def test_focal_lengths_and_the_aspect_of_pixels(scene: Scene) -> None:
+    """Half of the views 20 % too long in y: a mean over views and axes of logarithms."""
+    intrinsics = scene.intrinsics.copy()
+    intrinsics[:2, 1, 1] *= 1.2
+    numbers = compare(dataclasses.replace(scene, intrinsics=intrinsics), truth_of(scene))
+    assert numbers["model"]["fy/fx"] == pytest.approx(1.2**0.5)
+    assert numbers["model"]["focal"] == pytest.approx(100 * (1.2**0.25 - 1))
+    # 60 degrees along the longer side of 40 pixels.
+    fx, fy = scene.intrinsics[0, 0, 0], scene.intrinsics[0, 1, 1]
+    usual = 20 / np.tan(np.pi / 6)
+    error = np.exp((abs(np.log(usual / fx)) + abs(np.log(usual / fy))) / 2) - 1
+    assert numbers["trivial"]["focal"] == pytest.approx(100 * error)
+    assert numbers["trivial"]["fy/fx"] == pytest.approx(fx / fy)

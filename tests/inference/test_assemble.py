@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -108,6 +109,23 @@ def test_times_are_kept_for_videos_only():
     timed = [dataclasses.replace(f, time=float(i)) for i, f in enumerate(frames)]
     assert assemble(prediction, timed, maps).times == (0, 1, 2)
     assert assemble(prediction, [frames[0], *timed[1:]], maps).times is None
+
+
+@pytest.mark.parametrize("aspect", [0.8, 0.93, 1.0, 1.08, 1.44])
+def test_pixels_that_are_not_square_are_told_once(aspect):
+    """Of the original images; the median counts, so one strange view is no reason."""
+    frames, maps, _, k, prediction = setting(shapes=((60, 80), (60, 80), (60, 80)))
+    stretch = maps[0].to_original(np.eye(3))
+    k[1, 1] = k[0, 0] * aspect * stretch[0, 0] / stretch[1, 1]
+    intrinsics = np.tile(k, (1, 3, 1, 1))
+    intrinsics[0, 2, 1, 1] *= 3
+    prediction = dataclasses.replace(prediction, intrinsics=intrinsics)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        scene = assemble(prediction, frames, maps, model="m")
+    np.testing.assert_allclose(scene.intrinsics[0, 1, 1] / scene.intrinsics[0, 0, 0], aspect)
+    told = [f"fy/fx is {aspect:.2f} (median of 3 views)"] if abs(aspect - 1) > 0.1 else []
+    assert [str(w.message).split(",")[0] for w in caught] == told
 
 
 def test_impossible_cameras_are_replaced_and_named():

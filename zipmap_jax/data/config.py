@@ -116,6 +116,7 @@ class DataConfig:
       root: folder that holds the data sets.
       crop: geometry augmentation of recorded frames; None = centre crops.
       jitter: colour augmentation; None = none.
+      borders: share of the scenes with white borders, as padding to a square adds them.
       shuffle_views: put the views of every procedural scene in random order.
       min_views: sequences with fewer frames are never drawn, unless the table of data sets has a
         number for the data set.
@@ -132,6 +133,7 @@ class DataConfig:
     root: str = "data"
     crop: CropConfig | None = CropConfig()
     jitter: JitterConfig | None = JitterConfig()
+    borders: float = 0.0
     shuffle_views: bool = True
     min_views: int = 2
     workers: int = 0

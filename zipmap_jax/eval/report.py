@@ -26,6 +26,8 @@ MEANING: dict[str, str] = {
         for angle in (5, 15, 30)
     },
     "AUC@30": "area under the accuracy curve of the larger of both angles, %",
+    "focal": "mean factor between predicted and true focal lengths, % above 1",
+    "fy/fx": "mean aspect of pixels, relative to the true one; 1 is right",
 }
 
 

@@ -18,7 +18,10 @@ from zipmap_jax.scene.store import SceneStore
 from zipmap_jax.structs import Prediction, Progress
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
+
+MAX_PIXEL_ASPECT = 1.1
+"""Largest fy/fx, or fx/fy, of a scene without a warning."""
 
 
 class SceneBuilder:
@@ -89,15 +92,17 @@ class SceneBuilder:
         """Returns the scene of all views that have a prediction."""
         network_size = self._pixel_maps[0].network_size
         w2c, network_k = (np.stack(x) for x in zip(*self._cameras, strict=True))
-        w2c, network_k = _with_plausible_cameras(w2c, network_k, network_size, self._names)
+        w2c, network_k, known = _with_plausible_cameras(w2c, network_k, network_size, self._names)
         if self._align:
             w2c = np.array(rebase_poses(cast("Any", w2c)))
             w2c[0] = np.eye(4)  # without rounding errors
         times = tuple(time for time in self._times if time is not None)
         pairs = zip(self._pixel_maps, network_k, strict=True)
+        intrinsics = np.stack([pixel_map.to_original(k) for pixel_map, k in pairs])
+        _warn_of_stretched_pixels(intrinsics[known], self._model)
         return Scene(
             w2c=w2c,
-            intrinsics=np.stack([pixel_map.to_original(k) for pixel_map, k in pairs]),
+            intrinsics=intrinsics,
             depth=self.store.depth,
             confidence=self.store.confidence,
             images=self.store.images,
@@ -144,8 +149,11 @@ def _with_plausible_cameras(
     intrinsics: Float[np.ndarray, "v 3 3"],
     size: tuple[int, int],
     names: Sequence[str],
-) -> tuple[Float[np.ndarray, "v 4 4"], Float[np.ndarray, "v 3 3"]]:
-    """Cameras in float64; a warning names each view with an impossible camera."""
+) -> tuple[Float[np.ndarray, "v 4 4"], Float[np.ndarray, "v 3 3"], Bool[np.ndarray, " v"]]:
+    """Cameras in float64, and where intrinsics are the model's.
+
+    A warning names each view with an impossible camera.
+    """
     w2c, intrinsics = np.asarray(w2c, np.float64), np.asarray(intrinsics, np.float64)
     w2c, intrinsics, replaced = plausible_cameras(w2c, intrinsics, size)
     for name, flags in zip(names, replaced, strict=True):
@@ -155,7 +163,21 @@ def _with_plausible_cameras(
                 "is replaced: ignore this camera",
                 stacklevel=3,
             )
-    return w2c, intrinsics
+    return w2c, intrinsics, ~replaced[:, PARTS.index("field of view")]
+
+
+def _warn_of_stretched_pixels(intrinsics: Float[np.ndarray, "v 3 3"], model: str) -> None:
+    """Warns once if pixels of the originals are not square, as they are for nearly all cameras."""
+    ratios = intrinsics[:, 1, 1] / intrinsics[:, 0, 0]
+    ratio = float(np.median(ratios)) if len(ratios) else 1.0
+    if max(ratio, 1 / ratio) > MAX_PIXEL_ASPECT:
+        warnings.warn(
+            f"fy/fx is {ratio:.2f} (median of {len(ratios)} views), but pixels of cameras are "
+            f"square: {model or 'the model'} was not trained for images of this shape or field of "
+            "view, and the geometry is stretched; crop the images to 4:3 landscape or use another "
+            "model",
+            stacklevel=3,
+        )
 
 
 def _check(prediction: Prediction, frames: Sequence[Frame], pixel_maps: Sequence[PixelMap]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from zipmap_jax.data.config import JitterConfig
 from zipmap_jax.train.batches.augment import (
     OPERATIONS,
+    add_borders,
     brightened,
     contrasted,
     hue_turned,
@@ -123,3 +124,30 @@ def test_shuffling_moves_all_arrays_alike() -> None:
 def test_few_views_can_be_shuffled(views: int) -> None:
     batch = {"images": jnp.zeros((2, views, 2, 2, 3))}
     assert shuffle_views(jax.random.key(0), batch)["images"].shape == (2, views, 2, 2, 3)
+
+
+def test_borders_are_white_and_invalid_on_two_sides_of_all_views() -> None:
+    scenes, views, height, width = 64, 2, 16, 20
+    shape = (scenes, views, height, width)
+    batch = {
+        "images": jnp.full((*shape, 3), 0.5),
+        "depth": jnp.ones(shape),
+        "valid": jnp.ones(shape, bool),
+        "w2c": jnp.zeros((scenes, views, 4, 4)),
+    }
+    out = {k: np.asarray(x) for k, x in add_borders(jax.random.key(0), batch, 0.5).items()}
+    white = (out["images"] == 1).all(-1)
+    assert ((out["images"] == 0.5).all(-1) ^ white).all()
+    np.testing.assert_array_equal(out["valid"], ~white)
+    np.testing.assert_array_equal(out["depth"], (~white).astype(np.float32))
+    np.testing.assert_array_equal(white[:, 0], white[:, 1])
+    np.testing.assert_array_equal(white, white[:, :, ::-1, ::-1])  # equal on both sides
+    rows, columns = white[:, 0].all(2).sum(1), white[:, 0].all(1).sum(1)
+    assert not ((rows > 0) & (columns > 0)).any()
+    assert (rows > 0).sum() > 5 < (columns > 0).sum()
+    assert 16 <= (rows + columns > 0).sum() <= 40
+    assert rows.max() <= height / 2
+    assert columns.max() <= width / 2
+    np.testing.assert_array_equal(
+        add_borders(jax.random.key(0), batch, 0.0)["images"], batch["images"]
+    )

@@ -54,10 +54,10 @@ def evaluate(model: Model, params: Any, batches: Iterable[Batch]) -> Numbers:
     comparison, rendered = Comparison(), RenderedComparison()
     for batch in batches:
         prediction = jax.device_get(predict(model, params, batch["images"]))
-        w2c = prediction.w2c
-        for i, (depth, poses) in enumerate(zip(prediction.depth, np.asarray(w2c), strict=True)):
+        scenes = zip(prediction.depth, prediction.w2c, prediction.intrinsics, strict=True)
+        for i, predicted in enumerate(scenes):
             truth = {name: array[i] for name, array in batch.items()}
-            comparison = comparison.with_scene(depth, poses, truth)
+            comparison = comparison.with_scene(*predicted, truth)
         if model.query_channels:
             rendered = rendered.with_batch(model, params, batch)
     numbers = comparison.numbers()

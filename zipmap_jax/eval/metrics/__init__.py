@@ -1,6 +1,7 @@
 """Metrics as immutable states in NumPy float64: build one per sequence, merge, compute."""
 
 from zipmap_jax.eval.metrics.depth import DepthMetric, l1_scale, median_scale
+from zipmap_jax.eval.metrics.focal import FocalMetric
 from zipmap_jax.eval.metrics.pose import (
     PairwisePoseMetric,
     TrajectoryMetric,
@@ -13,6 +14,7 @@ from zipmap_jax.eval.metrics.pose import (
 
 __all__ = [
     "DepthMetric",
+    "FocalMetric",
     "PairwisePoseMetric",
     "TrajectoryMetric",
     "area_under_curve",

@@ -62,6 +62,31 @@ def jitter_colours(
     return jax.vmap(jax.vmap(lambda k, image: _jittered(k, image, config)))(keys, images)
 
 
+def add_borders(key: Key[Array, ""], batch: Batch, share: float) -> Batch:
+    """Paint white borders on a share of the scenes, above and below or left and right.
+
+    The same borders for all views of a scene, up to a quarter of the side each. Images are white
+    there and depth is invalid (0); cameras are unchanged.
+
+    Args:
+      key: random key.
+      batch: `images` [b, v, h, w, 3], `depth` and `valid` [b, v, h, w], and others, which stay.
+      share: probability of borders in a scene.
+    """
+    images = batch["images"]
+    scenes, _, height, width = images.shape[:4]
+    chosen, side, amount = jax.random.uniform(key, (3, scenes, 1, 1, 1))
+    edge = jnp.where(chosen < share, 0.25 * amount, 0.0)
+    y, x = (jnp.minimum(jnp.arange(n), n - 1 - jnp.arange(n)) + 0.5 for n in (height, width))
+    y, x = y[None, None, :, None], x[None, None, None, :]
+    inside = jnp.where(side < 0.5, y > edge * height, x > edge * width)
+    return batch | {
+        "images": jnp.where(inside[..., None], images, 1.0),
+        "depth": jnp.where(inside, batch["depth"], 0.0),
+        "valid": batch["valid"] & inside,
+    }
+
+
 def brightened(image: Float[Array, "h w 3"], factor: Float[Array, ""]) -> Float[Array, "h w 3"]:
     """Multiply every channel by a factor."""
     return jnp.clip(image * factor, 0, 1)

@@ -16,7 +16,7 @@ from zipmap_jax.data.batch_arrays import view_axis
 from zipmap_jax.data.schedule import bucket_of
 from zipmap_jax.errors import UserError
 from zipmap_jax.procedural import ProceduralConfig, scene_batch
-from zipmap_jax.train.batches.augment import jitter_colours, shuffle_views
+from zipmap_jax.train.batches.augment import add_borders, jitter_colours, shuffle_views
 from zipmap_jax.train.batches.query_split import split_batch
 from zipmap_jax.train.sharding import (
     MICROBATCH_AXES,
@@ -42,10 +42,12 @@ def microbatch_key(seed: int, step: Any, microbatch: Any) -> Key[Array, ""]:
 
 
 def finish(key: Key[Array, ""], batch: Batch, bucket: BatchShape, config: DataConfig) -> Batch:
-    """Jitter the colours of a microbatch and split its views into input and target views."""
+    """Jitter the colours of a microbatch, add borders, and split off its target views."""
     colour, split = jax.random.split(jax.random.fold_in(key, 2))
     if config.jitter is not None:
         batch = batch | {"images": jitter_colours(colour, batch["images"], config.jitter)}
+    if config.borders:
+        batch = add_borders(jax.random.fold_in(key, 3), batch, config.borders)
     return split_batch(split, batch, bucket.views, bucket.targets)
 
 
