@@ -241,9 +241,7 @@ def start_or_resume(
             return state, f"starting from scratch, checkpoints in {checkpoints.directory}"
         params, report = pretrained(on_host(state.params, mesh))
         placed = jax.tree.map(_place, params, layout.params)
-        # On the CPU an array may be the memory of a NumPy array. Copies are JAX's own, since a
-        # thread of XLA, which must not touch Python objects, frees the arrays that a step donates.
-        params, ema = (jax.tree.map(jnp.copy, placed) for _ in range(2))
-        return dataclasses.replace(state, params=params, ema=ema), report
+        ema = jax.tree.map(jnp.copy, placed)
+        return dataclasses.replace(state, params=placed, ema=ema), report
     state = checkpoints.restore(laid_out(shapes, layout))
     return state, f"resuming at step {checkpoints.latest} from {checkpoints.directory}"
