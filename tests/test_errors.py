@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -115,3 +116,24 @@ def test_a_program_without_a_stream_ends_as_any_other(
 
     assert run_main("zipmap", work) == 0
     getattr(sys, stream).close()
+
+
+def test_a_platform_that_is_not_here_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAX_PLATFORMS", "rocm")
+    sentence = explain(RuntimeError("Unable to initialize backend 'rocm': no such backend"))
+    assert sentence is not None
+    assert "JAX_PLATFORMS=rocm" in sentence
+
+
+def test_command_lines_compute_in_default_types() -> None:
+    code = """
+import sys, jax
+from zipmap_jax.errors import run_main
+assert jax.numpy.zeros(1).dtype == "float64"
+sys.exit(run_main("x", lambda: print(jax.numpy.zeros(1).dtype) or 0))
+"""
+    environment = os.environ | {"JAX_ENABLE_X64": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environment
+    )
+    assert (done.stdout, done.returncode) == ("float32\n", 0), done.stderr

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
 
-from zipmap_jax.files import dumps, move_folder, new_folder, replacing, write_json, write_text
+from zipmap_jax.files import (
+    dumps,
+    move_folder,
+    new_folder,
+    printable,
+    replacing,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -96,3 +105,16 @@ def test_an_older_folder_is_restored_when_the_new_one_cannot_be_renamed(tmp_path
         move_folder(tmp_path / "absent", out)
     assert names(tmp_path) == ["out"]
     assert names(out) == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("père.jpg", "père.jpg"),
+        (os.fsdecode(b"p\xe9re.jpg"), "p\ufffdre.jpg"),
+        (b"p\xc3\xa8re.jpg".decode("ascii", "surrogateescape"), "père.jpg"),
+        ("lone \ud800 surrogate", "lone ? surrogate"),
+    ],
+)
+def test_names_become_text_that_utf8_can_encode(name: str, expected: str) -> None:
+    assert printable(name) == expected

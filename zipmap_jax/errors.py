@@ -6,11 +6,12 @@ import difflib
 import errno
 import importlib.util
 import os
-import select
 import sys
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from zipmap_jax.streams import discard_output, nobody_reads, prepare_streams
 
 
 class UserError(ValueError):
@@ -96,7 +97,8 @@ def run_main(
       The exit code of `work`, or 1 after a defect, 2 after a user error, 130 after an interrupt,
       141 after the reader of the output has ended.
     """
-    _open_closed_streams()
+    prepare_streams()
+    _use_default_types()
     try:
         code = work()
         sys.stdout.flush()
@@ -105,8 +107,11 @@ def run_main(
         sys.stderr.write(f"{program}: interrupted\n")
         return INTERRUPTED
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            return reader_left()
+        if isinstance(error, BrokenPipeError) and nobody_reads():
+            discard_output()
+            return READER_LEFT
+        if isinstance(error, OSError) and error.filename is None:
+            discard_output()  # what cannot be written would be tried again at the end
         sentence = explain(error, out_of_memory)
         if sentence is None or os.environ.get("ZIPMAP_DEBUG") == "1":
             traceback.print_exception(error)
@@ -116,23 +121,10 @@ def run_main(
         return leave(MISTAKE if sentence else DEFECT)
 
 
-def _open_closed_streams() -> None:
-    """Some services start programs without stdout or stderr: what they print is dropped."""
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 for the whole process
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-
-
-def _nobody_reads() -> bool:
-    """Whether the pipe of stdout is broken; another one may be, such as that of a worker."""
-    try:
-        sys.stdout.flush()
-        poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)
-        return any(event & select.POLLERR for _, event in poll.poll(0))
-    except (OSError, ValueError, AttributeError):  # broken, closed, or no such call on this system
-        return True
+def _use_default_types() -> None:
+    """Compute in JAX's default types also where JAX_ENABLE_X64 is set for other programs."""
+    if os.environ.pop("JAX_ENABLE_X64", None) is not None and "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_enable_x64", False)
 
 
 def explain(error: BaseException, out_of_memory: str = OUT_OF_MEMORY) -> str | None:
@@ -151,6 +143,11 @@ def explain(error: BaseException, out_of_memory: str = OUT_OF_MEMORY) -> str | N
         return " ".join(str(error).split())
     if isinstance(error, OSError):
         return _of_system(error)
+    if isinstance(error, RuntimeError) and "nable to initialize backend" in str(error):
+        return (
+            f"JAX cannot use the platform of JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')}: "
+            "unset it, or install JAX for this platform"
+        )
     if _is_missing_package(error):
         return f"{error}: install it with pip, or install zipmap-jax again"
     return None
@@ -162,16 +159,6 @@ def _of_system(error: OSError) -> str | None:
         return None
     where = "" if error.filename is None else f"{error.filename}: "
     return f"{where}{error.strerror}: {_REMEDIES.get(error.errno or 0, 'check the path')}"
-
-
-def reader_left() -> int:
-    """Discard the rest of the output after its reader, such as `head`, has ended.
-
-    Returns:
-      The exit code.
-    """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return READER_LEFT
 
 
 def is_out_of_memory(error: BaseException) -> bool:

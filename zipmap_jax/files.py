@@ -41,7 +41,19 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a file by UTF-8 text, see `replacing`."""
     with replacing(path) as partial:
-        partial.write_text(text, "utf-8")
+        partial.write_text(printable(text), "utf-8")
+
+
+def printable(text: str) -> str:
+    """Text that UTF-8 can encode, from one with names of files in other encodings.
+
+    Python represents bytes of a file's name that it cannot decode by lone surrogates. They become
+    U+FFFD; bytes that are UTF-8 under a locale without it become the characters that they mean.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return text.encode("utf-8", "replace").decode()
 
 
 @contextlib.contextmanager

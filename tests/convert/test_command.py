@@ -15,6 +15,7 @@ from zipmap_jax.convert.command import convert_command
 from zipmap_jax.convert.identify import expected_shapes
 from zipmap_jax.convert.rules import flatten
 from zipmap_jax.convert.torch_file import read_torch
+from zipmap_jax.convert.torch_state import read_state
 from zipmap_jax.convert.torch_writer import write_torch
 from zipmap_jax.models.presets import preset
 
@@ -134,3 +135,22 @@ def test_folder_instead_of_a_file(tmp_path: Path) -> None:
         convert_command(tmp_path, tmp_path / "out")
     with pytest.raises(FileNotFoundError):
         convert_command(tmp_path / "none.pt", tmp_path / "out")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_prefixes_of_wrapped_modules_are_removed(
+    tmp_path: Path, state: dict[str, np.ndarray], prefix: str, suffix: str
+) -> None:
+    named = {prefix + name: array for name, array in state.items()}
+    path = tmp_path / f"wrapped{suffix}"
+    if suffix == ".pt":
+        write_torch(path, named)
+    else:
+        safetensors.numpy.save_file(named, path)
+    with pytest.warns(UserWarning, match=f"the prefix {prefix} of all names is removed"):
+        read = read_state(path)
+    assert read.keys() == state.keys()
+    one = dict(named) | {"other.weight": np.zeros(1, np.float32)}
+    write_torch(tmp_path / "mixed.pt", one)
+    assert list(read_state(tmp_path / "mixed.pt")) == list(one)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from zipmap_jax.convert.torch_file import read_torch
+from zipmap_jax.errors import UserError
 
 RECORDED = Path(__file__).parent / "recorded"
 BASE = np.arange(24, dtype=np.float32).reshape(4, 6)
@@ -270,6 +271,49 @@ def test_big_endian_archive(tmp_path: Path) -> None:
 def test_not_a_state_dict(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_torch(write_archive(tmp_path / "x.pt", pickle.dumps(content, 2)))
+
+
+def wrapped(*keys: str, beside: tuple[str, ...] = ()) -> bytes:
+    """The dictionary of `tensor_pickle` under one key after the other, with others beside it."""
+    inner = tensor_pickle()[2:-1]
+
+    def entry(key: str, value: bytes) -> bytes:
+        return b"X" + len(key).to_bytes(4, "little") + key.encode() + value + b"s"
+
+    content = inner
+    for key in reversed(keys):
+        content = b"}" + entry(key, content)
+    content += b"".join(entry(key, inner) for key in beside) + entry("epoch", b"K\x03")
+    return b"\x80\x02" + content + b"."
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [("model",), ("state_dict",), ("model_state_dict",), ("module",), ("model", "state_dict")],
+)
+def test_state_dicts_inside_containers(tmp_path: Path, keys: tuple[str, ...]) -> None:
+    data = np.array([1.5, -2], np.float32)
+    beside = ("optimizer",)
+    path = write_archive(tmp_path / "x.pt", wrapped(*keys, beside=beside), {"0": data.tobytes()})
+    state = read_torch(path)
+    assert state.keys() == {"x"}
+    np.testing.assert_array_equal(state["x"], data)
+
+
+@pytest.mark.parametrize(
+    ("keys", "beside", "message"),
+    [
+        (("model",), ("state_dict",), "state dicts under model and state_dict: save only one"),
+        (("ema",), (), "no entry 'model'.*it has ema, epoch.*with ema"),
+        (("optimizer",), (), "holds dict under 'optimizer' where a tensor belongs"),
+    ],
+)
+def test_containers_without_one_state_dict(
+    tmp_path: Path, keys: tuple[str, ...], beside: tuple[str, ...], message: str
+) -> None:
+    path = write_archive(tmp_path / "x.pt", wrapped(*keys, beside=beside), {"0": bytes(8)})
+    with pytest.raises(UserError, match=message):
+        read_torch(path)
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -109,6 +109,15 @@ def test_cache_is_off_by_variable_or_without_a_directory(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("cache_config")
+def test_a_configured_cache_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "file" / "cache"))
+    with pytest.warns(UserWarning, match=r"file/cache of JAX_COMPILATION_CACHE_DIR cannot be wri"):
+        assert enable_compilation_cache() is None
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+@pytest.mark.usefixtures("cache_config")
 def test_configured_cache_is_respected(tmp_path):
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
     assert enable_compilation_cache() == tmp_path

@@ -17,6 +17,7 @@ from zipmap_jax.cli.options import SceneOptions
 from zipmap_jax.cli.progress import PlainLines
 from zipmap_jax.cli.run import check_percentage, print_program
 from zipmap_jax.errors import UserError
+from zipmap_jax.streams import print_result
 
 if TYPE_CHECKING:
     from zipmap_jax.batch.journal import Record
@@ -140,11 +141,10 @@ class Batch(SceneOptions):
         }
         manifest = self.out / "manifest.json"
         if self.json:
-            print(json.dumps({**facts, "out": str(self.out), "manifest": str(manifest)}))
+            print_result(json.dumps({**facts, "out": str(self.out), "manifest": str(manifest)}))
             return
-        for name, value in facts.items():
-            print(f"{name.replace('_', ' ')}: {value}")
-        print(manifest)
+        lines = [f"{name.replace('_', ' ')}: {value}" for name, value in facts.items()]
+        print_result("\n".join([*lines, str(manifest)]))
 
 
 def print_record(record: Record, number: int, total: int) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from zipmap_jax.cli.options import Out
+from zipmap_jax.streams import print_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Convert:
             share_with=self.share_with,
         )
         if self.json:
-            print(json.dumps({"report": report.splitlines(), "out": str(self.out)}))
+            print_result(json.dumps({"report": report.splitlines(), "out": str(self.out)}))
         else:
-            print(f"{report}\n{self.out}")
+            print_result(f"{report}\n{self.out}")
         return 0

@@ -14,6 +14,7 @@ from zipmap_jax.cli.outputs import announce
 from zipmap_jax.cli.progress import progress
 from zipmap_jax.cli.run import print_estimate
 from zipmap_jax.errors import UserError
+from zipmap_jax.streams import print_result
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +85,7 @@ class Demo:
         if self.json:
             facts["errors"] = errors
         else:
-            print(table(errors, METRICS) + "\n")
+            print_result(table(errors, METRICS) + "\n")
         announce(self.out, facts, as_json=self.json)
         return 0
 

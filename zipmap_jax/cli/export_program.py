@@ -13,6 +13,7 @@ from zipmap_jax.cli.loading import Precision, load_model
 from zipmap_jax.cli.numbers import parse_size
 from zipmap_jax.cli.options import Out
 from zipmap_jax.errors import UserError
+from zipmap_jax.streams import print_result
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,13 +79,16 @@ class ExportProgram:
         )
         seconds = round(time.monotonic() - began, 1)
         if self.json:
-            print(json.dumps({**facts, "out": str(self.out), "weights": str(weights)}))
+            print_result(json.dumps({**facts, "out": str(self.out), "weights": str(weights)}))
             return 0
-        print(f"program: {self.out.stat().st_size / 1e6:.1f} MB, for {', '.join(platforms)}")
-        print(f"weights: {weights}, {weights.stat().st_size / 1e6:.1f} MB")
         of_each = f"{self.scenes} scenes of up to " if self.scenes > 1 else ""
-        print(f"inputs: up to {of_each}{self.views} {self.input} images of {size[0]}x{size[1]}")
-        print(f"outputs: {', '.join(facts['outputs'])}")
-        print(f"seconds: {seconds}")
-        print(self.out)
+        lines = [
+            f"program: {self.out.stat().st_size / 1e6:.1f} MB, for {', '.join(platforms)}",
+            f"weights: {weights}, {weights.stat().st_size / 1e6:.1f} MB",
+            f"inputs: up to {of_each}{self.views} {self.input} images of {size[0]}x{size[1]}",
+            f"outputs: {', '.join(facts['outputs'])}",
+            f"seconds: {seconds}",
+            str(self.out),
+        ]
+        print_result("\n".join(lines))
         return 0

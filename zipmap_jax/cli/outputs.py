@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zipmap_jax.streams import print_result
+
 PAGE = "scene.html"
 """File to open first."""
 
@@ -15,8 +17,7 @@ def announce(out: Path, facts: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the facts as one JSON object, or as lines followed by the path to open."""
     page = out / PAGE
     if as_json:
-        print(json.dumps({**facts, "out": str(out), "open": str(page)}))
+        print_result(json.dumps({**facts, "out": str(out), "open": str(page)}))
         return
-    for name, value in facts.items():
-        print(f"{name.replace('_', ' ')}: {value}")
-    print(page)
+    lines = [f"{name.replace('_', ' ')}: {value}" for name, value in facts.items()]
+    print_result("\n".join([*lines, str(page)]))

@@ -62,19 +62,21 @@ _HARMLESS_BUILTINS = frozenset(
 )
 
 _LEGACY_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # magic number of files before 2020
-_STATE_KEYS = ("model", "ema")
+_STATE_KEYS = ("model", "state_dict", "model_state_dict", "module")
+"""Entries under which training programs store a state dict, beside "ema"."""
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
 def read_torch(path: str | Path, *, ema: bool = False) -> dict[str, np.ndarray]:
     """Reads the state dict of a PyTorch checkpoint.
 
-    The state dict is the whole content of the file, or its entry `model`. Other entries (optimizer,
-    epoch, ...) are neither read nor constructed.
+    The state dict is the whole content of the file, or its entry `model`, `state_dict`,
+    `model_state_dict` or `module`, also one within the other. Other entries (optimizer, epoch, ...)
+    are neither read nor constructed.
 
     Args:
       path: a `.pt` file of `torch.save`, PyTorch 1.6 or newer.
-      ema: whether the entry `ema` with the averaged weights is read instead of `model`.
+      ema: whether the entry `ema` with the averaged weights is read instead.
 
     Returns:
       Read-only arrays by name, with the dtypes and strides of the file; pages are read on access.
@@ -96,18 +98,22 @@ def _select(content: Any, path: Path, ema: bool) -> dict[str, np.ndarray]:
     if not isinstance(content, dict):
         kind = content.name if isinstance(content, Placeholder) else type(content).__name__
         _fail(path, f"holds {kind}, not a state dict: save model.state_dict()")
-    entry = "ema" if ema else "model"
-    nested = [key for key in _STATE_KEYS if isinstance(content.get(key), dict)]
-    if entry in nested:
-        state = content[entry]
-    elif ema or nested:
+    has_ema = isinstance(content.get("ema"), dict)
+    state, found = (content["ema"], True) if ema and has_ema else (content, False)
+    while nested := [key for key in _STATE_KEYS if isinstance(state.get(key), dict)]:
+        if len(nested) > 1:
+            _fail(path, f"holds state dicts under {' and '.join(nested)}: save only one of them")
+        state, found = state[nested[0]], True
+    if ema and not has_ema:
+        _fail(
+            path, f"has no entry 'ema' with a state dict (it has {_keys(content)}): leave ema out"
+        )
+    if has_ema and not found:
         _fail(
             path,
-            f"has no entry '{entry}' with a state dict (it has {_keys(content)}): "
-            + ("leave ema out" if ema else "load its averaged weights with ema"),
+            f"has no entry 'model' with a state dict (it has {_keys(content)}): load its averaged "
+            "weights with ema",
         )
-    else:
-        state = content
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
             kind = value.name if isinstance(value, Placeholder) else type(value).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,15 @@ from zipmap_jax.convert.torch_file import read_torch
 from zipmap_jax.errors import UserError
 from zipmap_jax.models.config import ZipMapConfig
 
+_PREFIXES = ("module.", "_orig_mod.", "_forward_module.", "model.")
+"""Prefixes of parallel, compiled and sharded modules, and of the module within a trainer's."""
+
 
 def read_state(path: str | Path, *, ema: bool = False) -> dict[str, np.ndarray]:
     """Memory-maps the state dict of a `.safetensors` or `.pt` file.
+
+    Prefixes that wrappers of modules add to all names (`module.`, `_orig_mod.`, ...) are removed,
+    with a warning.
 
     Args:
       path: the file.
@@ -34,12 +41,22 @@ def read_state(path: str | Path, *, ema: bool = False) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        return read_torch(path, ema=ema)
+        return _without_prefixes(read_torch(path, ema=ema), path)
     if ema:
         raise UserError(f"{path} holds one set of weights, and no averaged ones: leave ema out")
     state = read_safetensors(path)
     if any("/" in name for name in state):
         raise UserError(f"{path} is already converted: pass the folder it is in")
+    return _without_prefixes(state, path)
+
+
+def _without_prefixes(state: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    removed = ""
+    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in state)), ""):
+        state = {name.removeprefix(prefix): array for name, array in state.items()}
+        removed += prefix
+    if removed:
+        warnings.warn(f"{path}: the prefix {removed} of all names is removed", stacklevel=3)
     return state
 
 

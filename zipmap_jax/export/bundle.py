@@ -12,6 +12,7 @@ import numpy as np
 from zipmap_jax.errors import UserError
 from zipmap_jax.export.formats import FORMATS, Request
 from zipmap_jax.export.output import README, check_output, readme_text, staged_folder
+from zipmap_jax.files import printable
 from zipmap_jax.scene.points import point_cloud
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def write_all(
     cloud = point_cloud(
         scene, conf_threshold=conf_threshold, max_points=max_points, edge_threshold=edge_threshold
     )
-    title = Path(out.absolute()).name
+    title = printable(Path(out.absolute()).name)
     request = Request(scene, cloud, conf_threshold, edge_threshold, title, notes)
     with staged_folder(out, force=force) as stage:
         paths: list[Path] = []

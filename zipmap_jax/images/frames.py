@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import printable
 from zipmap_jax.images import animation, decode, video
 from zipmap_jax.images.decode import Frame, UniqueNames
 from zipmap_jax.images.options import ReadOptions
@@ -99,7 +100,9 @@ class FrameReader(Generic[T]):
             result = self._result(*step)
             if result is not None:
                 frame, output = result
-                return dataclasses.replace(frame, name=self._names.unique(frame.name)), output
+                return dataclasses.replace(
+                    frame, name=self._names.unique(printable(frame.name))
+                ), output
         if not self._has_read and self._failures:
             more = len(self._failures) - 1
             raise UserError(self._failures[0] + (f" (and {more} more like it)" if more else ""))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -142,17 +144,37 @@ def enable_compilation_cache() -> Path | None:
     if os.environ.get(_NO_CACHE, "") not in ("", "0"):
         return None
     configured = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
-    if configured:
+    if configured and "://" in configured:
         return Path(configured)
+    if configured:
+        reason = _why_unwritable(Path(configured))
+        if reason is None:
+            return Path(configured)
+        warnings.warn(
+            f"the folder {configured} of JAX_COMPILATION_CACHE_DIR cannot be written ({reason}): "
+            "compiled programs are not kept",
+            stacklevel=2,
+        )
+        jax.config.update("jax_compilation_cache_dir", None)
+        return None
     # The XDG specification ignores relative paths.
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
         path = (base if base.is_absolute() else Path.home() / ".cache") / "zipmap-jax"
-        path.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
+    except RuntimeError:  # no home
         return None
-    if not os.access(path, os.W_OK):
+    if _why_unwritable(path):
         return None
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     return path
+
+
+def _why_unwritable(folder: Path) -> str | None:
+    """Makes a folder and a file in it; the reason if that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 if TYPE_CHECKING:
@@ -41,5 +42,6 @@ def get(buffer: Array, i: Any) -> Array:
 
 def put(buffer: Array, value: Array, *index: Any) -> Array:
     """Write at leading indices; unlike `.at[].set` never a scatter, so it stays in place."""
-    start = (*index, *(0 for _ in value.shape))
+    # One integer type for all, whatever JAX's default is.
+    start = [jnp.asarray(i, jnp.int32) for i in (*index, *(0 for _ in value.shape))]
     return lax.dynamic_update_slice(buffer, value[(None,) * len(index)], start)
