@@ -12,6 +12,7 @@ import pytest
 from zipmap_jax.files import (
     dumps,
     move_folder,
+    natural_order,
     new_folder,
     printable,
     replacing,
@@ -118,3 +119,13 @@ def test_an_older_folder_is_restored_when_the_new_one_cannot_be_renamed(tmp_path
 )
 def test_names_become_text_that_utf8_can_encode(name: str, expected: str) -> None:
     assert printable(name) == expected
+
+
+def test_natural_order_compares_numbers_and_keeps_time_stamps() -> None:
+    names = ["a/frame2.jpg", "a/frame10.jpg", "a10/frame1.jpg", "frame 1b3.jpg", "frame 1b20.jpg"]
+    names += ["IMG_20240101_235959.jpg", "IMG_20240102_000001.jpg", "001.png", "002.png", "010.png"]
+    names += ["1.png", "²³.png", "x", "x.png"]
+    ordered = sorted(map(Path, names), key=natural_order)
+    for group in (names[:3], names[3:5], names[5:7], names[7:10]):
+        places = [ordered.index(Path(name)) for name in group]
+        assert places == sorted(places)

@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "train": BASE
     | {"nn", "models", "ttt3r", "losses", "data", "procedural", "convert", "eval", "viz"}
     | {"compilation"},
-    "parity": BASE | {"nn", "models", "ttt3r", "losses", "convert"},
+    "parity": BASE | {"nn", "models", "ttt3r", "losses", "convert", "data"},
     "bench": BASE | {"nn", "models", "inference", "train", "compilation", "data", "__version__"},
 }
 """Parts of the project, and the other parts each may import. `cli` may import all."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import struct
@@ -54,6 +55,19 @@ def printable(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     except UnicodeEncodeError:  # a surrogate that stands for no byte
         return text.encode("utf-8", "replace").decode()
+
+
+def natural_order(path: Path) -> tuple[Any, ...]:
+    """Sorting key of paths by which `frame2` precedes `frame10`, as in file managers.
+
+    Runs of digits are compared as numbers. Names with leading zeros and time stamps keep the order
+    of their characters.
+    """
+    parts = tuple(
+        tuple(int(piece) if i % 2 else piece for i, piece in enumerate(re.split("([0-9]+)", part)))
+        for part in path.parts
+    )
+    return parts, str(path)
 
 
 @contextlib.contextmanager

@@ -15,8 +15,9 @@ import pytest
 
 import zipmap_jax
 from zipmap_jax.cli import doctor
-from zipmap_jax.cli.main import main
+from zipmap_jax.cli.main import _show_warning, main
 from zipmap_jax.errors import MissingPackageError, UserError, explain
+from zipmap_jax.images.current import decoding
 
 ROOT = Path(__file__).parents[2]
 
@@ -218,3 +219,20 @@ print(*({"av", "jax", "flax", "numpy", "PIL", "rich"} & set(sys.modules)), file=
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert "usage: zipmap" in done.stdout
     assert done.stderr == "\n"
+
+
+def test_warnings_of_pillow_carry_the_name_of_the_picture(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    category, pillow = UserWarning, "/lib/site-packages/PIL/TiffImagePlugin.py"
+    with decoding(Path("a/odd.jpg")):
+        _show_warning("Corrupt EXIF data. ", category, pillow, 1)
+        _show_warning("of our own", category, "/lib/site-packages/zipmap_jax/x.py", 1)
+        bomb = type("DecompressionBombWarning", (RuntimeWarning,), {})
+        _show_warning("decompression bomb", bomb, "/lib/site-packages/PIL/Image.py", 1)
+    _show_warning("later", category, pillow, 1)
+    assert capsys.readouterr().err.splitlines() == [
+        "zipmap: warning: a/odd.jpg: Corrupt EXIF data: this is ignored",
+        "zipmap: warning: of our own",
+        "zipmap: warning: later",
+    ]

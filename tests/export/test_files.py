@@ -67,6 +67,10 @@ def test_bad_ply_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
         read_ply(path)
 
 
+Y_UP = np.float32([1, -1, -1])
+"""From OpenCV axes to those of glTF."""
+
+
 def glb_document(path: Path) -> tuple[dict, bytes]:
     data = path.read_bytes()
     magic, version, length = struct.unpack_from("<4sII", data)
@@ -86,11 +90,12 @@ def test_glb_accessors_describe_the_points(tmp_path: Path) -> None:
     document, binary = glb_document(tmp_path / "scene.glb")
     assert document["buffers"] == [{"byteLength": len(binary)}]
     position, color = document["accessors"][:2]
-    assert position["min"] == pytest.approx(cloud.positions.min(0))
-    assert position["max"] == pytest.approx(cloud.positions.max(0))
+    vertices = cloud.positions * Y_UP
+    assert position["min"] == pytest.approx(vertices.min(0))
+    assert position["max"] == pytest.approx(vertices.max(0))
     view = document["bufferViews"][position["bufferView"]]
     stored = np.frombuffer(binary, "<f4", 600, view["byteOffset"]).reshape(-1, 3)
-    np.testing.assert_array_equal(stored, cloud.positions)
+    np.testing.assert_array_equal(stored, vertices)
     view = document["bufferViews"][color["bufferView"]]
     stored = np.frombuffer(binary, np.uint8, 800, view["byteOffset"]).reshape(-1, 4)
     assert (color["componentType"], color["type"], color["normalized"]) == (5121, "VEC4", True)
@@ -108,6 +113,7 @@ def test_glb_cameras_are_aligned_with_their_frusta(tmp_path: Path) -> None:
     nodes = [node for node in document["nodes"] if "camera" in node]
     assert [node["name"] for node in nodes] == list(scene.names)
     for node, c2w in zip(nodes, scene.c2w, strict=True):
+        c2w = np.diag([*Y_UP, 1]) @ c2w
         matrix = np.reshape(node["matrix"], (4, 4)).T
         np.testing.assert_allclose(matrix[:3, 3], c2w[:3, 3], atol=1e-6)
         np.testing.assert_allclose(-matrix[:3, 2], c2w[:3, 2], atol=1e-6)
@@ -126,13 +132,24 @@ def test_glb_is_read_by_trimesh_with_y_up(tmp_path: Path) -> None:
     points = [g for g in loaded.geometry.values() if isinstance(g, trimesh.PointCloud)]
     lines = [g for g in loaded.geometry.values() if isinstance(g, trimesh.path.Path3D)]
     assert len(points) == len(lines) == 1
-    np.testing.assert_array_equal(points[0].vertices.astype(np.float32), cloud.positions)
+    np.testing.assert_array_equal(points[0].vertices.astype(np.float32), cloud.positions * Y_UP)
     assert np.asarray(points[0].colors).shape == (400, 4)
     assert (np.asarray(points[0].colors)[:, :3] <= cloud.colors).all(), "linear light is darker"
     turned = np.concatenate(
         [g.vertices for g in loaded.dump() if isinstance(g, trimesh.PointCloud)]
     )
     np.testing.assert_allclose(turned, cloud.positions * [1, -1, -1], atol=1e-5)
+
+
+def test_glb_has_no_matrix_at_or_above_a_mesh(tmp_path: Path) -> None:
+    """MeshLab 2025.7 fails at two meshes below a node with a matrix."""
+    scene = room(2, (24, 32))
+    write_glb(scene, point_cloud(scene), tmp_path / "scene.glb")
+    document, _ = glb_document(tmp_path / "scene.glb")
+    nodes = document["nodes"]
+    assert document["scenes"] == [{"nodes": list(range(len(nodes)))}]
+    assert not any("children" in node for node in nodes)
+    assert [node.keys() for node in nodes if "mesh" in node] == [{"name", "mesh"}] * 2
 
 
 def test_glb_without_points_contains_the_cameras(tmp_path: Path) -> None:

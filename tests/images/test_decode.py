@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zipmap_jax.errors import UserError
 from zipmap_jax.images.decode import (
     UniqueNames,
     from_array,
@@ -152,6 +153,22 @@ def test_truncated_image_is_refused(tmp_path, suffix):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=rf"t\.{suffix} .*leave it out"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("missing", [1, 2])
+def test_jpeg_without_its_end_marker_is_read_with_a_warning(tmp_path, progressive, missing):
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = tmp_path / "t.jpg"
+    Image.fromarray(noise).save(path, progressive=progressive)
+    whole = read_image(path).image
+    data = path.read_bytes()
+    path.write_bytes(data[:-missing])
+    with pytest.warns(UserWarning, match=r"t\.jpg lacks its end marker, but all rows are there"):
+        np.testing.assert_array_equal(read_image(path).image, whole)
+    path.write_bytes(data[:-60])  # some blocks of the last row
+    with pytest.raises(UserError, match=r"t\.jpg .*leave it out"):
         read_image(path)
 
 

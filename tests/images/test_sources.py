@@ -24,14 +24,14 @@ def names(frames):
     return [frame.name for frame in frames]
 
 
-def test_folder_is_read_in_plain_sorted_order(folder):
+def test_folder_is_read_in_natural_order(folder):
     (folder / "notes.txt").write_text("stray")
     (folder / ".hidden.png").write_text("stray")
     (folder / "sub").mkdir()
     Image.new("RGB", (40, 30)).save(folder / "sub" / "deep.png")
     frames = read_frames(folder)
-    assert names(frames) == ["a1.jpg", "b10.PNG", "b2.png"]
-    assert [int(frame.image[0, 0, 0]) for frame in frames] == [1, 10, 2]
+    assert names(frames) == ["a1.jpg", "b2.png", "b10.PNG"]
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [1, 2, 10]
 
 
 def test_inputs_keep_their_order(folder):
@@ -39,9 +39,21 @@ def test_inputs_keep_their_order(folder):
 
 
 def test_glob(folder):
-    assert names(read_frames(str(folder / "b*.[pP]*"))) == ["b10.PNG", "b2.png"]
+    assert names(read_frames(str(folder / "b*.[pP]*"))) == ["b2.png", "b10.PNG"]
     (folder / "b9.txt").write_text("stray")
-    assert names(read_frames(str(folder / "b*"))) == ["b10.PNG", "b2.png"]
+    assert names(read_frames(str(folder / "b*"))) == ["b2.png", "b10.PNG"]
+
+
+def test_images_of_the_only_sub_folder(tmp_path):
+    for name in ("room/images/2.png", "room/images/10.png", "room/masks/2.png", "room/.x/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30)).save(tmp_path / name)
+    with pytest.warns(UserWarning, match=r"the images are those of .*room.images"):
+        assert names(read_frames(tmp_path / "room")) == ["2.png", "10.png"]
+    (tmp_path / "room" / "other").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "room" / "other" / "1.png")
+    with pytest.raises(UserError, match=r"did you mean .*room.images or .*room.other\?"):
+        list_sources(tmp_path / "room")
 
 
 def test_existing_file_with_glob_characters_is_a_file(folder):

@@ -106,6 +106,31 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_counters(poison: floa
     assert (np.asarray(after.params["w"]) != np.asarray(bad.params["w"])).all()
 
 
+def test_a_gradient_that_is_not_finite_skips_the_step_although_the_loss_is_finite() -> None:
+    def loss(params: dict[str, jax.Array], batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
+        value, parts = quadratic(params, batch)
+        # The square root is 0, and its derivative there is infinite times 0.
+        return value + jnp.sum(jnp.sqrt(0.0 * params["w"])), parts
+
+    program = functools.partial(train_step, loss=loss, config=CONFIG, mesh=one_device())
+    before = start()
+    after, metrics = jax.jit(program)(before, batch(), steps=CONFIG.steps)
+    assert np.isfinite(metrics["loss"])
+    assert int(after.skipped) == 1
+    jax.tree.map(np.testing.assert_array_equal, after.params, before.params)
+
+
+def test_the_learning_rate_follows_all_steps_also_the_skipped_ones() -> None:
+    optim = dataclasses.replace(CONFIG.optim, warmup=0.5, lr_floor=0.0)
+    step = make_step(dataclasses.replace(CONFIG, optim=optim))
+    state, rates = start(), []
+    for value in (3.0, float("nan"), float("nan"), 3.0):
+        state, metrics = step(state, batch(value))
+        rates.append(float(metrics["lr"]))
+    assert rates == pytest.approx([0.1 * n / 50 for n in range(4)])
+    assert int(state.skipped) == 2
+
+
 @pytest.mark.parametrize("sizes", [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
 def test_one_broken_view_stops_all_devices(sizes: tuple[int, int, int]) -> None:
     """No device updates its parameters, wherever the broken view is."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import natural_order
 from zipmap_jax.images.decode import IMAGE_SUFFIXES
 from zipmap_jax.images.video import VIDEO_SUFFIXES
 
@@ -30,7 +31,7 @@ class SceneInput:
 
 
 def list_scenes(folder: Path, out: Path) -> list[SceneInput]:
-    """Folders and videos in a folder, sorted by name, except for hidden ones and `out`.
+    """Folders and videos in a folder, in natural order of names, except for hidden ones and `out`.
 
     Raises:
       UserError: the folder does not exist, has no scenes, or two scenes of one name.
@@ -40,7 +41,7 @@ def list_scenes(folder: Path, out: Path) -> list[SceneInput]:
         raise UserError(f"{folder} is no folder: give a folder of folders of images, or of videos")
     scenes: dict[str, SceneInput] = {}
     photos = 0
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir(), key=natural_order):
         is_video = path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
         photos += path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
         if path.name.startswith(".") or not (is_video or path.is_dir()):

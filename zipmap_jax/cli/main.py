@@ -30,6 +30,7 @@ from zipmap_jax.cli.export_program import ExportProgram
 from zipmap_jax.cli.parity import Parity
 from zipmap_jax.cli.run import Run
 from zipmap_jax.errors import run_main
+from zipmap_jax.images.current import with_picture
 
 Verb = (
     Annotated[Run, subcommand("run")]
@@ -101,8 +102,10 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    del category, filename, lineno, line
-    print(f"zipmap: warning: {message}", file=file or sys.stderr)
+    del lineno, line
+    text = with_picture(str(message), category, filename)
+    if text is not None:
+        print(f"zipmap: warning: {text}", file=file or sys.stderr)
 
 
 if __name__ == "__main__":

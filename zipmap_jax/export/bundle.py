@@ -109,7 +109,9 @@ def _readme(request: Request, formats: list[str]) -> str:
         "World frame: that of the first camera, OpenCV axes (x right, y down, z forward).",
         "Scene unit: arbitrary, not metres; all lengths in these files share it.",
         "Cameras: w2c maps world to camera coordinates, c2w is its inverse. Pixel (column, row) "
-        "has its centre at integer coordinates, (0, 0) at the top left of the original image.",
+        "has its centre at integer coordinates, (0, 0) at the top left of the original image. "
+        "Programs with pixel centres at half integers (COLMAP, nerfstudio, OpenGL) need cx + 0.5 "
+        "and cy + 0.5.",
     ]
     if height > 0 and width > 0:
         parts.append(

@@ -27,10 +27,11 @@ _FLOAT, _UBYTE = 5126, 5121
 def write_glb(scene: Scene, cloud: PointCloud, path: Path) -> None:
     """Writes the point cloud, one coloured frustum per view, and the cameras as glTF cameras.
 
-    The root node rotates the scene from OpenCV axes to the y-up axes of glTF; the arrays below it
-    are in the world frame of `scene`. Colours are linear, as glTF requires for COLOR_0, and stored
-    as normalised bytes, which all readers support. glTF cameras have a centred principal point, so
-    only the frusta show an off-centre one.
+    Points and frusta are rotated from the OpenCV axes of `scene` to the y-up axes of glTF. No node
+    of a mesh, or above one, has a matrix: MeshLab 2025.7 fails at two meshes below a matrix.
+    Colours are linear, as glTF requires for COLOR_0, and stored as normalised bytes, which all
+    readers support. glTF cameras have a centred principal point, so only the frusta show an
+    off-centre one.
 
     Args:
       scene: the cameras.
@@ -39,7 +40,7 @@ def write_glb(scene: Scene, cloud: PointCloud, path: Path) -> None:
     """
     scale = cloud.scale()
     buffer = _Buffer()
-    nodes: list[dict[str, Any]] = [{"name": "scene", "matrix": _FLIP.T.ravel().tolist()}]
+    nodes: list[dict[str, Any]] = []
     meshes: list[dict[str, Any]] = []
     lines = frustum_lines(scene, 0.05 * scale)
     colors = np.repeat(view_colors(len(scene)), lines.shape[1], axis=0)
@@ -49,18 +50,18 @@ def write_glb(scene: Scene, cloud: PointCloud, path: Path) -> None:
     ):
         if len(positions):
             nodes.append({"name": name, "mesh": len(meshes)})
-            primitive = {"mode": mode, "material": 0, "attributes": buffer.add(positions, color)}
+            vertices = positions * np.float32([1, -1, -1])
+            primitive = {"mode": mode, "material": 0, "attributes": buffer.add(vertices, color)}
             meshes.append({"name": name, "primitives": [primitive]})
     for i, c2w in enumerate(scene.c2w):
-        matrix = (c2w @ _FLIP).T.ravel().tolist()
+        matrix = (_FLIP @ c2w @ _FLIP).T.ravel().tolist()
         nodes.append({"name": scene.names[i], "camera": i, "matrix": matrix})
-    nodes[0]["children"] = list(range(1, len(nodes)))
     unlit = {"extensions": {"KHR_materials_unlit": {}}, "doubleSided": True}
     document = {
         "asset": {"version": "2.0", "generator": "zipmap-jax"},
         "extensionsUsed": ["KHR_materials_unlit"],
         "scene": 0,
-        "scenes": [{"nodes": [0]}],
+        "scenes": [{"nodes": list(range(len(nodes)))}],
         "nodes": nodes,
         "meshes": meshes,
         "materials": [unlit],

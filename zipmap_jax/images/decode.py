@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import struct
 import warnings
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.images.current import decoding
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -67,15 +69,40 @@ def read_image(path: Path, exif: bool = True) -> Frame:
       UserError: the file is missing, truncated, not an image, or in an unsupported format.
     """
     with opened_image(path) as image:
-        image.load()
+        try:
+            image.load()
+        except OSError:
+            complete = _with_end_marker(path) if image.format in ("JPEG", "MPO") else None
+            if complete is None:
+                raise
+            warnings.warn(
+                f"{path} lacks its end marker, but all rows are there: it is read", stacklevel=2
+            )
+            return Frame(to_rgb(complete, exif), path.name)
         return Frame(to_rgb(image, exif), path.name)
+
+
+def _with_end_marker(path: Path) -> Image.Image | None:
+    """Decodes a JPEG that lacks only its end; None if rows are missing.
+
+    libjpeg ignores data between the last row and the end marker, but decodes it as pixels where
+    rows are missing. So the picture is complete if such data changes no pixel.
+    """
+    data = path.read_bytes().removesuffix(b"\xff")
+    pictures = []
+    for filling in (b"", b"\x5a\xa5" * 64):
+        image = Image.open(io.BytesIO(data + filling + b"\xff\xd9"))
+        image.load()
+        pictures.append(image)
+    same = pictures[0].tobytes() == pictures[1].tobytes()
+    return pictures[0] if same else None
 
 
 @contextmanager
 def opened_image(path: Path) -> Iterator[Image.Image]:
     """Opens an image file with Pillow; errors of decoding in the block become a `UserError`."""
     try:
-        with Image.open(path) as image:
+        with decoding(path), Image.open(path) as image:
             yield image
     except _DECODING_ERRORS as error:
         raise UserError(_explain(path, error)) from error

@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import Any
 import numpy as np
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.files import natural_order
 from zipmap_jax.images.animation import index_pictures, list_pictures
 from zipmap_jax.images.decode import IMAGE_SUFFIXES, Frame, from_array, image_size
 from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.video import VIDEO_SUFFIXES, frame_size, is_video
 from zipmap_jax.images.video_index import DamagedVideoError, list_frames
+
+_MAPS = re.compile(r"(?i)mask|depth|normal|semantic|segment|disparity|confidence")
+"""Names of folders whose pictures are not photographs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +45,10 @@ def list_sources(inputs: Any, options: ReadOptions | None = None) -> list[ImageS
     Images are opened for their headers only; videos and animations are decoded once for the times
     of their frames.
 
-    The inputs keep their order; the files of a folder or a glob are sorted by path (`10.jpg`
-    precedes `2.jpg`, as in the reference). A folder contributes the images directly in it, by
-    suffix and without hidden files; an explicitly named file is always listed.
+    The inputs keep their order; the files of a folder or a glob are in natural order of their paths
+    (`2.jpg` precedes `10.jpg`). A folder contributes the images directly in it, by suffix and
+    without hidden files; if it has none, those of its only sub-folder with images, except for masks
+    and maps of depth or normals. An explicitly named file is always listed.
 
     Args:
       inputs: a path, glob, array [h, w, 3] or [v, h, w, 3], or a sequence of these.
@@ -165,7 +171,7 @@ def _expand(name: str) -> list[Path]:
     """The sorted files of a path or a glob."""
     path = Path(name).expanduser()
     if name and path.is_dir():
-        return _images(path.iterdir(), f"folder {path}", "images")
+        return _images_of_folder(path)
     if name and path.exists():
         return [path]
     if glob.has_magic(name):
@@ -174,13 +180,37 @@ def _expand(name: str) -> list[Path]:
     raise UserError(f"{name or 'the empty path'} does not exist: check the path")
 
 
+def _images_of_folder(folder: Path) -> list[Path]:
+    """The images directly in a folder, or else in its only sub-folder that has some."""
+    inside = list(folder.iterdir())
+    if not _visible(inside, IMAGE_SUFFIXES):
+        below = [
+            sub
+            for sub in sorted(inside, key=natural_order)
+            if not sub.name.startswith(".") and sub.is_dir() and not _MAPS.search(sub.name)
+            if _visible(sub.iterdir(), IMAGE_SUFFIXES)
+        ]
+        if len(below) > 1:
+            names = [str(sub) for sub in below[:4]] + ["..."] * (len(below) > 4)
+            raise UserError(
+                f"folder {folder} contains no images itself: did you mean {' or '.join(names)}? "
+                "(zipmap batch takes every folder as a scene)"
+            )
+        if below:
+            warnings.warn(f"the images are those of {below[0]}", stacklevel=2)
+            return _images_of_folder(below[0])
+    return _images(inside, f"folder {folder}", "images")
+
+
+def _visible(paths: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
+    return [p for p in paths if p.suffix.lower() in suffixes and not p.name.startswith(".")]
+
+
 def _images(
     paths: Iterable[Path], place: str, kind: str, suffixes: frozenset[str] = frozenset()
 ) -> list[Path]:
     suffixes |= IMAGE_SUFFIXES
-    images = sorted(
-        (p for p in paths if p.suffix.lower() in suffixes and not p.name.startswith(".")), key=str
-    )
+    images = sorted(_visible(paths, suffixes), key=natural_order)
     if not images:
         raise UserError(
             f"{place} contains no {kind} (.jpg, .png, ...): check the path, or name the files or "

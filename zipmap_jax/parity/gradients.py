@@ -22,6 +22,7 @@ from zipmap_jax.nn.fast_weights import FastWeights
 from zipmap_jax.nn.layers import apply
 from zipmap_jax.parity.end_to_end import model_config, synthetic_params
 from zipmap_jax.parity.fast_weights import layer, layer_weights, run, table
+from zipmap_jax.parity.losses import detailed_depth
 from zipmap_jax.parity.report import TensorComparison, Tolerance, compare
 from zipmap_jax.parity.synthetic import digest, inputs
 from zipmap_jax.parity.units import rule_inputs
@@ -181,8 +182,7 @@ def _target(arrays: Arrays, case: str) -> Target:
         depth=jnp.asarray(arrays[f"{case}.in.batch.depths"]),
         cam_points=jnp.asarray(arrays[f"{case}.in.batch.cam_points"]),
         mask=jnp.asarray(arrays[f"{case}.in.batch.point_masks"]),
-        # The data set of the recorded batch has detailed depth.
-        detailed=jnp.ones((w2c.shape[0],), bool),
+        detailed=jnp.asarray(detailed_depth(arrays[f"{case}.in.batch.dataset_name"])),
     )
 
 

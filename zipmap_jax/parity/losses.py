@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zipmap_jax.errors import UserError
+from zipmap_jax.data.datasets.table import DATA_SETS
+from zipmap_jax.errors import UserError, nearest
 from zipmap_jax.geometry import encode_pose, homogeneous
 from zipmap_jax.losses import LossConfig, QueryTarget, Target, total_loss
 from zipmap_jax.losses.config import CameraKind
 from zipmap_jax.losses.normalise import alignment_scale, prediction_unit
 from zipmap_jax.parity.report import TensorComparison, Tolerance, compare
 from zipmap_jax.structs import HeadOutputs
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -32,8 +36,21 @@ STAGES: dict[str, CameraKind] = {
     "online": "pairwise",
     "nvs": "absolute",
 }
-DETAILED = "hypersim"
-"""The recorded data set whose depth supervises normals."""
+
+
+def detailed_depth(names: np.ndarray) -> Bool[np.ndarray, " b"]:
+    """Whether the depth of scenes supervises normals, by the names of their data sets.
+
+    Raises:
+      UserError: a name is not in the table of data sets.
+    """
+    for name in names:
+        if name not in DATA_SETS:
+            raise UserError(
+                f"a recording names the data set {name}, which is not in the table of data sets: "
+                f"{nearest(str(name), DATA_SETS)} is the nearest name"
+            )
+    return np.array([DATA_SETS[name].detailed for name in names], bool)
 
 
 def recorded_target(arrays: Arrays) -> Target:
@@ -47,7 +64,7 @@ def recorded_target(arrays: Arrays) -> Target:
         depth=jnp.asarray(arrays["in.depths"]),
         cam_points=jnp.asarray(arrays["in.cam_points"]),
         mask=jnp.asarray(arrays["in.point_masks"]),
-        detailed=jnp.asarray(arrays["in.dataset_name"] == DETAILED),
+        detailed=jnp.asarray(detailed_depth(arrays["in.dataset_name"])),
     )
 
 

@@ -13,7 +13,8 @@ import pytest
 from tests.quick import FUSED
 from zipmap_jax.data.config import BatchShape, DataConfig, JitterConfig
 from zipmap_jax.data.schedule import bucket_of
-from zipmap_jax.train.batches.procedural import ProceduralSource
+from zipmap_jax.train.batches import procedural
+from zipmap_jax.train.batches.procedural import ProceduralSource, finish, microbatch_key
 from zipmap_jax.train.config.schema import MeshConfig
 from zipmap_jax.train.sharding import make_mesh
 
@@ -64,6 +65,38 @@ def test_a_step_always_gives_the_same_batch() -> None:
         np.testing.assert_array_equal(array, b[name])
     assert (np.asarray(a["images"]) != np.asarray(other["images"])).any()
     assert (np.asarray(a["w2c"]) != np.asarray(other["w2c"])).any()
+
+
+def test_no_scene_is_drawn_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in neighbouring steps and microbatches nor in buckets of equal batch size."""
+    drawn = []
+
+    def record(_: object, stream: int, number: np.uint32, count: int) -> dict[str, jax.Array]:
+        drawn.append((int(stream), int(number), count))
+        return {"images": jax.numpy.zeros((count, 2, 14, 14, 3))}
+
+    monkeypatch.setattr(procedural, "scene_batch", record)
+    buckets = (*SMALL.buckets, BatchShape(2, 28, 14, batch=2))
+    config = dataclasses.replace(SMALL, buckets=buckets, jitter=None, shuffle_views=False)
+    made = ProceduralSource(config, 10, 5, make_mesh(ONE, jax.devices()[:1]))
+    for bucket in buckets:
+        for step in range(3):
+            for microbatch in range(config.microbatches):
+                made.microbatch(bucket, np.uint32(step), np.uint32(microbatch))
+    assert len(set(drawn)) == len(drawn) == 2 * 3 * 4
+
+
+def test_every_microbatch_has_its_own_augmentation() -> None:
+    images = jax.numpy.full((2, 2, 14, 28, 3), 0.5).at[..., 1].set(0.25)
+    batch = {name: jax.numpy.zeros((2, 2)) for name in ("depth", "valid")} | {"images": images}
+    seen = {
+        np.asarray(finish(microbatch_key(5, step, slot), batch, SMALL.buckets[0], SMALL)["images"])
+        .round(4)
+        .tobytes()
+        for step in range(2)
+        for slot in range(3)
+    }
+    assert len(seen) == 6
 
 
 def test_the_mesh_does_not_change_the_batch() -> None:

@@ -240,3 +240,10 @@ def test_old_configurations_stay_readable() -> None:
         keep_every=TrainConfig.keep_every,
         compile_ahead=TrainConfig.compile_ahead,
     )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_published_stages_use_the_defaults_of_adamw(name: str) -> None:
+    optim = stage(name).optim
+    assert (optim.b1, optim.b2, optim.eps, optim.weight_decay) == (0.9, 0.999, 1e-8, 0.05)
+    assert not optim.muon
