@@ -64,7 +64,8 @@ class Demo:
         with progress() as report:
             truth = render(self.scene, self.views, report)
             scene = reconstruct(model, truth["images"], progress=report, on_estimate=print_estimate)
-            numbers = Comparison().with_scene(np.stack(scene.depth), scene.w2c, truth).numbers()
+            predicted = (np.stack(scene.depth), scene.w2c, scene.intrinsics)
+            numbers = Comparison().with_scene(*predicted, truth).numbers()
             errors = {
                 method: {name: row[name] for name in METRICS} for method, row in numbers.items()
             }

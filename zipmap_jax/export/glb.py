@@ -50,7 +50,7 @@ def write_glb(scene: Scene, cloud: PointCloud, path: Path) -> None:
     ):
         if len(positions):
             nodes.append({"name": name, "mesh": len(meshes)})
-            vertices = positions * np.float32([1, -1, -1])
+            vertices = positions * np.array([1, -1, -1], np.float32)
             primitive = {"mode": mode, "material": 0, "attributes": buffer.add(vertices, color)}
             meshes.append({"name": name, "primitives": [primitive]})
     for i, c2w in enumerate(scene.c2w):
