@@ -149,6 +149,8 @@ def test_attacks_are_refused_by_name_and_without_effect(
         ("zipmap_jax.convert\nload", "zipmap_jax.convert.load under 'x'"),
         ("builtins\ngetattr", "names builtins.getattr"),
         ("subprocess\nrun", "names subprocess.run"),
+        ("os.path\njoin", "names os.path.join"),
+        ("importlib.util\nfind_spec", "names importlib.util.find_spec"),
     ],
 )
 def test_unknown_callables_are_not_called(tmp_path: Path, name: str, refused: str) -> None:

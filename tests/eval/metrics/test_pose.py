@@ -120,3 +120,19 @@ def test_mean_over_sequences_is_unweighted():
     assert one.compute()["ATE"] > 0.05
     assert both["ATE"] == pytest.approx(one.compute()["ATE"] / 2)
     assert np.isnan(TrajectoryMetric().compute()["ATE"])
+
+
+def test_the_larger_of_both_angles_counts_and_a_threshold_itself_is_not_below_it():
+    """A pair of 5 degrees is not within 5 degrees, as in the reference."""
+    metric = PairwisePoseMetric(np.array([5.0, 4.0, 1.0]), np.array([1.0, 15.0, 30.0]))
+    values = metric.compute()
+    assert values["RRA@5"] == pytest.approx(100 * 2 / 3)
+    assert values["RTA@15"] == pytest.approx(100 / 3)
+    assert values["RTA@30"] == pytest.approx(100 * 2 / 3)
+    one = PairwisePoseMetric(np.array([2.0]), np.array([20.0])).compute()["AUC@30"]
+    other = PairwisePoseMetric(np.array([20.0]), np.array([2.0])).compute()["AUC@30"]
+    assert (
+        one
+        == other
+        == pytest.approx(PairwisePoseMetric(np.array([20.0]), np.array([20.0])).compute()["AUC@30"])
+    )
