@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,14 +11,19 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.echo import echo_model
+from zipmap_jax.batch.plan import BatchOptions
 from zipmap_jax.cli import batch
 from zipmap_jax.cli.main import main
+from zipmap_jax.errors import UserError
+from zipmap_jax.images.options import ReadOptions
+from zipmap_jax.inference.options import ComputeOptions
 
 ROOT = Path(__file__).parents[2]
 Capture = pytest.CaptureFixture[str]
@@ -146,3 +152,30 @@ def test_a_killed_run_of_the_embedded_model_resumes(scenes: Path, tmp_path: Path
         # Two scenes per program sum in another order.
         for key in ("depth", "w2c", "intrinsics"):
             np.testing.assert_allclose(x[key], y[key], rtol=1e-4, atol=1e-5)
+
+
+def test_every_option_reaches_the_batch(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """A new option that is not passed on keeps its default, and fails here."""
+    seen: dict[str, Any] = {}
+
+    def run_batch(model: object, scenes: object, journal: object, options: Any, **_: object) -> Any:
+        seen.update(options=options)
+        raise UserError("far enough")
+
+    model = echo_model()
+    monkeypatch.setattr("zipmap_jax.batch.run.run_batch", run_batch)
+    monkeypatch.setattr(batch, "load_model", lambda *names: seen.update(names=names) or model)
+    flags = "--size 28 --mode pad --fps 2 --max-views 3 --chunk 2 --strict --no-exif"
+    flags += " --conf-threshold 20 --batch-size 2 --model other --precision bf16"
+    out = tmp_path / "out"
+    assert main(["batch", str(scenes), "-o", str(out), *flags.split()]) == 2
+    assert "far enough" in capsys.readouterr().err
+    assert seen["names"] == ("other", "bf16")
+    expected = ReadOptions(28, "pad", 2.0, 3, strict=True, exif=False)
+    options = seen["options"]
+    assert options == BatchOptions(expected, ComputeOptions(chunk=2), 20.0, 2)
+    for given, defaults in ((options, BatchOptions(ReadOptions())), (options.read, ReadOptions())):
+        for field in dataclasses.fields(given):
+            assert getattr(given, field.name) != getattr(defaults, field.name), field.name

@@ -75,6 +75,16 @@ def test_options_reach_the_reconstruction(
     assert {name: seen[name] for name in expected} == expected
 
 
+def test_the_confidence_threshold_reaches_the_files(
+    tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, object] = {}
+    monkeypatch.setattr("zipmap_jax.export.write_all", lambda *_, **options: seen.update(options))
+    flags = ["--conf-threshold", "20", "--force"]
+    assert main(["run", str(photos(3)), "-o", str(tmp_path / "x"), *flags]) == 0
+    assert (seen["conf_threshold"], seen["force"]) == (20.0, True)
+
+
 def test_existing_output_is_an_error_before_loading(
     tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
