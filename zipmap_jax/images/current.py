@@ -13,11 +13,12 @@ _PICTURE: contextvars.ContextVar[Path | None] = contextvars.ContextVar("picture"
 @contextlib.contextmanager
 def decoding(path: Path) -> Iterator[None]:
     """Attribute the warnings of Pillow in this context to a file."""
-    token = _PICTURE.set(path)
+    before = _PICTURE.get()
+    _PICTURE.set(path)
     try:
         yield
     finally:
-        _PICTURE.reset(token)
+        _PICTURE.set(before)  # no token: a generator may end in another context than it began
 
 
 def with_picture(message: str, category: type[Warning], source: str) -> str | None:

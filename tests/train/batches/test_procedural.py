@@ -69,20 +69,21 @@ def test_a_step_always_gives_the_same_batch() -> None:
 
 def test_no_scene_is_drawn_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in neighbouring steps and microbatches nor in buckets of equal batch size."""
-    drawn = []
 
-    def record(_: object, stream: int, number: np.uint32, count: int) -> dict[str, jax.Array]:
-        drawn.append((int(stream), int(number), count))
-        return {"images": jax.numpy.zeros((count, 2, 14, 14, 3))}
+    def numbered(_: object, stream: int, number: jax.Array, count: int) -> dict[str, jax.Array]:
+        images = jax.numpy.full((count, 2, 1, 1, 3), 1000.0 * stream + number)
+        return {"images": images}
 
-    monkeypatch.setattr(procedural, "scene_batch", record)
+    monkeypatch.setattr(procedural, "scene_batch", numbered)
     buckets = (*SMALL.buckets, BatchShape(2, 28, 14, batch=2))
     config = dataclasses.replace(SMALL, buckets=buckets, jitter=None, shuffle_views=False)
     made = ProceduralSource(config, 10, 5, make_mesh(ONE, jax.devices()[:1]))
-    for bucket in buckets:
-        for step in range(3):
-            for microbatch in range(config.microbatches):
-                made.microbatch(bucket, np.uint32(step), np.uint32(microbatch))
+    drawn = [
+        float(made.microbatch(bucket, np.uint32(step), np.uint32(slot))["images"].ravel()[0])
+        for bucket in buckets
+        for step in range(3)
+        for slot in range(config.microbatches)
+    ]
     assert len(set(drawn)) == len(drawn) == 2 * 3 * 4
 
 
