@@ -16,6 +16,7 @@ OURS = ("pallas_kernels", "zipmap_jax")
 
 LEAVES = {
     "lazy",
+    "xla_flags",
     "pallas_kernels",
     "structs",
     "files",
@@ -59,7 +60,15 @@ ALLOWED: dict[str, set[str]] = {
 """Parts of the project, and the other parts each may import. `cli` may import all."""
 
 EXTRA: dict[str, set[str]] = {
-    "zipmap_jax/__init__.py": {"lazy", "convert", "inference", "models", "structs", "scene"},
+    "zipmap_jax/__init__.py": {
+        "lazy",
+        "xla_flags",
+        "convert",
+        "inference",
+        "models",
+        "structs",
+        "scene",
+    },
 }
 """Single files that may import more than their part."""
 

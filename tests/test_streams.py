@@ -60,6 +60,17 @@ def test_a_full_disk_behind_a_stream() -> None:
         assert done.stderr.count(b"\n") == 1
 
 
+def test_a_reader_that_ends_after_complete_work_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    for code, expected in ((RESULT, 0), (OUTPUT, 141)):
+        done = run(code, stdout=write)
+        assert done.returncode == expected
+        assert b"BrokenPipe" not in done.stderr
+        assert b"complete" not in done.stderr
+    os.close(write)
+
+
 def test_a_reader_of_warnings_that_ends_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)

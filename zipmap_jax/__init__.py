@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zipmap_jax.lazy import lazy_names
+from zipmap_jax.xla_flags import avoid_fused_reductions
 
 if TYPE_CHECKING:
     from zipmap_jax.convert.hub import load
@@ -33,5 +34,7 @@ __all__ = [
     "preset",
     "reconstruct",
 ]
+
+avoid_fused_reductions()
 
 __getattr__, __dir__ = lazy_names(__name__, __file__)

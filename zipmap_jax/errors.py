@@ -11,7 +11,12 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from zipmap_jax.streams import discard_output, nobody_reads, prepare_streams
+from zipmap_jax.streams import (
+    discard_output,
+    discard_unwritable_output,
+    nobody_reads,
+    prepare_streams,
+)
 
 
 class UserError(ValueError):
@@ -110,8 +115,7 @@ def run_main(
         if isinstance(error, BrokenPipeError) and nobody_reads():
             discard_output()
             return READER_LEFT
-        if isinstance(error, OSError) and error.filename is None:
-            discard_output()  # what cannot be written would be tried again at the end
+        discard_unwritable_output()
         sentence = explain(error, out_of_memory)
         if sentence is None or os.environ.get("ZIPMAP_DEBUG") == "1":
             traceback.print_exception(error)

@@ -46,23 +46,29 @@ def prepare_streams() -> None:
 def print_result(text: str) -> None:
     """Print the result of work that is complete, which an unwritable stdout does not change.
 
-    Raises:
-      BrokenPipeError: the reader of the output has ended.
+    A reader that has ended, such as `head`, has what it wanted; other errors are told.
     """
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
         discard_output()
-        sys.stderr.write(f"the result is complete, but stdout is not: {error.strerror}\n")
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"the result is complete, but stdout is not: {error.strerror}\n")
 
 
 def discard_output() -> None:
     """Discard the rest of stdout, after an error that would be raised again at the end."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def discard_unwritable_output() -> None:
+    """Discard the rest of stdout if it cannot be written, which would fail again at the end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        discard_output()
 
 
 def nobody_reads() -> bool:

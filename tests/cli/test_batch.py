@@ -117,7 +117,7 @@ def zipmap(*argv: object) -> list[str]:
 
 @pytest.mark.slow
 def test_a_killed_run_of_the_embedded_model_resumes(scenes: Path, tmp_path: Path) -> None:
-    """After SIGKILL, outputs equal those of single runs and no scene is done twice."""
+    """After SIGKILL, outputs agree with those of single runs and no scene is done twice."""
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     env.pop("ZIPMAP_NO_CACHE", None)
     out = tmp_path / "out"
@@ -146,8 +146,12 @@ def test_a_killed_run_of_the_embedded_model_resumes(scenes: Path, tmp_path: Path
     )
     for name in COUNTS:
         with np.load(out / name / "scene.npz") as x, np.load(whole / name / "scene.npz") as y:
+            assert x.files == y.files
             for key in x.files:
-                np.testing.assert_array_equal(x[key], y[key])
+                if x[key].dtype.kind == "f":  # a batch of other scenes rounds differently
+                    np.testing.assert_allclose(x[key], y[key], rtol=2e-6, atol=2e-6)
+                else:
+                    np.testing.assert_array_equal(x[key], y[key])
     with np.load(out / "a" / "scene.npz") as x, np.load(tmp_path / "a" / "scene.npz") as y:
         # Two scenes per program sum in another order.
         for key in ("depth", "w2c", "intrinsics"):

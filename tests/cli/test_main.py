@@ -15,7 +15,7 @@ import pytest
 
 import zipmap_jax
 from zipmap_jax.cli import doctor
-from zipmap_jax.cli.main import _show_warning, main
+from zipmap_jax.cli.main import WarningPrinter, main
 from zipmap_jax.errors import MissingPackageError, UserError, explain
 from zipmap_jax.images.current import decoding
 
@@ -225,14 +225,18 @@ def test_warnings_of_pillow_carry_the_name_of_the_picture(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     category, pillow = UserWarning, "/lib/site-packages/PIL/TiffImagePlugin.py"
+    show = WarningPrinter()
+    for name in ("a/odd.jpg", "a/odd.jpg", "a/other.jpg"):  # a file is opened more than once
+        with decoding(Path(name)):
+            show("Corrupt EXIF data. ", category, pillow, 1)
     with decoding(Path("a/odd.jpg")):
-        _show_warning("Corrupt EXIF data. ", category, pillow, 1)
-        _show_warning("of our own", category, "/lib/site-packages/zipmap_jax/x.py", 1)
+        show("of our own", category, "/lib/site-packages/zipmap_jax/x.py", 1)
         bomb = type("DecompressionBombWarning", (RuntimeWarning,), {})
-        _show_warning("decompression bomb", bomb, "/lib/site-packages/PIL/Image.py", 1)
-    _show_warning("later", category, pillow, 1)
+        show("decompression bomb", bomb, "/lib/site-packages/PIL/Image.py", 1)
+    show("later", category, pillow, 1)
     assert capsys.readouterr().err.splitlines() == [
         "zipmap: warning: a/odd.jpg: Corrupt EXIF data: this is ignored",
+        "zipmap: warning: a/other.jpg: Corrupt EXIF data: this is ignored",
         "zipmap: warning: of our own",
         "zipmap: warning: later",
     ]

@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from zipmap_jax.images.current import with_picture
+
 _SCENE: contextvars.ContextVar[str | None] = contextvars.ContextVar("scene", default=None)
 
 
@@ -29,13 +31,17 @@ def collect_warnings() -> Iterator[dict[str, list[str]]]:
     with warnings.catch_warnings():
         show_plain = warnings.showwarning
 
-        def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        def show(
+            message: Warning | str, category: type[Warning], filename: str, *args: Any, **kw: Any
+        ) -> None:
             scene = _SCENE.get()
             if scene is None:
-                show_plain(message, *args, **kwargs)
+                show_plain(message, category, filename, *args, **kw)
                 return
-            notes[scene].append(str(message))
-            show_plain(UserWarning(f"{scene}: {message}"), *args, **kwargs)
+            text = with_picture(str(message), category, filename)
+            if text is not None and text not in notes[scene]:
+                notes[scene].append(text)
+                show_plain(UserWarning(f"{scene}: {text}"), UserWarning, __file__, *args, **kw)
 
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = show

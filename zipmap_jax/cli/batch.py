@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
@@ -14,10 +13,10 @@ from tyro.conf import Positional, arg
 from zipmap_jax.cli.loading import load_model
 from zipmap_jax.cli.numbers import check_counts
 from zipmap_jax.cli.options import SceneOptions
+from zipmap_jax.cli.outputs import announce
 from zipmap_jax.cli.progress import PlainLines
 from zipmap_jax.cli.run import check_percentage, print_program
 from zipmap_jax.errors import UserError
-from zipmap_jax.streams import print_result
 
 if TYPE_CHECKING:
     from zipmap_jax.batch.journal import Record
@@ -139,12 +138,8 @@ class Batch(SceneOptions):
             "finished_before": total - len(records),
             "seconds": round(seconds, 1),
         }
-        manifest = self.out / "manifest.json"
-        if self.json:
-            print_result(json.dumps({**facts, "out": str(self.out), "manifest": str(manifest)}))
-            return
-        lines = [f"{name.replace('_', ' ')}: {value}" for name, value in facts.items()]
-        print_result("\n".join([*lines, str(manifest)]))
+        paths = {"out": self.out, "manifest": self.out / "manifest.json"}
+        announce(facts, paths, as_json=self.json)
 
 
 def print_record(record: Record, number: int, total: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 from zipmap_jax.cli.loading import Precision, load_model
-from zipmap_jax.cli.outputs import announce
+from zipmap_jax.cli.outputs import PAGE, announce
 from zipmap_jax.cli.progress import progress
 from zipmap_jax.cli.run import print_estimate
 from zipmap_jax.errors import UserError
@@ -87,7 +87,7 @@ class Demo:
             facts["errors"] = errors
         else:
             print_result(table(errors, METRICS) + "\n")
-        announce(self.out, facts, as_json=self.json)
+        announce(facts, {"out": self.out, "open": self.out / PAGE}, as_json=self.json)
         return 0
 
 

@@ -77,7 +77,8 @@ def _run(args: list[str]) -> int:
     if isinstance(verb, Config):
         verb = dataclasses.replace(verb, overrides=overrides)
     with warnings.catch_warnings(), _sigterm_as_interrupt():
-        warnings.showwarning = _show_warning
+        warnings.filterwarnings("always", module=r"PIL\.")  # the same text for every picture
+        warnings.showwarning = WarningPrinter()
         return verb()
 
 
@@ -94,18 +95,26 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    del lineno, line
-    text = with_picture(str(message), category, filename)
-    if text is not None:
-        print(f"zipmap: warning: {text}", file=file or sys.stderr)
+class WarningPrinter:
+    """A replacement of `warnings.showwarning`: one line on stderr, once for every text."""
+
+    def __init__(self) -> None:
+        self._printed: set[str] = set()
+
+    def __call__(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        del lineno, line
+        text = with_picture(str(message), category, filename)
+        if text is not None and text not in self._printed:
+            self._printed.add(text)
+            print(f"zipmap: warning: {text}", file=file or sys.stderr)
 
 
 if __name__ == "__main__":

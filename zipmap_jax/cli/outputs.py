@@ -1,4 +1,4 @@
-"""The final output of verbs that write a folder."""
+"""The final output of verbs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any
 from zipmap_jax.streams import print_result
 
 PAGE = "scene.html"
-"""File to open first."""
+"""File of a reconstruction to open first."""
 
 
-def announce(out: Path, facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the facts as one JSON object, or as lines followed by the path to open."""
-    page = out / PAGE
+def announce(facts: Mapping[str, Any], paths: Mapping[str, Path], *, as_json: bool) -> None:
+    """Print facts and paths as one JSON object, or as lines that end with the last path."""
     if as_json:
-        print_result(json.dumps({**facts, "out": str(out), "open": str(page)}))
+        print_result(json.dumps({**facts, **{name: str(path) for name, path in paths.items()}}))
         return
     lines = [f"{name.replace('_', ' ')}: {value}" for name, value in facts.items()]
-    print_result("\n".join([*lines, str(page)]))
+    print_result("\n".join([*lines, *map(str, list(paths.values())[-1:])]))

@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from zipmap_jax.cli.loading import load_model
 from zipmap_jax.cli.options import SceneOptions
-from zipmap_jax.cli.outputs import announce
+from zipmap_jax.cli.outputs import PAGE, announce
 from zipmap_jax.cli.progress import progress
 from zipmap_jax.errors import UserError
 
@@ -75,7 +75,7 @@ class Run(SceneOptions):
             "network_size": f"{width}x{height}",
             "seconds": round(time.monotonic() - began, 1),
         }
-        announce(self.out, facts, as_json=self.json)
+        announce(facts, {"out": self.out, "open": self.out / PAGE}, as_json=self.json)
         return 0
 
 

@@ -99,16 +99,11 @@ def _select(content: Any, path: Path, ema: bool) -> dict[str, np.ndarray]:
         kind = content.name if isinstance(content, Placeholder) else type(content).__name__
         _fail(path, f"holds {kind}, not a state dict: save model.state_dict()")
     has_ema = isinstance(content.get("ema"), dict)
-    state, found = (content["ema"], True) if ema and has_ema else (content, False)
-    while nested := [key for key in _STATE_KEYS if isinstance(state.get(key), dict)]:
-        if len(nested) > 1:
-            _fail(path, f"holds state dicts under {' and '.join(nested)}: save only one of them")
-        state, found = state[nested[0]], True
     if ema and not has_ema:
-        _fail(
-            path, f"has no entry 'ema' with a state dict (it has {_keys(content)}): leave ema out"
-        )
-    if has_ema and not found:
+        entries = _keys(content)
+        _fail(path, f"has no entry 'ema' with a state dict (it has {entries}): leave ema out")
+    state = _unwrapped(content["ema"] if ema else content, path)
+    if state is content and has_ema:
         _fail(
             path,
             f"has no entry 'model' with a state dict (it has {_keys(content)}): load its averaged "
@@ -121,6 +116,15 @@ def _select(content: Any, path: Path, ema: bool) -> dict[str, np.ndarray]:
     if not state:
         _fail(path, "holds an empty state dict: save model.state_dict()")
     return dict(state)
+
+
+def _unwrapped(state: dict[Any, Any], path: Path) -> dict[Any, Any]:
+    """The innermost state dict of entries that training programs wrap around one."""
+    while nested := [key for key in _STATE_KEYS if isinstance(state.get(key), dict)]:
+        if len(nested) > 1:
+            _fail(path, f"holds state dicts under {' and '.join(nested)}: save only one of them")
+        state = state[nested[0]]
+    return state
 
 
 def _keys(content: Mapping[Any, Any]) -> str:

@@ -29,7 +29,7 @@ def with_picture(message: str, category: type[Warning], source: str) -> str | No
       source: file of the code that issued it.
 
     Returns:
-      The text; None for a warning that tells a user nothing (a large picture is read well).
+      The text; None for the warning that a picture is large, which has no consequence here.
     """
     path = _PICTURE.get()
     if path is None or "PIL" not in Path(source).parts:

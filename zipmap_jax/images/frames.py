@@ -100,9 +100,8 @@ class FrameReader(Generic[T]):
             result = self._result(*step)
             if result is not None:
                 frame, output = result
-                return dataclasses.replace(
-                    frame, name=self._names.unique(printable(frame.name))
-                ), output
+                name = self._names.unique(printable(frame.name))
+                return dataclasses.replace(frame, name=name), output
         if not self._has_read and self._failures:
             more = len(self._failures) - 1
             raise UserError(self._failures[0] + (f" (and {more} more like it)" if more else ""))

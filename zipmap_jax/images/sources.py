@@ -188,6 +188,7 @@ def _images_of_folder(folder: Path) -> list[Path]:
             sub
             for sub in sorted(inside, key=natural_order)
             if not sub.name.startswith(".") and sub.is_dir() and not _MAPS.search(sub.name)
+            if os.access(sub, os.R_OK | os.X_OK)
             if _visible(sub.iterdir(), IMAGE_SUFFIXES)
         ]
         if len(below) > 1:

@@ -48,7 +48,7 @@ def detailed_depth(names: np.ndarray) -> Bool[np.ndarray, " b"]:
         if name not in DATA_SETS:
             raise UserError(
                 f"a recording names the data set {name}, which is not in the table of data sets: "
-                f"{nearest(str(name), DATA_SETS)} is the nearest name"
+                f"{nearest(str(name), DATA_SETS)} is the nearest name; rename it in the recording"
             )
     return np.array([DATA_SETS[name].detailed for name in names], bool)
 
