@@ -22,6 +22,7 @@ from zipmap_jax.batch.plan import BatchOptions
 from zipmap_jax.cli import batch
 from zipmap_jax.cli.main import main
 from zipmap_jax.errors import UserError
+from zipmap_jax.export.options import ExportOptions
 from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.inference.options import ComputeOptions
 
@@ -173,13 +174,19 @@ def test_every_option_reaches_the_batch(
     monkeypatch.setattr(batch, "load_model", lambda *names: seen.update(names=names) or model)
     flags = "--size 28 --mode pad --fps 2 --max-views 3 --chunk 2 --strict --no-exif"
     flags += " --conf-threshold 20 --batch-size 2 --model other --precision bf16"
+    flags += " --output-size 80 --formats npz,html --points 9 --depth-dtype float16"
     out = tmp_path / "out"
     assert main(["batch", str(scenes), "-o", str(out), *flags.split()]) == 2
     assert "far enough" in capsys.readouterr().err
     assert seen["names"] == ("other", "bf16")
-    expected = ReadOptions(28, "pad", 2.0, 3, strict=True, exif=False)
+    expected = ReadOptions(28, "pad", 2.0, 3, strict=True, exif=False, output_size=80)
+    export = ExportOptions(20.0, 9, ("html", "npz"), "float16")
     options = seen["options"]
-    assert options == BatchOptions(expected, ComputeOptions(chunk=2), 20.0, 2)
-    for given, defaults in ((options, BatchOptions(ReadOptions())), (options.read, ReadOptions())):
+    assert options == BatchOptions(expected, ComputeOptions(chunk=2), export, 2)
+    for given, defaults in (
+        (options, BatchOptions(ReadOptions())),
+        (options.read, ReadOptions()),
+        (options.export, ExportOptions()),
+    ):
         for field in dataclasses.fields(given):
             assert getattr(given, field.name) != getattr(defaults, field.name), field.name

@@ -13,6 +13,7 @@ from PIL import Image
 from zipmap_jax.cli import run
 from zipmap_jax.cli.main import main
 from zipmap_jax.errors import UserError
+from zipmap_jax.export.options import ExportOptions
 
 pytestmark = pytest.mark.usefixtures("micro_model")
 Capture = pytest.CaptureFixture[str]
@@ -69,20 +70,25 @@ def test_options_reach_the_reconstruction(
 
     monkeypatch.setattr(offline, "reconstruct", reconstruct)
     flags = "--size 42 --mode pad --fps 2 --max-views 5 --chunk 3 --strict --no-exif".split()
+    flags += ["--output-size", "80"]
     assert "far enough" in mistake(capsys, "run", "a", "b*.png", "-o", tmp_path / "x", *flags)
     assert seen["inputs"] == ["a", "b*.png"]
     expected = dict(size=42, mode="pad", fps=2.0, max_views=5, chunk=3, strict=True, exif=False)
+    expected["output_size"] = 80
     assert {name: seen[name] for name in expected} == expected
 
 
-def test_the_confidence_threshold_reaches_the_files(
+def test_options_of_the_files_reach_them(
     tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, object] = {}
     monkeypatch.setattr("zipmap_jax.export.write_all", lambda *_, **options: seen.update(options))
-    flags = ["--conf-threshold", "20", "--force"]
+    flags = "--conf-threshold 20 --force --formats ply --points 7 --depth-dtype float16".split()
     assert main(["run", str(photos(3)), "-o", str(tmp_path / "x"), *flags]) == 0
-    assert (seen["conf_threshold"], seen["force"]) == (20.0, True)
+    export = ExportOptions(20.0, 7, ("ply",), "float16")
+    assert {name: seen[name] for name in export.arguments} == export.arguments
+    assert seen["force"] is True
+    assert all(value != getattr(ExportOptions(), name) for name, value in vars(export).items())
 
 
 def test_existing_output_is_an_error_before_loading(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.pictures import fit_all
-from zipmap_jax.images.resize import fit, network_shape, resized_shape
+from zipmap_jax.images.resize import fit, network_shape, reduced, reduced_shape, resized_shape
 
 RNG = np.random.default_rng(0)
 
@@ -164,3 +164,17 @@ def test_unusable_sizes_are_refused(call, message):
 def test_equal_pixel_maps_compare_equal():
     _, pixel_map = fit(noise(40, 60), size=56)
     assert dataclasses.replace(pixel_map) == pixel_map
+
+
+def test_reduced_images_keep_their_area_and_small_ones_their_pixels():
+    image = np.zeros((60, 90, 3), np.uint8)
+    image[:, 45:] = 200
+    image[:20, :, 1] = 100
+    small = reduced(image, 30)
+    assert small.shape == (20, 30, 3)
+    np.testing.assert_allclose(small[:, [5, 24], 0].mean(0), [0, 200], atol=1)
+    np.testing.assert_allclose(small[[2, 15], 3, 1], [100, 0], atol=1)
+    np.testing.assert_allclose(small.mean((0, 1)), image.mean((0, 1)), atol=1)
+    assert reduced(image, 90) is image
+    assert reduced(image, None) is image
+    assert reduced_shape((3000, 4), 100) == (100, 1)

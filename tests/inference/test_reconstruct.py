@@ -34,7 +34,7 @@ def test_scene_of_a_folder(photos, echo):
         echo(name="echo model"),
         photos,
         progress=lambda *call: calls.append(call),
-        on_estimate=estimates.append,
+        on_plan=lambda plan: estimates.append(plan.estimate),
     )
     assert scene.names == ("0.png", "1.png", "2.png")
     assert [image.shape for image in scene.images] == [(48, 64, 3), (48, 64, 3), (64, 48, 3)]
@@ -50,6 +50,35 @@ def test_scene_of_a_folder(photos, echo):
     assert isinstance(estimate, MemoryEstimate)
     assert estimate.workload.original_sizes == ((48, 64), (48, 64), (64, 48))
     assert estimate.workload.network_size == (32, 32)
+
+
+def test_a_smaller_output_has_the_same_rays(photos, echo):
+    """Images, depth and intrinsics are reduced together; the network sees the original."""
+    seen = []
+    whole, small = (
+        reconstruct(echo(), photos, output_size=n, on_plan=seen.append) for n in (None, 24)
+    )
+    assert [image.shape for image in small.images] == [(18, 24, 3), (18, 24, 3), (24, 18, 3)]
+    assert [depth.shape for depth in small.depth] == [(18, 24), (18, 24), (24, 18)]
+    assert seen[1].workload.original_sizes == ((18, 24), (18, 24), (24, 18))
+    assert seen[0].bucket == seen[1].bucket
+    assert small.original_sizes == whole.original_sizes == ((48, 64), (48, 64), (64, 48))
+    np.testing.assert_array_equal(small.w2c, whole.w2c)
+    for view, image in enumerate(small.images):
+        scale = image.shape[0] / whole.images[view].shape[0]
+        np.testing.assert_allclose(small.original_intrinsics(view), whole.intrinsics[view])
+        np.testing.assert_allclose(whole.original_intrinsics(view), whole.intrinsics[view])
+        np.testing.assert_allclose(
+            small.intrinsics[view][0, 0], scale * whole.intrinsics[view][0, 0]
+        )
+        # The corner of the image, at -0.5, has the same ray.
+        corners = [
+            np.linalg.solve(scene.intrinsics[view], [-0.5, -0.5, 1]) for scene in (whole, small)
+        ]
+        np.testing.assert_allclose(*corners, atol=1e-9)
+        # Depth of the echo model is the brightness of the picture, so it is reduced alike.
+        assert abs(np.nanmean(small.depth[view]) - np.nanmean(whole.depth[view])) < 0.05
+    assert reconstruct(echo(), photos, output_size=64).images[0].shape == (48, 64, 3)
 
 
 def test_depth_is_aligned_with_the_image(echo):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from zipmap_jax.batch.notes import attribute_warnings
 from zipmap_jax.batch.scenes import SceneInput
+from zipmap_jax.export.options import ExportOptions
 from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.sources import ImageSource, list_sources
 from zipmap_jax.inference.buckets import Bucket
@@ -30,13 +31,13 @@ class BatchOptions:
     Attributes:
       read: options of reading the images, with a size.
       compute: resources for a group of scenes.
-      conf_threshold: as for `write_all`.
+      export: options of `write_all`.
       batch_size: maximum number of scenes per program.
     """
 
     read: ReadOptions
     compute: ComputeOptions = ComputeOptions()
-    conf_threshold: float = 50.0
+    export: ExportOptions = ExportOptions()
     batch_size: int = 1
 
 

@@ -82,6 +82,7 @@ def run_batch(
     *,
     on_record: OnRecord | None = None,
     on_program: Callable[[Program], None] | None = None,
+    on_plan: Callable[[Sequence[PlannedScene]], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Record]:
     """Reconstruct each scene into its own folder, except for finished ones.
@@ -95,6 +96,7 @@ def run_batch(
       options: options of the batch.
       on_record: called with each record, its number and the number of scenes.
       on_program: called with each new program.
+      on_plan: called with the scenes to do, before the first one is decoded.
       progress: called as `progress("planning", done, total)`.
 
     Returns:
@@ -105,7 +107,10 @@ def run_batch(
     """
     with collect_warnings() as notes:
         batch = _Batch(model, journal, options, notes, on_record, on_program, len(scenes))
-        return batch.run(batch.groups(scenes, progress))
+        groups = batch.groups(scenes, progress)
+        if on_plan:
+            on_plan([planned for item in groups for planned in item.members])
+        return batch.run(groups)
 
 
 class _Batch:
@@ -309,7 +314,7 @@ class _Batch:
                 if prediction is not None:  # else it was computed chunk by chunk
                     loaded.builder.add_predictions(prediction, loaded.pixel_maps)
                 scene = loaded.builder.scene()
-                write_all(scene, folder, conf_threshold=self.options.conf_threshold)
+                write_all(scene, folder, **self.options.export.arguments)
                 self.journal.publish(name)
             except Exception as error:
                 shutil.rmtree(folder, ignore_errors=True)

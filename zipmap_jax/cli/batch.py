@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +16,11 @@ from zipmap_jax.cli.numbers import check_counts
 from zipmap_jax.cli.options import SceneOptions
 from zipmap_jax.cli.outputs import announce
 from zipmap_jax.cli.progress import PlainLines
-from zipmap_jax.cli.run import check_percentage, print_program
-from zipmap_jax.errors import UserError
+from zipmap_jax.cli.run import print_output_size, print_program
 
 if TYPE_CHECKING:
     from zipmap_jax.batch.journal import Record
-    from zipmap_jax.batch.plan import BatchOptions
+    from zipmap_jax.batch.plan import BatchOptions, PlannedScene
     from zipmap_jax.convert.hub import LoadedModel
 
 FAILED = 1
@@ -56,7 +56,8 @@ class Batch(SceneOptions):
         from zipmap_jax.batch.run import run_batch
         from zipmap_jax.batch.scenes import list_scenes, share, which_process
 
-        self._check()
+        check_counts(batch_size=self.batch_size)
+        self.check()
         process = which_process(self.process)
         scenes = list_scenes(self.scenes, self.out)
         began = time.monotonic()
@@ -83,6 +84,7 @@ class Batch(SceneOptions):
                 options,
                 on_record=on_record,
                 on_program=print_program,
+                on_plan=self._check_space,
                 progress=PlainLines(),
             )
         finally:
@@ -93,34 +95,32 @@ class Batch(SceneOptions):
         self._report(records, len(own_scenes), time.monotonic() - began)
         return FAILED if any(record.status == "failed" for record in records) else 0
 
-    def _check(self) -> None:
-        """Raise UserError for options that would make every scene fail."""
-        check_percentage(self.conf_threshold)
-        check_counts(max_views=self.max_views, batch_size=self.batch_size, chunk=self.chunk)
-        if not 1e-6 <= self.fps < float("inf"):
-            raise UserError(f"--fps must be a positive number, got {self.fps}: try 1")
-
     def _options(self, model: LoadedModel) -> BatchOptions:
         from zipmap_jax.batch.plan import BatchOptions
-        from zipmap_jax.images.options import ReadOptions
         from zipmap_jax.inference.options import ComputeOptions
         from zipmap_jax.inference.scene_plan import default_size
 
         size = default_size(model) if self.size is None else self.size
         model.model.preparation.resized_shape((size, size), size, self.mode)
-        read = ReadOptions(
-            size=size,
-            mode=self.mode,
-            fps=self.fps,
-            max_views=self.max_views,
-            strict=self.strict,
-            exif=not self.no_exif,
+        return BatchOptions(
+            self.read_options(size),
+            ComputeOptions(self.chunk),
+            self.export_options(),
+            self.batch_size,
         )
-        return BatchOptions(read, ComputeOptions(self.chunk), self.conf_threshold, self.batch_size)
+
+    def _check_space(self, planned: Sequence[PlannedScene]) -> None:
+        """Print the size of the output, which must fit on the disk."""
+        from zipmap_jax.export.options import output_bytes
+
+        options = self.export_options()
+        sizes = [output_bytes(scene.workload.original_sizes, options) for scene in planned]
+        print_output_size(self.out, sum(sizes), f"{len(sizes)} scenes")
 
     def _settings(self, options: BatchOptions, weights: str) -> dict[str, Any]:
         """Settings that affect the results beyond rounding, equal in all runs of a batch."""
         names = ("model", "mode", "fps", "max_views", "conf_threshold", "precision", "strict")
+        names += ("output_size", "formats", "points", "depth_dtype")
         return {
             "scenes": self.scenes.resolve().name,  # the path may differ between machines
             **{name: getattr(self, name) for name in names},

@@ -63,7 +63,7 @@ class Demo:
 
         with progress() as report:
             truth = render(self.scene, self.views, report)
-            scene = reconstruct(model, truth["images"], progress=report, on_estimate=print_estimate)
+            scene = reconstruct(model, truth["images"], progress=report, on_plan=print_estimate)
             predicted = (np.stack(scene.depth), scene.w2c, scene.intrinsics)
             numbers = Comparison().with_scene(*predicted, truth).numbers()
             errors = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
@@ -13,11 +14,10 @@ from zipmap_jax.cli.loading import load_model
 from zipmap_jax.cli.options import SceneOptions
 from zipmap_jax.cli.outputs import PAGE, announce
 from zipmap_jax.cli.progress import progress
-from zipmap_jax.errors import UserError
 
 if TYPE_CHECKING:
     from zipmap_jax.inference.compile import Program
-    from zipmap_jax.inference.memory import MemoryEstimate
+    from zipmap_jax.inference.scene_plan import ScenePlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Run(SceneOptions):
         from zipmap_jax.export import check_output, existing_parent, write_all
 
         check_output(self.out, force=self.force)
-        check_percentage(self.conf_threshold)
+        self.check()
         began = time.monotonic()
         model = load_model(self.model, self.precision)
         from zipmap_jax.inference.reconstruct import reconstruct
@@ -48,26 +48,16 @@ class Run(SceneOptions):
             scene = reconstruct(
                 model,
                 list(self.inputs),
-                size=self.size,
-                mode=self.mode,
+                **dataclasses.asdict(self.read_options(self.size)),
                 chunk=self.chunk,
                 devices=self.devices,
-                max_views=self.max_views,
-                fps=self.fps,
-                strict=self.strict,
-                exif=not self.no_exif,
                 scratch=existing_parent(self.out),
                 progress=report,
-                on_estimate=print_estimate,
+                on_plan=self._on_plan,
                 on_program=print_program,
             )
-            write_all(
-                scene,
-                self.out,
-                conf_threshold=self.conf_threshold,
-                force=self.force,
-                progress=report,
-            )
+            export = self.export_options().arguments
+            write_all(scene, self.out, **export, force=self.force, progress=report)
         height, width = scene.network_size
         facts = {
             "model": scene.model,
@@ -75,19 +65,36 @@ class Run(SceneOptions):
             "network_size": f"{width}x{height}",
             "seconds": round(time.monotonic() - began, 1),
         }
-        announce(facts, {"out": self.out, "open": self.out / PAGE}, as_json=self.json)
+        page = self.out / PAGE
+        announce(
+            facts, {"out": self.out, "open": page if page.exists() else self.out}, as_json=self.json
+        )
         return 0
 
+    def _on_plan(self, plan: ScenePlan) -> None:
+        from zipmap_jax.export.options import output_bytes
 
-def check_percentage(value: float) -> None:
-    """Raise UserError for an invalid confidence threshold, before the reconstruction."""
-    if not 0 <= value <= 100:
-        raise UserError(f"--conf-threshold is a percentage from 0 to 100, got {value:g}: try 50")
+        print_estimate(plan)
+        sizes = plan.workload.original_sizes
+        size = output_bytes(sizes, self.export_options())
+        print_output_size(self.out, size, f"{len(sizes)} views")
 
 
-def print_estimate(estimate: MemoryEstimate) -> None:
-    """Print a memory estimate on stderr."""
-    print(estimate.text, estimate.parts, sep="\n", file=sys.stderr)
+def print_output_size(out: Path, size: int, what: str) -> None:
+    """Print how much will be written on stderr.
+
+    Raises:
+      OutputError: the disk has less space.
+    """
+    from zipmap_jax.export.options import check_free_space, megabytes
+
+    print(f"output: up to {megabytes(size)} for {what}", file=sys.stderr)
+    check_free_space(out, size)
+
+
+def print_estimate(plan: ScenePlan) -> None:
+    """Print the memory estimate of a plan on stderr."""
+    print(plan.estimate.text, plan.estimate.parts, sep="\n", file=sys.stderr)
 
 
 def print_program(program: Program) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from zipmap_jax.errors import UserError
 from zipmap_jax.export.formats import FORMATS, Request
+from zipmap_jax.export.options import DepthType, check_formats
 from zipmap_jax.export.output import README, check_output, readme_text, staged_folder
 from zipmap_jax.files import printable
 from zipmap_jax.scene.points import point_cloud
@@ -31,6 +32,7 @@ def write_all(
     progress: Progress | None = None,
     edge_threshold: float | None = None,
     formats: Sequence[str] | None = None,
+    depth_dtype: DepthType = "float32",
 ) -> list[Path]:
     """Writes a scene in the selected formats, completely or not at all.
 
@@ -48,6 +50,8 @@ def write_all(
       progress: called as `progress("export", done, total)` after each format.
       edge_threshold: threshold of the flying-pixel filter; None = no filter, see `point_cloud`.
       formats: keys of `FORMATS`; None = all.
+      depth_dtype: number format of depth and confidence in scene.npz, "float32" or "float16", which
+        has 11 significant bits and at most 65504.
 
     Returns:
       The files written, README.txt last.
@@ -56,10 +60,7 @@ def write_all(
       UserError: the scene is empty or not finite, or an argument is out of its range.
       OutputError: `out` exists, or cannot be written.
     """
-    names = list(FORMATS) if formats is None else list(formats)
-    for name in names:
-        if name not in FORMATS:
-            raise UserError(f"{name!r} is no output format; choose among {', '.join(FORMATS)}.")
+    names = check_formats(formats)
     _check_scene(scene)
     out = Path(out)
     check_output(out, force=force)
@@ -67,7 +68,7 @@ def write_all(
         scene, conf_threshold=conf_threshold, max_points=max_points, edge_threshold=edge_threshold
     )
     title = printable(Path(out.absolute()).name)
-    request = Request(scene, cloud, conf_threshold, edge_threshold, title, notes)
+    request = Request(scene, cloud, conf_threshold, edge_threshold, title, notes, depth_dtype)
     with staged_folder(out, force=force) as stage:
         paths: list[Path] = []
         for done, name in enumerate(names, 1):
@@ -109,14 +110,20 @@ def _readme(request: Request, formats: list[str]) -> str:
         "World frame: that of the first camera, OpenCV axes (x right, y down, z forward).",
         "Scene unit: arbitrary, not metres; all lengths in these files share it.",
         "Cameras: w2c maps world to camera coordinates, c2w is its inverse. Pixel (column, row) "
-        "has its centre at integer coordinates, (0, 0) at the top left of the original image. "
+        "has its centre at integer coordinates, (0, 0) at the top left of the image. "
         "Programs with pixel centres at half integers (COLMAP, nerfstudio, OpenGL) need cx + 0.5 "
         "and cy + 0.5.",
     ]
     if height > 0 and width > 0:
         parts.append(
-            f"Resolution: the network worked at {width}x{height}; depth and confidence are at the "
-            "original size, and detail finer than the network's is interpolated."
+            f"Resolution: the network worked at {width}x{height}; depth and confidence have the "
+            "size of the images, and detail finer than the network's is interpolated."
+        )
+    reduced = sum(scene.original_size(i) != a.shape[:2] for i, a in enumerate(scene.images))
+    if reduced:
+        parts.append(
+            f"Size: {reduced} images are reduced (--output-size), with their depth, confidence and "
+            "intrinsics in scene.npz; cameras.json is for the original images."
         )
     parts.append(
         f"Point clouds: {len(request.cloud)} points; the least confident "

@@ -27,7 +27,7 @@ def cameras(scene: Scene) -> dict[str, Any]:
     return {
         "axes": "OpenCV: x right, y down, z forward; the world frame is that of the first camera",
         "units": "lengths in the scene's own arbitrary unit, time in seconds",
-        "pixels": "fx fy cx cy in pixels of the original image; "
+        "pixels": "fx fy cx cy in pixels of the original image of width x height; "
         "the centre of the top left pixel is at (0, 0)",
         "model": scene.model,
         "network_size": dict(zip(("height", "width"), scene.network_size, strict=True)),
@@ -49,8 +49,8 @@ def write_cameras(scene: Scene, path: Path) -> None:
 
 
 def _view(scene: Scene, i: int, c2w: Float[np.ndarray, "4 4"]) -> dict[str, Any]:
-    height, width = scene.images[i].shape[:2]
-    k = scene.intrinsics[i]
+    height, width = scene.original_size(i)
+    k = scene.original_intrinsics(i)
     return {
         "name": scene.names[i],
         "width": width,

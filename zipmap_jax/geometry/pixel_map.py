@@ -68,6 +68,22 @@ class PixelMap:
         """
         return np.linalg.inv(self.matrix) @ original_k
 
+    def reduced(self, size: tuple[int, int]) -> PixelMap:
+        """The map after the original image is resized; the areas of both images coincide.
+
+        Args:
+          size: new (height, width) of the original image.
+        """
+        y, x = (new / old for new, old in zip(size, self.original_size, strict=True))
+        return dataclasses.replace(
+            self,
+            scale_x=self.scale_x * x,
+            scale_y=self.scale_y * y,
+            offset_x=(self.offset_x + 0.5) * x - 0.5,
+            offset_y=(self.offset_y + 0.5) * y - 0.5,
+            original_size=size,
+        )
+
     def shifted(self, left: int, top: int, network_size: tuple[int, int]) -> PixelMap:
         """The map after the network image is placed inside a larger one.
 

@@ -45,17 +45,19 @@ _DECODING_ERRORS = (
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One upright picture at its original size.
+    """One upright picture.
 
     Attributes:
       image: RGB, with the recorded orientation applied.
       name: file name, or the label of a video frame or array.
       time: seconds from the first frame of the video; None for photographs and arrays.
+      original_size: (height, width) before `image` was reduced; None = not reduced.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
     name: str
     time: float | None = None
+    original_size: tuple[int, int] | None = None
 
 
 def read_image(path: Path, exif: bool = True) -> Frame:

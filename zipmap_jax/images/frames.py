@@ -20,6 +20,7 @@ from zipmap_jax.files import printable
 from zipmap_jax.images import animation, decode, video
 from zipmap_jax.images.decode import Frame, UniqueNames
 from zipmap_jax.images.options import ReadOptions
+from zipmap_jax.images.resize import reduced, reduced_shape
 from zipmap_jax.images.sources import ImageSource
 from zipmap_jax.structs import Progress
 
@@ -35,14 +36,16 @@ AHEAD = 8
 
 @dataclasses.dataclass(frozen=True)
 class NetworkImage:
-    """One RGB picture at network size, and the map from its pixels to those of the original."""
+    """One RGB picture at network size, and the map from its pixels to those of the frame."""
 
     image: UInt8[np.ndarray, "h w 3"]
     pixel_map: PixelMap
 
 
 class FrameReader(Generic[T]):
-    """Iterator of `(frame, work(frame))` in the order of the sources.
+    """Iterator of `(frame, work(original))` in the order of the sources.
+
+    `frame` is the original, or a copy reduced to `options.output_size`.
 
     Several threads decode images, one thread decodes videos and animations. At most `AHEAD` frames
     are decoded ahead, and the reader keeps no reference to a frame that it has returned. An
@@ -52,7 +55,7 @@ class FrameReader(Generic[T]):
     Args:
       sources: from `list_sources`.
       options: those of `list_sources`; `strict` raises the first error instead of warning.
-      work: called with each frame in a thread; its UserError marks the image as unreadable.
+      work: called with each original in a thread; its UserError marks the image as unreadable.
       progress: called as `progress("reading", done, total)`.
 
     Raises:
@@ -158,7 +161,7 @@ class FrameReader(Generic[T]):
         frame = source.item
         if not isinstance(frame, Frame):
             frame = decode.read_image(frame, self._options.exif)
-        return frame, self._work(frame)
+        return self._worked_on(frame)
 
     def _read_frame(self, source: ImageSource) -> tuple[Frame, T] | None:
         """The next frame of a video or an animation; None after the error that it has ended."""
@@ -180,7 +183,15 @@ class FrameReader(Generic[T]):
         self._unread[path] -= 1
         if not self._unread[path]:
             self._videos[path].close()  # the file and the threads of its decoder
-        return frame, self._work(frame)
+        return self._worked_on(frame)
+
+    def _worked_on(self, frame: Frame) -> tuple[Frame, T]:
+        """A frame, reduced to the size of the output, and the work on the original."""
+        output, size = self._work(frame), frame.image.shape[:2]
+        small = reduced(frame.image, self._options.output_size)
+        if small is frame.image:
+            return frame, output
+        return dataclasses.replace(frame, image=small, original_size=size), output
 
 
 def _listed_frames(sources: Sequence[ImageSource]) -> dict[Path, set[int]]:
@@ -199,7 +210,7 @@ def network_frames(
     network_size: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> FrameReader[NetworkImage]:
-    """Reads frames at their original size, each with its network image.
+    """Reads frames, each with its network image.
 
     Args:
       sources, options, progress: see `FrameReader`; `options.size` must be set.
@@ -216,7 +227,8 @@ def network_frames(
                 image, pixel_map = preparation.pad(image, pixel_map, network_size)
         except UserError as error:
             raise UserError(f"{frame.name}: {error}") from error
-        return NetworkImage(image, pixel_map)
+        size = reduced_shape(frame.image.shape[:2], options.output_size)
+        return NetworkImage(image, pixel_map.reduced(size))
 
     return FrameReader(sources, options, work, progress)
 

@@ -18,6 +18,9 @@ class ReadOptions:
       strict: fail on an unreadable image, a damaged video, or fewer frames than `max_views` of a
         video, instead of a warning.
       exif: apply the orientation recorded in images and videos.
+      output_size: maximum width and height of the images of the scene, and thereby of its depth and
+        confidence; larger pictures are reduced after their network image is made. None = original
+        size.
     """
 
     size: int | None = None
@@ -26,3 +29,4 @@ class ReadOptions:
     max_views: int | None = None
     strict: bool = False
     exif: bool = True
+    output_size: int | None = None

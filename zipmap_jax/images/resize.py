@@ -18,6 +18,23 @@ Mode = Literal["crop", "pad"]
 _MIN_PATCHES = 2  # per side; fewer carry no geometry
 
 
+def reduced_shape(shape: tuple[int, int], longest: int | None) -> tuple[int, int]:
+    """Returns the (height, width) of an image reduced to a maximum side; None = not reduced."""
+    if longest is None or max(shape) <= longest:
+        return shape
+    height, width = (max(1, round(side * longest / max(shape))) for side in shape)
+    return height, width
+
+
+def reduced(image: UInt8[np.ndarray, "h w 3"], longest: int | None) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Returns the image in its `reduced_shape`, resampled with an antialiasing filter."""
+    height, width = reduced_shape(image.shape[:2], longest)
+    if (height, width) == image.shape[:2]:
+        return image
+    small = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS, None, 3.0)
+    return np.asarray(small)
+
+
 def resized_shape(
     height: int, width: int, size: int = 518, patch: int = 14, mode: Mode = "crop"
 ) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Assembly of predictions as a `Scene` at the original size of the images."""
+"""Assembly of predictions as a `Scene` at the size of the frames."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class SceneBuilder:
         self.store, self._model, self._align = store, model, align_first_view
         self._names: list[str] = []
         self._times: list[float | None] = []
+        self._sizes: list[tuple[int, int]] = []
         self._pixel_maps: list[PixelMap] = []
         self._cameras: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -51,8 +52,9 @@ class SceneBuilder:
         return len(self._names)
 
     def add_frame(self, frame: Frame) -> None:
-        """Adds the original image of the next view."""
+        """Adds the image of the next view."""
         self.store.images.append(frame.image)
+        self._sizes.append(frame.original_size or frame.image.shape[:2])
         self._names.append(frame.name)
         self._times.append(frame.time)
 
@@ -110,6 +112,7 @@ class SceneBuilder:
             times=times if len(times) == len(self) else None,
             network_size=network_size,
             model=self._model,
+            original_sizes=tuple(self._sizes),
         )
 
 

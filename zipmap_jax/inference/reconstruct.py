@@ -21,7 +21,6 @@ from zipmap_jax.inference.buckets import Bucket, bucket_of, fill
 from zipmap_jax.inference.compile import Program, compiled_update, ignore_progress
 from zipmap_jax.inference.devices import check_devices
 from zipmap_jax.inference.memory import (
-    MemoryEstimate,
     free_before_loading,
     free_memory,
     memory_remedy,
@@ -30,7 +29,7 @@ from zipmap_jax.inference.memory import (
     workload_of,
 )
 from zipmap_jax.inference.options import ComputeOptions
-from zipmap_jax.inference.scene_plan import default_size, plan_scene
+from zipmap_jax.inference.scene_plan import ScenePlan, default_size, plan_scene
 from zipmap_jax.inference.stream_scene import stream_scene
 from zipmap_jax.scene.scene import Scene
 from zipmap_jax.scene.store import SceneStore
@@ -55,13 +54,14 @@ def reconstruct(
     fps: float = 1.0,
     strict: bool = False,
     exif: bool = True,
+    output_size: int | None = None,
     align_first_view: bool = True,
     scratch: Path | None = None,
     progress: Progress | None = None,
-    on_estimate: Callable[[MemoryEstimate], None] | None = None,
+    on_plan: Callable[[ScenePlan], None] | None = None,
     on_program: Callable[[Program], None] | None = None,
 ) -> Scene:
-    """Reconstructs cameras and depth of every image, at its original size and pixel grid.
+    """Reconstructs cameras and depth of every image, on its pixel grid.
 
     A streaming model takes in the views chunk by chunk, so that few are in memory at a time; other
     models hold the network images of all views.
@@ -70,13 +70,13 @@ def reconstruct(
       model: from `zipmap_jax.load`.
       inputs: a folder, file, glob, video, array [h, w, 3] or [v, h, w, 3] (uint8, or floating
         point in [0, 1]), or a sequence of these.
-      size, mode, max_views, fps, strict, exif: see `zipmap_jax.images.ReadOptions`.
+      size, mode, max_views, fps, strict, exif, output_size: see `zipmap_jax.images.ReadOptions`.
       chunk, devices, scratch: see `zipmap_jax.inference.ComputeOptions`.
       align_first_view: express poses in the first camera's frame.
       progress: called as `progress(stage, done, total)` with the stages "reading", "compiling",
         "running" and, unless the views are streamed, "assembling".
-      on_estimate: called with the memory estimate before the inputs are read; None = a warning if
-        the estimate exceeds the free memory.
+      on_plan: called with the plan before the inputs are read, see `ScenePlan.estimate`; None = a
+        warning if the estimated memory exceeds what is free.
       on_program: called with the compiled program.
 
     Returns:
@@ -88,14 +88,14 @@ def reconstruct(
     size = default_size(model) if size is None else size
     if isinstance(model, str):
         raise UserError(f"model is {model!r}, not a loaded model: pass zipmap_jax.load({model!r})")
-    read = ReadOptions(size, mode, fps, max_views, strict, exif)
+    read = ReadOptions(size, mode, fps, max_views, strict, exif, output_size)
     compute = ComputeOptions(chunk, devices, scratch)
     _check_options(model, read, compute)
     sources = list_sources(inputs, read)
     free = free_memory()
     plan = plan_scene(model, sources, free_before_loading(free, model.params), read, compute)
-    if on_estimate:
-        on_estimate(plan.estimate)
+    if on_plan:
+        on_plan(plan)
     elif not plan.estimate.fits:
         warnings.warn(plan.estimate.text, stacklevel=2)
     store = SceneStore(results_in_memory(free[1]), scratch)
@@ -119,7 +119,7 @@ def read_views(
     builder: SceneBuilder,
     progress: Progress | None = None,
 ) -> tuple[UInt8[np.ndarray, "v h w 3"], list[PixelMap]]:
-    """Reads all views of a scene; their original images are added to the builder.
+    """Reads all views of a scene; their frames are added to the builder.
 
     Args:
       model: from `zipmap_jax.load`.

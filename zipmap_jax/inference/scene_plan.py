@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from zipmap_jax.errors import UserError
 from zipmap_jax.images.options import ReadOptions
+from zipmap_jax.images.resize import reduced_shape
 from zipmap_jax.images.sources import ImageSource, probe_sizes
 from zipmap_jax.inference.buckets import Bucket, bucket_of, padded_count
 from zipmap_jax.inference.memory import (
@@ -81,6 +82,7 @@ def plan_scene(
     sizes = sizes or [(size, size)]  # the reader raises the error
     network_size = preparation.network_shape(sizes, size, read.mode)
     chunk, devices = compute.chunk, compute.devices
+    sizes = [reduced_shape(shape, read.output_size) for shape in sizes]
     work = workload_of(model.model, model.params, sizes, network_size, chunk, devices=devices)
     if chunk is None:
         work = dataclasses.replace(work, chunk=chunk_for(work, scenes, free))

@@ -87,7 +87,7 @@ class Workload:
     Attributes:
       model: the model.
       parameter_bytes: bytes of the weights on the device.
-      original_sizes: (height, width) of every original image.
+      original_sizes: (height, width) of every image of the scene.
       network_size: (height, width) of the network images.
       chunk: views per chunk; None = all.
       devices: number of devices that share the views.
