@@ -100,6 +100,8 @@ OPTIONAL = {
     "huggingface_hub",
     "jaxtyping",
     "matplotlib",
+    "pi_heif",
+    "pillow_heif",
     "pycolmap",
     "rerun",
     "tensorboardX",

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import base64
 import struct
+import warnings
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -179,12 +182,101 @@ def test_missing_file_is_refused(tmp_path):
         image_size(tmp_path / "gone.jpg")
 
 
+HEIC = (
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAa1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAA"
+    "AAAAAAAAAAAAAA5waXRtAAAAAAACAAAAEGlkYXQAAAAAAEAAMAAAADhpbG9jAQAAAERAAAIAAQAAAAAAAAHRAAEA"
+    "AAAAAAAAwwACAAEAAAAAAAAAAQAAAAAAAAAIAAAAOGlpbmYAAAAAAAIAAAAVaW5mZQIAAAEAAQAAaHZjMQAAAAAV"
+    "aW5mZQIAAAAAAgAAZ3JpZAAAAADYaXBycAAAALZpcGNvAAAAdmh2Y0MBA3AAAAAAAAAAAAAe8AD8/fj4AAAPAyAA"
+    "AQAYQAEMAf//A3AAAAMAkAAAAwAAAwAeugJAIQABACpCAQEDcAAAAwCQAAADAAADAB6gIIEFlurkprm4EBAwIAAA"
+    "AwAgAAADACEiAAEABkQBwXPAiQAAABRpc3BlAAAAAAAAAEAAAABAAAAAFGlzcGUAAAAAAAAAQAAAADAAAAAQcGl4"
+    "aQAAAAADCAgIAAAAGmlwbWEAAAAAAAAAAgABAoECAAICA4QAAAAaaXJlZgAAAAAAAAAOZGltZwACAAEAAQAAAMtt"
+    "ZGF0AAAAvygBrwngITip//M8b/78nZe0xyeVp79Y//y3r7y4H/36G3R+ja83/xqjv0Aa/4Q7EwsnxdpjlJh41p7y"
+    "Ka/vLpY1g6JkIKrmFu1n5iF5DEpQAPeOxXPENLVldopPqBe5bN/L7btAGTAEOCbh0cpCN7LXkdjXGD0AAXeAIZQt"
+    "SdX5JpzrtRyenlmncnjqD6hK2ymLrHQM6UnsdpJzWjduPnP6eewonU0qffdVA7yH4s4g/VogT835bh62PJ/BhOkg"
+)
+"""64x48 pixels: red and green above blue and grey."""
+
+
+def test_heic_is_read_by_the_optional_package(tmp_path):
+    pytest.importorskip("pi_heif")
+    for name in ("IMG_0001.HEIC", "renamed.jpg"):
+        path = tmp_path / name
+        path.write_bytes(base64.b64decode(HEIC))
+        image = read_image(path).image
+        assert image.shape == (48, 64, 3)
+        assert image_size(path) == (48, 64)
+        corners = image[[8, 8, 40, 40], [8, 56, 8, 56]].astype(int)
+        expected = [[200, 30, 30], [30, 200, 30], [30, 30, 200], [200, 200, 200]]
+        np.testing.assert_allclose(corners, expected, atol=12)
+
+
 @pytest.mark.parametrize("name", ["a.heic", "b.jpg"])
-def test_heic_is_recognised_by_content(tmp_path, name):
+def test_heic_without_its_reader_names_the_extra(tmp_path, name, monkeypatch):
+    monkeypatch.setattr("zipmap_jax.images.decode._can_read_heic", lambda: False)
     path = tmp_path / name
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64)
-    with pytest.raises(ValueError, match="HEIC image, which is not supported: convert it to JPEG"):
+    with pytest.raises(UserError, match=r"HEIC image, .* pip install 'zipmap-jax\[heic\]'"):
         read_image(path)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["grey.png", "grey.tif", "rgb.png", "rgb.tif"])
+def test_ranges_of_fewer_than_16_bits_fill_8_bits(tmp_path, bits, kind):
+    ramp = np.linspace(0, 2**bits - 1, 40 * 30).round().astype(np.uint16).reshape(30, 40)
+    path = tmp_path / kind
+    if kind.startswith("grey"):
+        Image.fromarray(ramp).save(path)
+    else:
+        write_rgb48(path, np.stack([ramp, ramp[::-1], ramp], -1))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        image = read_image(path).image.astype(int)
+    # Pillow keeps the upper 8 bits of RGB.
+    np.testing.assert_allclose(image[..., 0], ramp / (2**bits - 1) * 255, atol=1.01)
+    texts = [str(one.message) for one in told]
+    assert len(texts) == (bits < 16)
+    assert all(f"{kind} has values up to {2**bits - 1} in numbers of 16" in text for text in texts)
+
+
+def test_stated_ranges_are_believed(tmp_path):
+    """A dark picture of 16 bits stays dark where the file states its range."""
+    dark = np.full((30, 40), 1000, np.uint16)
+    save(tmp_path / "t.tif", Image.fromarray(dark), tiffinfo={281: 65535})
+    (tmp_path / "g.pgm").write_bytes(b"P5 40 30 4095\n" + dark.astype(">u2").tobytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_image(tmp_path / "t.tif").image[0, 0, 0] == round(1000 / 65535 * 255)
+        assert read_image(tmp_path / "g.pgm").image[0, 0, 0] == round(1000 / 4095 * 255)
+
+
+def test_raw_files_and_jpeg_xl_are_named(tmp_path):
+    """A raw file in the TIFF format is not mistaken for its preview."""
+    preview = Image.fromarray(RGB)
+    path = tmp_path / "IMG_1.NEF"
+    preview.save(path, "TIFF")
+    with pytest.raises(UserError, match=r"IMG_1\.NEF is a camera raw file.*develop it to JPEG"):
+        read_image(path)
+    save(tmp_path / "renamed.tif", preview, tiffinfo={50706: b"\1\4\0\0"})
+    with pytest.raises(UserError, match=r"renamed\.tif is a camera raw file"):
+        image_size(tmp_path / "renamed.tif")
+    (tmp_path / "a.cr3").write_bytes(b"\0\0\0\x18ftypcrx \0\0\0\1" + b"\0" * 50)
+    with pytest.raises(UserError, match=r"a\.cr3 is a camera raw file"):
+        read_image(tmp_path / "a.cr3")
+    for head in (b"\xff\x0a\xfa\x7f", b"\0\0\0\x0cJXL \r\n\x87\n"):
+        (tmp_path / "a.jxl").write_bytes(head + b"\0" * 50)
+        with pytest.raises(UserError, match=r"a\.jxl is a JPEG XL image"):
+            read_image(tmp_path / "a.jxl")
+
+
+def write_rgb48(path: Path, pixels: np.ndarray) -> None:
+    """Write a picture of three times 16 bits, as PNG or as TIFF."""
+    with av.open(str(path), "w", format="image2") as container:
+        stream = container.add_stream("png" if path.suffix == ".png" else "tiff", rate=1)
+        stream.height, stream.width = pixels.shape[:2]
+        stream.pix_fmt = "rgb48be" if path.suffix == ".png" else "rgb48le"
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb48le")
+        container.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+        container.mux(stream.encode(None))
 
 
 def test_damaged_orientation_is_ignored_with_a_warning(tmp_path, monkeypatch):

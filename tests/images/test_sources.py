@@ -174,3 +174,25 @@ def test_probing_skips_unreadable_files(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert probe_sizes(list_sources(folder)) == [(30, 40)] * 3
+
+
+def test_pictures_of_a_folder_that_are_not_used_are_named(tmp_path):
+    """Raw files and short films beside their photographs are expected, others are not."""
+    picture = Image.new("RGB", (40, 30))
+    for name in ("IMG_1.jpg", "IMG_2.jpg"):
+        picture.save(tmp_path / name)
+    for name in ("IMG_1.NEF", "IMG_2.MOV", "._IMG_3.NEF", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list_sources(tmp_path)) == 2
+    for name in ("clip10.mp4", "clip9.mp4", "DSC_7.dng", "a.jxl"):
+        (tmp_path / name).write_bytes(b"")
+    told = r"4 files of folder .* not used \(DSC_7\.dng, a\.jxl, clip9\.mp4, \.\.\.\)"
+    with pytest.warns(UserWarning, match=told):
+        assert len(list_sources(tmp_path)) == 2
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "DSC_7.dng").write_bytes(b"")
+    with pytest.raises(UserError, match=r"only contains no images, but DSC_7\.dng: .*convert raw"):
+        list_sources(only)

@@ -28,6 +28,7 @@ CORE = (
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cuda": ("jax_cuda13_plugin",),
     "data": ("grain",),
+    "heic": ("pi_heif",),
     "prepare": ("tensorflow_datasets", "array_record"),
     "hub": ("huggingface_hub",),
     "export": ("flatbuffers",),

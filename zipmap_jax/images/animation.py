@@ -61,7 +61,7 @@ def _index(path: Path, exif: bool, modified: int, size: int) -> PictureIndex | N
                 return None
             moves = image.format in _ANIMATIONS
             if not moves and image.format not in _STACKS:
-                return PictureIndex((0,), None, (upright_size(image, exif),), total)
+                return PictureIndex((image.tell(),), None, (upright_size(image, exif),), total)
             # The default image of a PNG can be a substitute for the animation.
             for number in range(int(bool(image.info.get("default_image"))), total):
                 image.seek(number)

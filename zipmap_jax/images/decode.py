@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import importlib
 import io
 import struct
 import warnings
@@ -15,6 +18,12 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from zipmap_jax.errors import UserError
+from zipmap_jax.images.bit_depth import (
+    possible_whites,
+    scale_floats,
+    scale_integers,
+    with_low_bits,
+)
 from zipmap_jax.images.current import decoding
 
 if TYPE_CHECKING:
@@ -29,7 +38,32 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Suffixes of the images listed in a folder or a glob; a file named explicitly may have any."""
 
+RAW_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *(
+            "3fr",
+            "arw",
+            "cr2",
+            "cr3",
+            "crw",
+            "dng",
+            "erf",
+            "gpr",
+            "iiq",
+            "mef",
+            "mos",
+            "nef",
+            "nrw",
+        ),
+        *("orf", "pef", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f"),
+    )
+)
+"""Suffixes of undeveloped pictures of cameras; Pillow would read the small preview of some."""
+
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
+_DNG_VERSION = 50706  # tag of raw files in the TIFF format
 _FLOAT_SLACK = 1e-3  # resampling filters overshoot by less; larger values have another unit
 _DECODING_ERRORS = (
     OSError,
@@ -81,7 +115,7 @@ def read_image(path: Path, exif: bool = True) -> Frame:
                 f"{path} lacks its end marker, but all rows are there: it is read", stacklevel=2
             )
             return Frame(to_rgb(complete, exif), path.name)
-        return Frame(to_rgb(image, exif), path.name)
+        return Frame(to_rgb(with_low_bits(image, path) or image, exif), path.name)
 
 
 def _with_end_marker(path: Path) -> Image.Image | None:
@@ -104,10 +138,33 @@ def _with_end_marker(path: Path) -> Image.Image | None:
 def opened_image(path: Path) -> Iterator[Image.Image]:
     """Opens an image file with Pillow; errors of decoding in the block become a `UserError`."""
     try:
-        with decoding(path), Image.open(path) as image:
+        with decoding(path), _open(path) as image:
             yield image
     except _DECODING_ERRORS as error:
         raise UserError(_explain(path, error)) from error
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+    except Image.UnidentifiedImageError:
+        if not (_is_heic(path) and _can_read_heic()):
+            raise
+        return Image.open(path)
+    if path.suffix.lower() in RAW_SUFFIXES or _DNG_VERSION in getattr(image, "tag_v2", ()):
+        image.close()
+        raise UserError(_explain_raw(path))
+    return image
+
+
+@functools.cache
+def _can_read_heic() -> bool:
+    """Make Pillow read HEIC by an optional package; whether there is one."""
+    for name in ("pi_heif", "pillow_heif"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name).register_heif_opener()
+            return True
+    return False
 
 
 def image_size(path: Path, exif: bool = True) -> tuple[int, int]:
@@ -130,19 +187,23 @@ def upright_size(image: Image.Image, exif: bool = True) -> tuple[int, int]:
 def to_rgb(image: Image.Image, exif: bool = True) -> UInt8[np.ndarray, "h w 3"]:
     """Converts a Pillow image to 8-bit RGB.
 
-    Transparent pixels are composited on white. Grey formats deeper than 8 bits are scaled, not
-    clipped: 16-bit by 255/65535; 32-bit integers and floats by 255/white, where white is the
-    smallest of 1 and 255 (floats only), 65535 and the image's maximum that is not below any value.
-    Pillow converts CMYK, YCbCr, Lab and palettes without colour management.
+    Transparent pixels are composited on white. Grey formats deeper than 8 bits are scaled by
+    255/white, not clipped. White is the maximum that a TIFF file states; else the smallest of 1
+    (floats only), 255, 1023, 4095 and 16383 (integers only), 65535 and the image's maximum that is
+    not below any value, with a warning if an integer image uses less than 16 bits. Pillow converts
+    CMYK, YCbCr, Lab and palettes without colour management.
 
     Raises:
       UserError: a floating-point image holds NaN or infinity.
     """
+    original = image
     if exif:
         image = _upright(image)
-    if image.mode.startswith(("I", "F")):
-        grey = _scale_to_8_bits(image)
-        return np.repeat(grey[..., None], 3, axis=-1)
+    if image.mode.startswith("F"):
+        return _from_grey(scale_floats(np.asarray(image, np.float64)))
+    if image.mode.startswith("I"):
+        name = Path(getattr(original, "filename", "") or "a picture").name
+        return _from_grey(scale_integers(np.asarray(image), name, possible_whites(original)))
     # Parity: the reference composites only RGBA, this function also LA, PA and palettes.
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -163,22 +224,23 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _scale_to_8_bits(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
-    grey = np.asarray(image).astype(np.float64)
-    if not np.isfinite(grey).all():
-        raise UserError("it contains NaN or infinity")
-    ranges = (1.0, 255.0, 65535.0) if image.mode.startswith("F") else (65535.0,)
-    maximum = grey.max(initial=0.0)
-    white = next((r for r in ranges if maximum <= r), maximum)
-    return np.rint(grey.clip(0.0) * (255.0 / white)).astype(np.uint8)
+def _from_grey(grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def _explain(path: Path, error: BaseException) -> str:
     """The error in one sentence: file, cause and remedy."""
     if not path.exists():
         return f"{path} does not exist: check the path"
-    if _is_heic(path):
-        return f"{path} is a HEIC image, which is not supported: convert it to JPEG or PNG"
+    if _is_heic(path) and not _can_read_heic():
+        return (
+            f"{path} is a HEIC image, which needs a reader: pip install 'zipmap-jax[heic]', or "
+            "convert it to JPEG or PNG"
+        )
+    if path.suffix.lower() in RAW_SUFFIXES:
+        return _explain_raw(path)
+    if _starts_with(path, _JPEG_XL):
+        return f"{path} is a JPEG XL image, which is not supported: convert it to JPEG or PNG"
     if isinstance(error, Image.UnidentifiedImageError):
         return (
             f"{path} is not an image in a known format: leave it out, or convert it to JPEG or PNG"
@@ -191,13 +253,25 @@ def _explain(path: Path, error: BaseException) -> str:
     return f"{path} cannot be read as an image ({reason}): copy or export it again, or leave it out"
 
 
+def _explain_raw(path: Path) -> str:
+    return f"{path} is a camera raw file, which is not supported: develop it to JPEG or PNG"
+
+
 def _is_heic(path: Path) -> bool:
+    head = _head(path)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS
+
+
+def _starts_with(path: Path, signatures: tuple[bytes, ...]) -> bool:
+    return _head(path).startswith(signatures)
+
+
+def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            head = file.read(12)
+            return file.read(12)
     except OSError:
-        return path.suffix.lower() in (".heic", ".heif")
-    return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS
+        return b""
 
 
 def from_array(array: Any, index: int = 0) -> Frame:

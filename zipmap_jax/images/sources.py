@@ -17,11 +17,14 @@ import numpy as np
 from zipmap_jax.errors import UserError
 from zipmap_jax.files import natural_order
 from zipmap_jax.images.animation import index_pictures, list_pictures
-from zipmap_jax.images.decode import IMAGE_SUFFIXES, Frame, from_array, image_size
+from zipmap_jax.images.decode import IMAGE_SUFFIXES, RAW_SUFFIXES, Frame, from_array, image_size
 from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.video import VIDEO_SUFFIXES, frame_size, is_video
 from zipmap_jax.images.video_index import DamagedVideoError, list_frames
 
+_OTHERS = VIDEO_SUFFIXES | RAW_SUFFIXES | {".jxl"}
+"""Suffixes of pictures and films of a folder that are not among its images."""
+_OF_OTHERS = "name a video itself to use it, and convert raw files and JPEG XL to JPEG"
 _MAPS = re.compile(r"(?i)mask|depth|normal|semantic|segment|disparity|confidence")
 """Names of folders whose pictures are not photographs."""
 
@@ -66,11 +69,15 @@ def list_sources(inputs: Any, options: ReadOptions | None = None) -> list[ImageS
     sources: list[ImageSource] = []
     several: set[Path] = set()
     accompanied: list[Path] = []
+    folders: set[Path] = set()
     for item in _items(inputs):
         if not isinstance(item, str | os.PathLike):
             sources.append(ImageSource(from_array(item, len(sources))))
             continue
-        for path in _expand(os.fspath(item)):
+        paths = _expand(os.fspath(item))
+        if Path(item).expanduser().is_dir():
+            folders.add(paths[0].parent.resolve())
+        for path in paths:
             frames = _frames_of(path, options)
             if frames is None:
                 index = None if path in accompanied else index_pictures(path, options.exif)
@@ -88,6 +95,9 @@ def list_sources(inputs: Any, options: ReadOptions | None = None) -> list[ImageS
             "which alone is used: save these as files of their own to use them",
             stacklevel=2,
         )
+    used = {source.item.resolve() for source in sources if isinstance(source.item, Path)}
+    for folder in folders:
+        _warn_of_others(folder, used)
     selected = evenly_spaced(sources, options.max_views)
     if several and len(selected) < (options.max_views or 0):
         sentence = (
@@ -200,7 +210,31 @@ def _images_of_folder(folder: Path) -> list[Path]:
         if below:
             warnings.warn(f"the images are those of {below[0]}", stacklevel=2)
             return _images_of_folder(below[0])
+        if others := _visible(inside, _OTHERS):
+            raise UserError(
+                f"folder {folder} contains no images, but {_some_names(others)}: {_OF_OTHERS}"
+            )
     return _images(inside, f"folder {folder}", "images")
+
+
+def _warn_of_others(folder: Path, used: set[Path]) -> None:
+    """Warn of pictures and films in a folder that are not used.
+
+    A raw file or a short film that accompanies its photograph has the same name.
+    """
+    stems = {path.stem for path in used if path.parent == folder}
+    others = [path for path in _visible(folder.iterdir(), _OTHERS) if path.stem not in stems]
+    if others:
+        warnings.warn(
+            f"{len(others)} file{'s' * (len(others) > 1)} of folder {folder} not used "
+            f"({_some_names(others)}): {_OF_OTHERS}",
+            stacklevel=3,
+        )
+
+
+def _some_names(paths: Sequence[Path]) -> str:
+    names = [path.name for path in sorted(paths, key=natural_order)]
+    return ", ".join(names[:3] + ["..."] * (len(names) > 3))
 
 
 def _visible(paths: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
