@@ -19,12 +19,13 @@ from PIL import Image
 
 from tests.echo import echo_model
 from zipmap_jax.batch import run
-from zipmap_jax.batch.journal import Journal, _parse
+from zipmap_jax.batch.journal import Journal, Record, _parse
 from zipmap_jax.batch.plan import BatchOptions, group, plan_scenes
 from zipmap_jax.batch.run import run_batch
 from zipmap_jax.batch.scenes import list_scenes
 from zipmap_jax.export import OutputError, load_scene, write_all
 from zipmap_jax.images.options import ReadOptions
+from zipmap_jax.inference.options import ComputeOptions
 from zipmap_jax.inference.reconstruct import reconstruct
 
 ROOT = Path(__file__).parents[2]
@@ -123,9 +124,12 @@ def test_unreadable_images_may_change_the_shape(folder, tmp_path):
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)).save(tall)
     tall.write_bytes(tall.read_bytes()[:2000])
     programs = []
+    options = BatchOptions(READ, ComputeOptions(chunk=2))
     with pytest.warns(UserWarning, match=r"a: left out: .*9\.png"):
-        records = work(folder, tmp_path / "out", on_program=programs.append)
+        records = work(folder, tmp_path / "out", options, on_program=programs.append)
     assert records["a"].status == "done"
+    # The smaller shape keeps the chunk, which bounds the memory.
+    assert {program.bucket.chunk for program in programs if program.bucket.views == 4} == {2}
     assert records["a"].bucket == (4, 24, 32)
     assert load_scene(tmp_path / "out" / "a" / "scene.npz").network_size == (24, 32)
 
@@ -277,3 +281,35 @@ def test_a_kill_between_publishing_and_recording_is_repaired(folder, tmp_path):
     assert {name: record.views for name, record in records.items()} == dict(
         a=3, b=4, c=2, d=3, e=1, f=4
     )
+
+
+def test_a_finished_folder_counts_more_than_the_record_of_a_failure(folder, tmp_path):
+    """A scene that failed here may have been finished by another process: it is not done again."""
+    out = tmp_path / "out"
+    work(folder, out)
+    before = (out / "a" / "scene.npz").stat().st_mtime_ns
+    journal = Journal(out)
+    journal.open({"size": 32})
+    journal.write(Record("a", "failed", None, error="out of memory"))
+    journal.close()
+    assert work(folder, out) == {}
+    assert (out / "a" / "scene.npz").stat().st_mtime_ns == before
+    record = Journal(out).read()["a"]
+    assert (record.status, record.views) == ("done", 3)
+
+
+def test_a_scene_appears_at_its_path_when_it_is_complete(folder, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    seen = []
+
+    def write(scene, path, **options):
+        files = write_all(scene, path, **options)
+        seen.append(path.name)
+        assert not (out / path.name).exists()
+        assert path.parent == out / ".batch" / "0-of-1.working"
+        return files
+
+    monkeypatch.setattr(run, "write_all", write)
+    work(folder, out)
+    assert sorted(seen) == ["a", "b", "c", "d", "e", "f"]
+    assert all((out / name / "README.txt").is_file() for name in seen)

@@ -12,10 +12,12 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from tests.echo import echo_model
 from zipmap_jax.cli.main import main
+from zipmap_jax.errors import UserError
 from zipmap_jax.inference import warm_cache as warm
 from zipmap_jax.inference.buckets import Bucket
 from zipmap_jax.models.presets import preset
 from zipmap_jax.models.zipmap import ZipMap
+from zipmap_jax.nn.config import BF16
 
 Capture = pytest.CaptureFixture[str]
 
@@ -110,3 +112,29 @@ def test_a_disabled_cache_is_an_error(capsys: Capture, monkeypatch: pytest.Monke
     monkeypatch.setenv("ZIPMAP_NO_CACHE", "1")
     assert main(["compile"]) == 2
     assert "unset ZIPMAP_NO_CACHE" in capsys.readouterr().err
+
+
+def test_every_option_reaches_the_buckets(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: dict[str, object] = {}
+
+    def buckets_for(model: object, params: object, *arguments: object, **options: object) -> None:
+        seen.update(options, arguments=arguments)
+        raise UserError("far enough")
+
+    monkeypatch.setattr("zipmap_jax.inference.compile.enable_compilation_cache", lambda: tmp_path)
+    monkeypatch.setattr(warm, "buckets_for", buckets_for)
+    shapes = lambda *names: seen.update(names=names) or (None, None, 518)  # noqa: E731
+    monkeypatch.setattr(warm, "shapes_of_model", shapes)
+    argv = "compile --model other --views 3,5 --ratio 4:3,1:2 --size 28 --mode pad --batch-size 2"
+    assert main([*argv.split(), "--chunk", "4", "--precision", "bf16"]) == 2
+    assert "far enough" in capsys.readouterr().err
+    assert seen == dict(
+        names=("other", BF16),
+        arguments=([3, 5], [(4, 3), (1, 2)]),
+        size=28,
+        mode="pad",
+        chunk=4,
+        scenes=2,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from zipmap_jax.cli.convert import Convert
 from zipmap_jax.cli.main import main
 from zipmap_jax.convert.identify import expected_shapes
 from zipmap_jax.convert.torch_file import read_torch
@@ -63,3 +65,31 @@ def test_an_invalid_file_is_an_error(content: bytes, tmp_path: Path, capsys: Cap
     assert "model.pt" in capsys.readouterr().err
     assert main(["convert", str(tmp_path / "nowhere.pt"), "-o", str(tmp_path / "out")]) == 2
     assert "nowhere.pt" in capsys.readouterr().err
+
+
+def test_every_option_reaches_the_conversion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new option that is not passed on keeps its default, and fails here."""
+    seen: dict[str, object] = {}
+
+    def convert(checkpoint: Path, out: Path, **options: object) -> str:
+        seen.update(options, checkpoint=checkpoint, out=out)
+        return "report"
+
+    monkeypatch.setattr("zipmap_jax.convert.command.convert_command", convert)
+    argv = "convert a.pt -o b --to torch --variant ref_view --ema --lpips vgg.pth --share-with tiny"
+    assert main([*argv.split(), "--dtype", "bfloat16", "--force"]) == 0
+    assert seen == dict(
+        checkpoint=Path("a.pt"),
+        out=Path("b"),
+        to="torch",
+        variant="ref_view",
+        ema=True,
+        lpips=Path("vgg.pth"),
+        share_with="tiny",
+        dtype="bfloat16",
+        force=True,
+    )
+    options = {field.name for field in dataclasses.fields(Convert)} - {"json"}
+    assert seen.keys() == options

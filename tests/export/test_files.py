@@ -121,6 +121,15 @@ def test_glb_cameras_are_aligned_with_their_frusta(tmp_path: Path) -> None:
     lens = document["cameras"][0]["perspective"]
     assert np.tan(lens["yfov"] / 2) == pytest.approx(24 / 2 / scene.intrinsics[0, 1, 1])
     assert lens["aspectRatio"] == pytest.approx(32 / 24)
+    wide = np.diag([0.5, 1, 1]) @ scene.intrinsics[0]  # the horizontal focal length is half
+    write_glb(
+        dataclasses.replace(scene, intrinsics=np.stack([wide] * 3)),
+        point_cloud(scene),
+        tmp_path / "wide.glb",
+    )
+    lens = glb_document(tmp_path / "wide.glb")[0]["cameras"][0]["perspective"]
+    assert np.tan(lens["yfov"] / 2) == pytest.approx(24 / 2 / wide[1, 1])
+    assert lens["aspectRatio"] == pytest.approx(2 * 32 / 24)
 
 
 def test_glb_is_read_by_trimesh_with_y_up(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from zipmap_jax.structs import Prediction, Views
 
 SIZE = (28, 42)
 OFFLINE = MICRO
+REFERENCE_VIEW = dataclasses.replace(MICRO, variant="ref_view", affine_invariant=False)
 ATTENTION = dataclasses.replace(MICRO, mixer="attention")
 STREAMING = dataclasses.replace(
     MICRO, variant="streaming", window=1, camera=dataclasses.replace(MICRO.camera, kind="mlp")
@@ -74,8 +75,8 @@ def check(actual: Prediction, desired: Prediction, views: int) -> None:
 
 @pytest.mark.parametrize(
     ("config", "chunk"),
-    [(OFFLINE, 2), (OFFLINE, None), (ATTENTION, 3)],
-    ids=["chunks", "one chunk", "attention"],
+    [(OFFLINE, 2), (OFFLINE, None), (ATTENTION, 3), (REFERENCE_VIEW, 2)],
+    ids=["chunks", "one chunk", "attention", "reference view"],
 )
 def test_result_equals_that_of_one_program(config: ZipMapConfig, chunk: int | None) -> None:
     """Seven views are padded to eight or nine."""
@@ -104,6 +105,9 @@ def test_scenes_and_chunks_over_two_devices() -> None:
             b = b[:, : len(images)]
             # The gradients are summed in another order.
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+        np.testing.assert_allclose(actual.w2c, alone.w2c[:, : len(images)], rtol=0, atol=2e-5)
+        distances = np.linalg.norm(np.diff(actual.w2c[0, :, :3, 3], axis=0), axis=1)
+        assert distances.min() > 1e-3, "views have cameras of their own"
 
 
 def compiled_during(views: int) -> int:

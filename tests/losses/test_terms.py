@@ -15,7 +15,12 @@ from zipmap_jax.geometry import encode_pose, pose_from, quaternion_to_matrix
 from zipmap_jax.losses import LossConfig, target_from_batch, total_loss
 from zipmap_jax.losses.camera import absolute_pose_loss, over_iterations, pairwise_pose_loss
 from zipmap_jax.losses.depth import depth_loss, gradient_loss
-from zipmap_jax.losses.normalise import _weighted_median_scale, point_weights
+from zipmap_jax.losses.normalise import (
+    _weighted_median_scale,
+    alignment_scale,
+    point_weights,
+    prediction_unit,
+)
 from zipmap_jax.losses.points import depth_edges, normal_loss
 from zipmap_jax.losses.target import normalise_target
 from zipmap_jax.parity.losses import parts_and_gradients, recorded_prediction, recorded_target
@@ -62,6 +67,29 @@ def test_confidence_term():
     assert conf == pytest.approx(0.3 - 0.2 * np.log(1.5), rel=1e-5)
     assert reg == pytest.approx(0.2, rel=1e-5)
     assert grad == 0
+
+
+def test_masked_pixels_have_no_part_in_the_depth_terms():
+    """Neither as pixels nor as neighbours, in values nor in gradients."""
+    rng = np.random.default_rng(0)
+    depth, confidence, truth = jnp.asarray(rng.uniform(1, 3, (3, 1, 2, 6, 8)), jnp.float32)
+    mask = jnp.ones(depth.shape, bool).at[0, 0, 2, 3].set(False).at[0, 1, :, 7].set(False)
+
+    def stacked(depth, confidence, truth, mask):
+        # No value is left out by a quantile.
+        return jnp.stack(depth_loss(depth, confidence + 1, truth, mask, quantile=1.0))
+
+    terms = quick(stacked)
+    garbage = jnp.where(mask, 0.0, 1e4)
+    clean = terms(depth, confidence, truth, mask)
+    np.testing.assert_allclose(
+        terms(depth + garbage, confidence + garbage, truth - garbage, mask), clean, rtol=1e-6
+    )
+    assert (np.abs(terms(depth, confidence, truth, mask.at[:].set(True)) - clean) > 1e-4).all()
+    slopes = quick(jax.jacrev(stacked))(depth, confidence, truth, mask)
+    assert (np.abs(slopes)[:, ~np.asarray(mask)] == 0).all()
+    error = jnp.abs(depth - truth)[mask].mean()
+    np.testing.assert_allclose(clean[1], error, rtol=1e-5)
 
 
 def test_iteration_weights():
@@ -158,6 +186,42 @@ def test_edges():
     edges = np.asarray(quick(depth_edges)(z)[0, 0])
     assert edges[2:].any(axis=0).tolist() == [False, False, False, True, True, False, False]
     assert edges[:2, :2].all()  # a hole is an edge all around
+
+
+def test_normals_at_edges_do_not_count():
+    """Wrong points next to a jump in depth change nothing, others do."""
+    rows, columns = np.mgrid[:16, :20].astype(np.float32)
+    z = np.where(columns < 10, 1.0, 2.0) + 0.001 * rows
+    points = jnp.asarray(np.stack([columns * z / 20, rows * z / 20, z], -1))[None, None]
+    target = dataclasses.replace(
+        recorded_target(recorded.arrays("loss_plain")),
+        cam_points=points,
+        mask=jnp.ones((1, 1, 16, 20), bool),
+        detailed=jnp.ones(1, bool),
+    )
+    loss = quick(normal_loss)
+    right = loss(points, target)
+    assert loss(points.at[0, 0, :, 9:11, 2].add(0.3), target) == pytest.approx(
+        float(right), rel=1e-6
+    )
+    assert loss(points.at[0, 0, 8, 4, 2].add(0.3), target) > 1.2 * right
+
+
+def test_gradients_flow_through_the_unit_and_not_through_the_alignment():
+    rng = np.random.default_rng(0)
+    points = jnp.asarray(rng.normal((0, 0, 4), 1, (1, 2, 14, 14, 3)), jnp.float32)
+    mask = jnp.asarray(rng.random(points.shape[:-1]) < 0.8)
+    slope = quick(jax.grad(lambda p: prediction_unit(p, mask)[0]))(points)
+    lengths = jnp.linalg.norm(points, axis=-1, keepdims=True)
+    expected = jnp.where(mask[..., None], points / lengths, 0) / mask.sum()
+    np.testing.assert_allclose(slope, expected, atol=1e-7)
+    target = dataclasses.replace(
+        recorded_target(recorded.arrays("loss_plain")), cam_points=1.5 * points, mask=mask
+    )
+    aligned = jax.value_and_grad(lambda p: alignment_scale(p, target, 64)[0])
+    scale, slope = quick(aligned)(points)
+    assert float(scale) == pytest.approx(1.5, rel=1e-5)
+    np.testing.assert_array_equal(slope, 0)
 
 
 def test_normals_of_equal_points():
