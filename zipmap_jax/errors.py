@@ -64,6 +64,21 @@ _LIMITS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, e
 """Errors of the system that a user can correct even if they name no file."""
 
 
+def require_whole(minimum: int | None = 1, **values: Any) -> None:
+    """Check that arguments are None, or whole numbers of at least `minimum` (None = any).
+
+    Raises:
+      UserError: one is not.
+    """
+    for name, value in values.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise UserError(f"{name} must be a whole number, got {value!r}: leave it out")
+        if minimum is not None and value < minimum:
+            raise UserError(f"{name} must be at least {minimum}, got {value}: leave it out")
+
+
 def require_at_least(config: Any, name: str, **bounds: int) -> None:
     """Check lower bounds of fields of a configuration.
 

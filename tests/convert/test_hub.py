@@ -175,3 +175,8 @@ def test_hub_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_huggingface_hub_accepts_our_arguments() -> None:
     real = pytest.importorskip("huggingface_hub")
     inspect.signature(real.hf_hub_download).bind("owner/repo", "x.pt", revision=None)
+
+
+def test_an_empty_name_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the name of the model is empty \(available: tiny, "):
+        find("")

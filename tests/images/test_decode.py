@@ -314,7 +314,7 @@ def test_array_frames_do_not_alias_the_input():
         (np.full((8, 8, 3), 200.0), r"\[0, 1\].*200.*divide by 255"),
         (np.full((8, 8, 3), -0.5), "-0.5"),
         (np.zeros((8, 8)), r"shape \(8, 8\)"),
-        (np.zeros((3, 8, 8)), r"channels last"),
+        (np.zeros((3, 8, 8)), r"channels first"),
         (np.zeros((0, 8, 3)), r"shape \(0, 8, 3\)"),
         (np.zeros((8, 8, 3), np.uint16), "uint16"),
         (np.zeros((8, 8, 3), bool), "bool"),

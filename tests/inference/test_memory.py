@@ -98,7 +98,7 @@ def test_parts_of_a_plan():
         (small.weights, small.taps, small.tokens, small.backbone, small.mixer)
     )
     assert workload(views=8, chunk=None).plan.images == 8 * 392 * 518 * 3 * 4
-    assert plan.text.startswith("on the device, GB: weights 0.00, images 0.08, outputs 0.05, taps")
+    assert plan.text.startswith("on the device, GB: images 0.08, outputs 0.05, taps")
     # A chunk that does not divide the views is padded.
     assert workload(views=65, chunk=16).plan.taps == plan.taps * 80 // 64
     # A streaming model holds the features of one chunk.

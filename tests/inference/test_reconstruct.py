@@ -144,16 +144,44 @@ def test_too_small_image_is_left_out_or_raises(photos, echo):
     ("options", "message"),
     [
         (dict(size=33), "multiple of the patch size 4 .* try 32"),
-        (dict(chunk=0), "chunk must be at least 1 view, got 0"),
+        (dict(chunk=0), "chunk must be at least 1, got 0"),
         (dict(mode="fill"), "mode must be"),
         (dict(max_views=0), "max_views must be at least 1"),
         (dict(fps=0), "fps must be a positive number"),
+        (dict(fps="2"), "fps must be a positive number of frames per second, got '2'"),
+        (dict(size="28"), "size must be a whole number, got '28'"),
+        (dict(size=28.0), "size must be a whole number, got 28.0"),
+        (dict(size=1_000_000), "network size must be at most 8192, got 1000000"),
+        (dict(chunk="2"), "chunk must be a whole number, got '2'"),
+        (dict(max_views=1.5), "max_views must be a whole number, got 1.5"),
+        (dict(devices=True), "devices must be a whole number, got True"),
+        (dict(output_size=0), "output_size must be at least 1, got 0"),
     ],
 )
 def test_bad_options_raise_before_reading(tmp_path, echo, options, message):
     (tmp_path / "a.jpg").write_text("unreadable")
     with pytest.raises(ValueError, match=message):
         reconstruct(echo(), tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (None, "the input is of type NoneType: give a folder"),
+        (5, "the input is of type int"),
+        ({"images": 1}, "the input is of type dict"),
+        (np.zeros((3, 20, 24), np.uint8), r"image 0 has its channels first, .* np\.moveaxis"),
+        (np.zeros((2, 3, 20, 24)), r"image 0 has its channels first"),
+    ],
+)
+def test_inputs_of_other_kinds_are_refused(echo, inputs, message):
+    with pytest.raises(ValueError, match=message):
+        reconstruct(echo(), inputs)
+
+
+def test_the_name_of_a_model_is_not_a_model(photos):
+    with pytest.raises(ValueError, match=r"not a loaded model: pass zipmap_jax\.load\('tiny'\)"):
+        reconstruct("tiny", photos)  # pyright: ignore[reportArgumentType]
 
 
 def test_size_zero_is_refused(photos, echo):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from zipmap_jax.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
@@ -28,12 +30,12 @@ class Fault:
         """Write the fault into a copy of the repository.
 
         Raises:
-          ValueError: the right text does not occur exactly once.
+          UserError: the right text does not occur exactly once.
         """
         path = root / self.file
         text = path.read_text("utf-8")
         if text.count(self.right) != 1:
-            raise ValueError(f"{self.file} has {text.count(self.right)} of {self.right!r}, not 1")
+            raise UserError(f"{self.file} has {text.count(self.right)} of {self.right!r}, not 1")
         path.write_text(text.replace(self.right, self.wrong), encoding="utf-8")
 
 

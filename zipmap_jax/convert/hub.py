@@ -135,6 +135,8 @@ def find(name_or_path: str | Path, *, ema: bool = False) -> CheckpointSource:
       UserError, OSError: see `load`.
     """
     text = str(name_or_path)
+    if not text:
+        raise UserError(f"the name of the model is empty ({_available()}): give one")
     if text.startswith(_SCHEME):
         path = _download(text)
     else:

@@ -287,6 +287,11 @@ def from_array(array: Any, index: int = 0) -> Frame:
       UserError: the shape, the dtype or the range is wrong, or a value is NaN.
     """
     image = np.asarray(array)
+    if image.ndim == 3 and image.shape[0] == 3 != image.shape[-1] and image.size:
+        raise UserError(
+            f"image {index} has its channels first, shape {image.shape}: pass "
+            "np.moveaxis(image, -3, -1), [height, width, 3]"
+        )
     if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise UserError(
             f"image {index} must be an array [height, width, 3] of RGB, got shape {image.shape}: "

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
 
 Mode = Literal["crop", "pad"]
+_MAX_SIZE = 8192
 _MIN_PATCHES = 2  # per side; fewer carry no geometry
 
 
@@ -76,6 +77,11 @@ def resized_shape(
 
 
 def _check_size(size: int, patch: int) -> None:
+    if size > _MAX_SIZE:
+        raise UserError(
+            f"the network size must be at most {_MAX_SIZE}, got {size}: leave it out, since models "
+            "are trained for a few hundred pixels"
+        )
     if size < _MIN_PATCHES * patch or size % patch:
         nearest = max(_MIN_PATCHES, round(size / patch)) * patch
         raise UserError(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import glob
 import math
+import numbers
 import os
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import UserError, require_whole
 from zipmap_jax.files import natural_order
 from zipmap_jax.images.animation import index_pictures, list_pictures
 from zipmap_jax.images.decode import IMAGE_SUFFIXES, RAW_SUFFIXES, Frame, from_array, image_size
@@ -64,8 +65,10 @@ def list_sources(inputs: Any, options: ReadOptions | None = None) -> list[ImageS
     """
     options = options or ReadOptions()
     fps = options.fps
-    if not 1e-6 <= fps < math.inf:
-        raise UserError(f"fps must be a positive number of frames per second, got {fps}: try 1")
+    require_whole(None, size=options.size)
+    require_whole(max_views=options.max_views, output_size=options.output_size)
+    if not isinstance(fps, numbers.Real) or not 1e-6 <= fps < math.inf:
+        raise UserError(f"fps must be a positive number of frames per second, got {fps!r}: try 1")
     sources: list[ImageSource] = []
     several: set[Path] = set()
     accompanied: list[Path] = []
@@ -169,6 +172,11 @@ def _items(inputs: Any) -> list[Any]:
     """The inputs as a list of paths and single arrays."""
     if isinstance(inputs, str | os.PathLike):
         return [inputs]
+    if inputs is None or isinstance(inputs, bool | bytes | Mapping | numbers.Number):
+        raise UserError(
+            f"the input is of type {type(inputs).__name__}: give a folder, images, a glob, a video "
+            "or arrays"
+        )
     if not isinstance(inputs, Iterable) or getattr(inputs, "ndim", 4) < 4:
         inputs = [inputs]
     items = list(inputs)

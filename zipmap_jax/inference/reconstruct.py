@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zipmap_jax.errors import UserError
+from zipmap_jax.errors import UserError, require_whole
 from zipmap_jax.images.frames import network_frames, stacked
 from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.resize import Mode
@@ -85,9 +85,11 @@ def reconstruct(
     Raises:
       UserError: an input or an option is invalid, or memory is insufficient.
     """
-    size = default_size(model) if size is None else size
     if isinstance(model, str):
         raise UserError(f"model is {model!r}, not a loaded model: pass zipmap_jax.load({model!r})")
+    size = default_size(model) if size is None else size
+    require_whole(None, size=size)
+    require_whole(chunk=chunk, devices=devices)
     read = ReadOptions(size, mode, fps, max_views, strict, exif, output_size)
     compute = ComputeOptions(chunk, devices, scratch)
     _check_options(model, read, compute)
@@ -216,8 +218,6 @@ def _of_scene(prediction: Prediction, i: int, views: int) -> Prediction:
 
 
 def _check_options(model: LoadedModel, read: ReadOptions, compute: ComputeOptions) -> None:
-    size, chunk = read.size or 0, compute.chunk
+    size = read.size or 0
     model.model.preparation.resized_shape((size, size), size, read.mode)
-    if chunk is not None and chunk < 1:
-        raise UserError(f"chunk must be at least 1 view, got {chunk}: omit it to choose one")
     check_devices(compute.devices, model.model)

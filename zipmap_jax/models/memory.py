@@ -61,8 +61,9 @@ class ZipMapMemory:
     def text(self) -> str:
         """The parts in one line, in GB."""
         names = [f.name for f in dataclasses.fields(self) if f.name not in ("phased", "live_chunk")]
-        parts = (f"{name} {getattr(self, name) / 1e9:.2f}" for name in names)
-        return f"on the device, GB: {', '.join(parts)}"
+        sizes = {name: f"{getattr(self, name) / 1e9:.2f}" for name in names}
+        parts = [f"{name} {size}" for name, size in sizes.items() if size != "0.00"]
+        return f"on the device, GB: {', '.join(parts) or 'less than 0.01'}"
 
 
 def call_span_chunk(c: ZipMapConfig, w: Workload) -> tuple[bool, int, int]:

@@ -88,7 +88,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file: check the path") from None
     except (*ARCHIVE_ERRORS, AttributeError) as error:
-        raise UserError(f"{path}: not a readable .npz file ({error}): record it again") from error
+        reason = "" if str(error).startswith("This file contains pickled") else f" ({error})"
+        raise UserError(f"{path}: not a readable .npz file{reason}: record it again") from error
 
 
 def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
