@@ -25,6 +25,7 @@ from zipmap_jax.batch.run import run_batch
 from zipmap_jax.batch.scenes import list_scenes
 from zipmap_jax.export import OutputError, load_scene, write_all
 from zipmap_jax.images.options import ReadOptions
+from zipmap_jax.images.sources import list_sources, probe_sizes
 from zipmap_jax.inference.options import ComputeOptions
 from zipmap_jax.inference.reconstruct import reconstruct
 
@@ -120,12 +121,13 @@ def test_failed_scenes_are_recorded_and_the_others_done(folder, tmp_path):
 
 def test_unreadable_images_may_change_the_shape(folder, tmp_path):
     """A picture with a valid header but damaged pixels is planned at a larger network size."""
-    tall = folder / "a" / "9.png"
+    tall = folder / "a" / "9.jpg"
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)).save(tall)
     tall.write_bytes(tall.read_bytes()[:2000])
+    assert probe_sizes(list_sources(tall)) == [(64, 64)]
     programs = []
     options = BatchOptions(READ, ComputeOptions(chunk=2))
-    with pytest.warns(UserWarning, match=r"a: left out: .*9\.png"):
+    with pytest.warns(UserWarning, match=r"a: left out: .*9\.jpg"):
         records = work(folder, tmp_path / "out", options, on_program=programs.append)
     assert records["a"].status == "done"
     # The smaller shape keeps the chunk, which bounds the memory.
