@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import warnings
 
 import jax.numpy as jnp
@@ -196,3 +197,32 @@ def test_pictures_of_a_folder_that_are_not_used_are_named(tmp_path):
     (only / "DSC_7.dng").write_bytes(b"")
     with pytest.raises(UserError, match=r"only contains no images, but DSC_7\.dng: .*convert raw"):
         list_sources(only)
+
+
+def test_pipes_are_left_out_and_do_not_wait(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
+    for name in ("b.jpg", "clip.mp4"):
+        os.mkfifo(tmp_path / name)
+    with pytest.warns(UserWarning, match=r"left out: .*b\.jpg is a pipe|1 file of .*clip\.mp4"):
+        assert names(read_frames(tmp_path)) == ["a.jpg"]
+    with pytest.warns(UserWarning, match=r"1 file of .* not used \(clip\.mp4\)"):
+        assert probe_sizes(list_sources(tmp_path)) == [(30, 40)]
+    for name in ("b.jpg", "clip.mp4"):
+        with pytest.raises(UserError, match=f"{name} is a pipe or a device, not a file"):
+            read_frames(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("https://example.com/a.jpg", "is an address, not a path: download the file"),
+        ("photos.zip", "is an archive, not an image: unpack it"),
+        ("views.npy", "holds arrays, not an image: pass them to zipmap_jax.reconstruct"),
+    ],
+)
+def test_other_kinds_of_input_have_their_own_remedy(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos.zip").write_bytes(b"PK\3\4")
+    (tmp_path / "views.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(UserError, match=message):
+        read_frames(name)

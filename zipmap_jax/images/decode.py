@@ -140,11 +140,24 @@ def opened_image(path: Path) -> Iterator[Image.Image]:
     try:
         with decoding(path), _open(path) as image:
             yield image
+    except _RefusedError:
+        raise
     except _DECODING_ERRORS as error:
         raise UserError(_explain(path, error)) from error
 
 
+class _RefusedError(UserError):
+    """A file that is not decoded, with a complete sentence."""
+
+
+def is_special(path: Path) -> bool:
+    """Whether a path is a pipe, a socket or a device; opening one may wait for ever."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def _open(path: Path) -> Image.Image:
+    if is_special(path):
+        raise _RefusedError(f"{path} is a pipe or a device, not a file: copy its content to a file")
     try:
         image = Image.open(path)
     except Image.UnidentifiedImageError:
@@ -153,7 +166,7 @@ def _open(path: Path) -> Image.Image:
         return Image.open(path)
     if path.suffix.lower() in RAW_SUFFIXES or _DNG_VERSION in getattr(image, "tag_v2", ()):
         image.close()
-        raise UserError(_explain_raw(path))
+        raise _RefusedError(_explain_raw(path))
     return image
 
 
@@ -237,8 +250,13 @@ def _explain(path: Path, error: BaseException) -> str:
             f"{path} is a HEIC image, which needs a reader: pip install 'zipmap-jax[heic]', or "
             "convert it to JPEG or PNG"
         )
-    if path.suffix.lower() in RAW_SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix in RAW_SUFFIXES:
         return _explain_raw(path)
+    if suffix in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
+        return f"{path} is an archive, not an image: unpack it and name the folder"
+    if suffix in (".npy", ".npz"):
+        return f"{path} holds arrays, not an image: pass them to zipmap_jax.reconstruct in Python"
     if _starts_with(path, _JPEG_XL):
         return f"{path} is a JPEG XL image, which is not supported: convert it to JPEG or PNG"
     if isinstance(error, Image.UnidentifiedImageError):

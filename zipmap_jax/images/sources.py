@@ -18,7 +18,14 @@ import numpy as np
 from zipmap_jax.errors import UserError, require_whole
 from zipmap_jax.files import natural_order
 from zipmap_jax.images.animation import index_pictures, list_pictures
-from zipmap_jax.images.decode import IMAGE_SUFFIXES, RAW_SUFFIXES, Frame, from_array, image_size
+from zipmap_jax.images.decode import (
+    IMAGE_SUFFIXES,
+    RAW_SUFFIXES,
+    Frame,
+    from_array,
+    image_size,
+    is_special,
+)
 from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.video import VIDEO_SUFFIXES, frame_size, is_video
 from zipmap_jax.images.video_index import DamagedVideoError, list_frames
@@ -81,9 +88,10 @@ def list_sources(inputs: Any, options: ReadOptions | None = None) -> list[ImageS
         if Path(item).expanduser().is_dir():
             folders.add(paths[0].parent.resolve())
         for path in paths:
-            frames = _frames_of(path, options)
+            frames = None if is_special(path) else _frames_of(path, options)
             if frames is None:
-                index = None if path in accompanied else index_pictures(path, options.exif)
+                known = path in accompanied or is_special(path)
+                index = None if known else index_pictures(path, options.exif)
                 accompanied += [path] if index and index.total > len(index.numbers) else []
                 sources.append(ImageSource(path))
                 continue
@@ -195,6 +203,8 @@ def _expand(name: str) -> list[Path]:
     if glob.has_magic(name):
         matches = (Path(match) for match in glob.glob(str(path), recursive=True))
         return _images(matches, f"glob {name}", "image or video", VIDEO_SUFFIXES)
+    if "://" in name:
+        raise UserError(f"{name} is an address, not a path: download the file and name it")
     raise UserError(f"{name or 'the empty path'} does not exist: check the path")
 
 
