@@ -168,6 +168,27 @@ def test_glb_without_points_contains_the_cameras(tmp_path: Path) -> None:
     assert [mesh["name"] for mesh in document["meshes"]] == ["camera frusta"]
 
 
+@pytest.mark.parametrize("views", [1, 2, 3, 4])
+def test_glb_lines_are_whole_triangles_for_readers_that_take_them_for_these(
+    tmp_path: Path, views: int
+) -> None:
+    """MeshLab 2025.7 crashes at lines whose number of vertices is no multiple of 3."""
+    scene = room(views, (24, 32))
+    write_glb(scene, point_cloud(scene, max_points=50), tmp_path / "scene.glb")
+    document, binary = glb_document(tmp_path / "scene.glb")
+    primitive = document["meshes"][1]["primitives"][0]
+    assert primitive["mode"] == 1
+    accessors = [document["accessors"][primitive["attributes"][k]] for k in ("POSITION", "COLOR_0")]
+    counts = {accessor["count"] for accessor in accessors}
+    assert counts == {-(-16 * views // 6) * 6}
+    view = document["bufferViews"][accessors[0]["bufferView"]]
+    stored = np.frombuffer(binary, "<f4", 3 * counts.pop(), view["byteOffset"]).reshape(-1, 2, 3)
+    scale = point_cloud(scene, max_points=50).scale()
+    lines = (frustum_lines(scene, 0.05 * scale) * Y_UP).reshape(-1, 2, 3)
+    np.testing.assert_allclose(stored[: len(lines)], lines)
+    assert all((segment == lines[-1]).all() for segment in stored[len(lines) :])
+
+
 def test_frustum_corners_project_to_the_image_border() -> None:
     scene = room(3, (24, 32), mixed=True)
     lines = frustum_lines(scene, 0.5)

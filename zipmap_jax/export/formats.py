@@ -114,8 +114,7 @@ FORMATS: dict[str, Format] = {
         _file("scene.glb", lambda r, path: write_glb(r.scene, r.cloud, path)),
         lambda s: 10_000 + 16 * s.points + 2000 * s.views,
         "scene.glb: the same points, with a frustum and a camera per view. glTF axes: x right, "
-        "y up, z backward (the root node turns the world frame by half a turn about x); scene "
-        "unit.",
+        "y up, z backward (the world frame turned by half a turn about x); scene unit.",
     ),
     "cameras": Format(
         _file("cameras.json", lambda r, path: write_cameras(r.scene, path)),

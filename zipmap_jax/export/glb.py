@@ -13,7 +13,7 @@ import numpy as np
 from zipmap_jax.viz.colormaps import view_colors
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import Float, Int, UInt8
 
     from zipmap_jax.scene.points import PointCloud
     from zipmap_jax.scene.scene import Scene
@@ -27,11 +27,10 @@ _FLOAT, _UBYTE = 5126, 5121
 def write_glb(scene: Scene, cloud: PointCloud, path: Path) -> None:
     """Writes the point cloud, one coloured frustum per view, and the cameras as glTF cameras.
 
-    Points and frusta are rotated from the OpenCV axes of `scene` to the y-up axes of glTF. No node
-    of a mesh, or above one, has a matrix: MeshLab 2025.7 fails at two meshes below a matrix.
-    Colours are linear, as glTF requires for COLOR_0, and stored as normalised bytes, which all
-    readers support. glTF cameras have a centred principal point, so only the frusta show an
-    off-centre one.
+    Points and frusta are rotated from the OpenCV axes of `scene` to the y-up axes of glTF, so that
+    no node of a mesh needs a matrix, which some readers ignore. Colours are linear, as glTF
+    requires for COLOR_0, and stored as normalised bytes, which all readers support. glTF cameras
+    have a centred principal point, so only the frusta show an off-centre one.
 
     Args:
       scene: the cameras.
@@ -44,9 +43,10 @@ def write_glb(scene: Scene, cloud: PointCloud, path: Path) -> None:
     meshes: list[dict[str, Any]] = []
     lines = frustum_lines(scene, 0.05 * scale)
     colors = np.repeat(view_colors(len(scene)), lines.shape[1], axis=0)
+    order = _whole_triangles(len(colors))
     for name, mode, positions, color in (
         ("points", _POINTS, cloud.positions, cloud.colors),
-        ("camera frusta", _LINES, lines.reshape(-1, 3), colors),
+        ("camera frusta", _LINES, lines.reshape(-1, 3)[order], colors[order]),
     ):
         if len(positions):
             nodes.append({"name": name, "mesh": len(meshes)})
@@ -95,6 +95,14 @@ def frustum_lines(scene: Scene, depth: float) -> Float[np.ndarray, "v 16 3"]:
     points = np.concatenate([c2w[:, None, :3, 3], world], 1)
     order = [0, 1, 0, 2, 0, 3, 0, 4, 1, 2, 2, 3, 3, 4, 4, 1]
     return points[:, order].astype(np.float32)
+
+
+def _whole_triangles(count: int) -> Int[np.ndarray, " n"]:
+    """Numbers of the vertices of `count // 2` segments, the last one repeated to a multiple of 6.
+
+    MeshLab reads lines as triangles, and past the end of the file if the last one is incomplete.
+    """
+    return np.r_[np.arange(count), np.tile([count - 2, count - 1], -count % 6 // 2)].astype(int)
 
 
 class _Buffer:
