@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,6 +90,25 @@ def test_options_of_the_files_reach_them(
     assert {name: seen[name] for name in export.arguments} == export.arguments
     assert seen["force"] is True
     assert all(value != getattr(ExportOptions(), name) for name, value in vars(export).items())
+
+
+def test_the_size_of_the_output_is_told_and_must_fit_before_the_work(
+    tmp_path: Path, photos: Photos, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    out = tmp_path / "x"
+    folder, options = str(photos(3)), ["-o", str(out), "--formats", "npz", "--output-size", "40"]
+    assert main(["run", folder, *options]) == 0
+    err = capsys.readouterr().err
+    # 11 bytes for each of 40x30 pixels, and what does not depend on the size.
+    assert "output: up to 0.1 MB for 3 views" in err
+    assert err.index("output: up to") < err.index("reading")
+    with np.load(out / "scene.npz") as scene:
+        assert scene["depth"].shape == (3, 30, 40)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with_force = mistake(capsys, "run", folder, *options, "--force")
+    assert "needs up to 0.1 MB, and the disk of" in with_force
+    assert "lower --output-size, choose --formats" in with_force
+    assert (out / "scene.npz").is_file()
 
 
 def test_existing_output_is_an_error_before_loading(

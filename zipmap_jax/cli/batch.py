@@ -115,7 +115,7 @@ class Batch(SceneOptions):
 
         options = self.export_options()
         sizes = [output_bytes(scene.workload.original_sizes, options) for scene in planned]
-        print_output_size(self.out, sum(sizes), f"{len(sizes)} scenes")
+        print_output_size(self.out, sum(sizes), len(sizes), "scene")
 
     def _settings(self, options: BatchOptions, weights: str) -> dict[str, Any]:
         """Settings that affect the results beyond rounding, equal in all runs of a batch."""

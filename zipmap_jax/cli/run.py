@@ -77,18 +77,19 @@ class Run(SceneOptions):
         print_estimate(plan)
         sizes = plan.workload.original_sizes
         size = output_bytes(sizes, self.export_options())
-        print_output_size(self.out, size, f"{len(sizes)} views")
+        print_output_size(self.out, size, len(sizes), "view")
 
 
-def print_output_size(out: Path, size: int, what: str) -> None:
-    """Print how much will be written on stderr.
+def print_output_size(out: Path, size: int, count: int, what: str) -> None:
+    """Print on stderr how many bytes will be written, for a number of views or scenes.
 
     Raises:
       OutputError: the disk has less space.
     """
     from zipmap_jax.export.options import check_free_space, megabytes
 
-    print(f"output: up to {megabytes(size)} for {what}", file=sys.stderr)
+    plural = "s" * (count != 1)
+    print(f"output: up to {megabytes(size)} for {count} {what}{plural}", file=sys.stderr)
     check_free_space(out, size)
 
 
