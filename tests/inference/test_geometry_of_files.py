@@ -83,7 +83,7 @@ def page_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
     st.sampled_from(["crop", "pad"]),
     st.none() | st.integers(40, 200),
 )
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
 def test_all_files_hold_the_true_points(
     pictures: list[tuple[int, int, int, float, float]], mode: str, output_size: int | None
 ) -> None:
