@@ -212,7 +212,7 @@ def test_heic_is_read_by_the_optional_package(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.heic", "b.jpg"])
 def test_heic_without_its_reader_names_the_extra(tmp_path, name, monkeypatch):
-    monkeypatch.setattr("zipmap_jax.images.decode._can_read_heic", lambda: False)
+    monkeypatch.setattr("zipmap_jax.images.file_kinds.can_read_heic", lambda: False)
     path = tmp_path / name
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64)
     with pytest.raises(UserError, match=r"HEIC image, .* pip install 'zipmap-jax\[heic\]'"):

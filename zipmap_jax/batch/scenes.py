@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zipmap_jax.errors import UserError
 from zipmap_jax.files import natural_order
-from zipmap_jax.images.decode import IMAGE_SUFFIXES
+from zipmap_jax.images.file_kinds import IMAGE_SUFFIXES
 from zipmap_jax.images.video import VIDEO_SUFFIXES
 
 VARIABLES = ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
-import importlib
 import io
 import struct
 import warnings
@@ -25,45 +22,19 @@ from zipmap_jax.images.bit_depth import (
     with_low_bits,
 )
 from zipmap_jax.images.current import decoding
+from zipmap_jax.images.file_kinds import (
+    DNG_VERSION,
+    RAW_SUFFIXES,
+    can_read_heic,
+    explain,
+    explain_raw,
+    is_heic,
+    is_special,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
 
-IMAGE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *("apng", "avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpeg", "jpg", "mpo"),
-        *("pbm", "pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
-    )
-)
-"""Suffixes of the images listed in a folder or a glob; a file named explicitly may have any."""
-
-RAW_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *(
-            "3fr",
-            "arw",
-            "cr2",
-            "cr3",
-            "crw",
-            "dng",
-            "erf",
-            "gpr",
-            "iiq",
-            "mef",
-            "mos",
-            "nef",
-            "nrw",
-        ),
-        *("orf", "pef", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f"),
-    )
-)
-"""Suffixes of undeveloped pictures of cameras; Pillow would read the small preview of some."""
-
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_JPEG_XL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
-_DNG_VERSION = 50706  # tag of raw files in the TIFF format
 _FLOAT_SLACK = 1e-3  # resampling filters overshoot by less; larger values have another unit
 _DECODING_ERRORS = (
     OSError,
@@ -143,16 +114,11 @@ def opened_image(path: Path) -> Iterator[Image.Image]:
     except _RefusedError:
         raise
     except _DECODING_ERRORS as error:
-        raise UserError(_explain(path, error)) from error
+        raise UserError(explain(path, error)) from error
 
 
 class _RefusedError(UserError):
     """A file that is not decoded, with a complete sentence."""
-
-
-def is_special(path: Path) -> bool:
-    """Whether a path is a pipe, a socket or a device; opening one may wait for ever."""
-    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _open(path: Path) -> Image.Image:
@@ -161,23 +127,13 @@ def _open(path: Path) -> Image.Image:
     try:
         image = Image.open(path)
     except Image.UnidentifiedImageError:
-        if not (_is_heic(path) and _can_read_heic()):
+        if not (is_heic(path) and can_read_heic()):
             raise
         return Image.open(path)
-    if path.suffix.lower() in RAW_SUFFIXES or _DNG_VERSION in getattr(image, "tag_v2", ()):
+    if path.suffix.lower() in RAW_SUFFIXES or DNG_VERSION in getattr(image, "tag_v2", ()):
         image.close()
-        raise _RefusedError(_explain_raw(path))
+        raise _RefusedError(explain_raw(path))
     return image
-
-
-@functools.cache
-def _can_read_heic() -> bool:
-    """Make Pillow read HEIC by an optional package; whether there is one."""
-    for name in ("pi_heif", "pillow_heif"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name).register_heif_opener()
-            return True
-    return False
 
 
 def image_size(path: Path, exif: bool = True) -> tuple[int, int]:
@@ -239,57 +195,6 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _from_grey(grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
     return np.repeat(grey[..., None], 3, axis=-1)
-
-
-def _explain(path: Path, error: BaseException) -> str:
-    """The error in one sentence: file, cause and remedy."""
-    if not path.exists():
-        return f"{path} does not exist: check the path"
-    if _is_heic(path) and not _can_read_heic():
-        return (
-            f"{path} is a HEIC image, which needs a reader: pip install 'zipmap-jax[heic]', or "
-            "convert it to JPEG or PNG"
-        )
-    suffix = path.suffix.lower()
-    if suffix in RAW_SUFFIXES:
-        return _explain_raw(path)
-    if suffix in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"):
-        return f"{path} is an archive, not an image: unpack it and name the folder"
-    if suffix in (".npy", ".npz"):
-        return f"{path} holds arrays, not an image: pass them to zipmap_jax.reconstruct in Python"
-    if _starts_with(path, _JPEG_XL):
-        return f"{path} is a JPEG XL image, which is not supported: convert it to JPEG or PNG"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return (
-            f"{path} is not an image in a known format: leave it out, or convert it to JPEG or PNG"
-        )
-    if isinstance(error, Image.DecompressionBombError):
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        return f"{path} is larger than {limit} megapixels: resize it, or leave it out"
-    reason = str(getattr(error, "strerror", None) or error).rstrip(".").replace("\n", " ")
-    reason = reason or type(error).__name__
-    return f"{path} cannot be read as an image ({reason}): copy or export it again, or leave it out"
-
-
-def _explain_raw(path: Path) -> str:
-    return f"{path} is a camera raw file, which is not supported: develop it to JPEG or PNG"
-
-
-def _is_heic(path: Path) -> bool:
-    head = _head(path)
-    return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS
-
-
-def _starts_with(path: Path, signatures: tuple[bytes, ...]) -> bool:
-    return _head(path).startswith(signatures)
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(12)
-    except OSError:
-        return b""
 
 
 def from_array(array: Any, index: int = 0) -> Frame:

@@ -18,14 +18,8 @@ import numpy as np
 from zipmap_jax.errors import UserError, require_whole
 from zipmap_jax.files import natural_order
 from zipmap_jax.images.animation import index_pictures, list_pictures
-from zipmap_jax.images.decode import (
-    IMAGE_SUFFIXES,
-    RAW_SUFFIXES,
-    Frame,
-    from_array,
-    image_size,
-    is_special,
-)
+from zipmap_jax.images.decode import Frame, from_array, image_size
+from zipmap_jax.images.file_kinds import IMAGE_SUFFIXES, RAW_SUFFIXES, is_special
 from zipmap_jax.images.options import ReadOptions
 from zipmap_jax.images.video import VIDEO_SUFFIXES, frame_size, is_video
 from zipmap_jax.images.video_index import DamagedVideoError, list_frames
