@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 
 from tests.cli.conftest import MICRO
 from zipmap_jax.bench import matmul
+from zipmap_jax.bench.runtime import Effort
+from zipmap_jax.bench.series import RuntimeConfig
 from zipmap_jax.cli.main import main
+from zipmap_jax.errors import UserError
 from zipmap_jax.models.presets import SIZES
 
 
@@ -62,3 +66,33 @@ def test_errors_are_one_sentence(
     err = capsys.readouterr().err
     assert sentence in err
     assert err.count("\n") == 1
+
+
+def test_every_option_reaches_the_benchmark(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, object] = {}
+
+    def run(config: object, effort: object, *rest: object) -> None:
+        seen.update(config=config, effort=effort)
+        raise UserError("far enough")
+
+    monkeypatch.setattr("zipmap_jax.bench.series.run", run)
+    argv = "bench runtime --preset micro --views 2,3 --size 28x42 --heads depth --mixer attention"
+    more = "--streaming --query --dtype bf16 --chunk 4 --repeats 5 --row-seconds 6"
+    assert main([*argv.split(), *more.split()]) == 2
+    assert "far enough" in capsys.readouterr().err
+    expected = RuntimeConfig(
+        preset="micro",
+        views=(2, 3),
+        size=(28, 42),
+        heads=("depth",),
+        mixers=("attention",),
+        streaming=True,
+        query=True,
+        dtype="bf16",
+        chunk=4,
+    )
+    assert seen == dict(config=expected, effort=Effort(5, 2, 6.0))
+    for field in dataclasses.fields(RuntimeConfig):
+        assert field.default != getattr(expected, field.name), field.name

@@ -10,6 +10,7 @@ import pytest
 
 from zipmap_jax.cli import demo
 from zipmap_jax.cli.main import main
+from zipmap_jax.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("micro_model")
 Capture = pytest.CaptureFixture[str]
@@ -66,3 +67,20 @@ def test_existing_output_is_an_error(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "demo").mkdir()
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 2
     assert "--force" in capsys.readouterr().err
+
+
+def test_every_option_reaches_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+
+    def render(scene: int, views: int, report: object) -> None:
+        seen.update(scene=scene, views=views)
+        raise UserError("far enough")
+
+    monkeypatch.setattr(demo, "render", render)
+    monkeypatch.setattr(demo, "load_model", lambda *names: seen.update(names=names))
+    monkeypatch.setattr(
+        "zipmap_jax.export.check_output", lambda out, *, force: seen.update(out=out, force=force)
+    )
+    argv = ["demo", "-o", str(tmp_path / "x"), "--scene", "4", "--views", "5", "--force"]
+    assert main([*argv, "--precision", "bf16"]) == 2
+    assert seen == dict(scene=4, views=5, names=("tiny", "bf16"), out=tmp_path / "x", force=True)
