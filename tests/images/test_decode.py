@@ -228,12 +228,12 @@ def test_ranges_of_fewer_than_16_bits_fill_8_bits(tmp_path, bits, kind):
         Image.fromarray(ramp).save(path)
     else:
         write_rgb48(path, np.stack([ramp, ramp[::-1], ramp], -1))
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         image = read_image(path).image.astype(int)
     # Pillow keeps the upper 8 bits of RGB.
     np.testing.assert_allclose(image[..., 0], ramp / (2**bits - 1) * 255, atol=1.01)
-    texts = [str(one.message) for one in told]
+    texts = [str(one.message) for one in shown]
     assert len(texts) == (bits < 16)
     assert all(f"{kind} has values up to {2**bits - 1} in numbers of 16" in text for text in texts)
 
@@ -246,6 +246,9 @@ def test_stated_ranges_are_believed(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_image(tmp_path / "t.tif").image[0, 0, 0] == round(1000 / 65535 * 255)
+        black = Image.fromarray(np.zeros_like(dark))
+        save(tmp_path / "zero.tif", black, tiffinfo={281: 0})
+        assert not read_image(tmp_path / "zero.tif").image.any()
         assert read_image(tmp_path / "g.pgm").image[0, 0, 0] == round(1000 / 4095 * 255)
 
 

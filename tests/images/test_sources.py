@@ -189,8 +189,8 @@ def test_pictures_of_a_folder_that_are_not_used_are_named(tmp_path):
         assert len(list_sources(tmp_path)) == 2
     for name in ("clip10.mp4", "clip9.mp4", "DSC_7.dng", "a.jxl"):
         (tmp_path / name).write_bytes(b"")
-    told = r"4 files of folder .* not used \(DSC_7\.dng, a\.jxl, clip9\.mp4, \.\.\.\)"
-    with pytest.warns(UserWarning, match=told):
+    expected = r"4 files of folder .* not used \(DSC_7\.dng, a\.jxl, clip9\.mp4, \.\.\.\)"
+    with pytest.warns(UserWarning, match=expected):
         assert len(list_sources(tmp_path)) == 2
     only = tmp_path / "only"
     only.mkdir()

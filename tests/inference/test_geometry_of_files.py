@@ -1,4 +1,4 @@
-"""From pictures of any shape to points: what all files say is one geometry, that of the truth."""
+"""From pictures of any shape to points: all files hold the true geometry."""
 
 from __future__ import annotations
 

@@ -63,9 +63,9 @@ def possible_whites(image: Image.Image) -> tuple[int, ...]:
 def scale_integers(
     values: np.ndarray, name: str, whites: tuple[int, ...]
 ) -> UInt8[np.ndarray, "*shape"]:
-    """Scale by the smallest range that holds all values; tell if it is not stated by the file."""
+    """Scale by the smallest range that holds all values; warn if the file does not state it."""
     maximum = int(values.max(initial=0))
-    white = next((white for white in whites if maximum <= white), maximum)
+    white = max(next((white for white in whites if maximum <= white), maximum), 1)
     if maximum and len(whites) > 1 and white < 65535:
         warnings.warn(
             f"{name} has values up to {maximum} in numbers of 16 bits and is read as a picture of "

@@ -82,9 +82,10 @@ def list_sources(inputs: Any, options: ReadOptions | None = None) -> list[ImageS
         if Path(item).expanduser().is_dir():
             folders.add(paths[0].parent.resolve())
         for path in paths:
-            frames = None if is_special(path) else _frames_of(path, options)
+            special = is_special(path)
+            frames = None if special else _frames_of(path, options)
             if frames is None:
-                known = path in accompanied or is_special(path)
+                known = special or path in accompanied
                 index = None if known else index_pictures(path, options.exif)
                 accompanied += [path] if index and index.total > len(index.numbers) else []
                 sources.append(ImageSource(path))
@@ -100,9 +101,8 @@ def list_sources(inputs: Any, options: ReadOptions | None = None) -> list[ImageS
             "which alone is used: save these as files of their own to use them",
             stacklevel=2,
         )
-    used = {source.item.resolve() for source in sources if isinstance(source.item, Path)}
     for folder in folders:
-        _warn_of_others(folder, used)
+        _warn_of_others(folder, sources)
     selected = evenly_spaced(sources, options.max_views)
     if several and len(selected) < (options.max_views or 0):
         sentence = (
@@ -229,12 +229,13 @@ def _images_of_folder(folder: Path) -> list[Path]:
     return _images(inside, f"folder {folder}", "images")
 
 
-def _warn_of_others(folder: Path, used: set[Path]) -> None:
+def _warn_of_others(folder: Path, sources: Sequence[ImageSource]) -> None:
     """Warn of pictures and films in a folder that are not used.
 
     A raw file or a short film that accompanies its photograph has the same name.
     """
-    stems = {path.stem for path in used if path.parent == folder}
+    used = {source.item for source in sources if isinstance(source.item, Path)}
+    stems = {path.stem for path in used if path.parent.resolve() == folder}
     others = [path for path in _visible(folder.iterdir(), _OTHERS) if path.stem not in stems]
     if others:
         warnings.warn(
