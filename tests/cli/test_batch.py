@@ -149,7 +149,7 @@ def test_a_killed_run_of_the_embedded_model_resumes(scenes: Path, tmp_path: Path
         with np.load(out / name / "scene.npz") as x, np.load(whole / name / "scene.npz") as y:
             assert x.files == y.files
             for key in x.files:
-                if x[key].dtype.kind == "f":  # a batch of other scenes rounds differently
+                if x[key].dtype.kind == "f":  # the place in a group rounds differently
                     np.testing.assert_allclose(x[key], y[key], rtol=2e-6, atol=2e-6)
                 else:
                     np.testing.assert_array_equal(x[key], y[key])

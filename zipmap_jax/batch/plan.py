@@ -114,6 +114,7 @@ def group(
 
     All groups of a bucket run the same program, the last one padded, so results do not depend on
     the other scenes of a group. The scenes per program therefore include those of earlier runs.
+    The place of a scene in its group, which may differ after a resume, changes the last bit.
 
     Args:
       planned: scenes to group.
